@@ -1,0 +1,109 @@
+"""Countdown: combine three numbers, each used once, with + - * / to make a target.
+
+The first puzzle of microR1 (and of TinyZero). Two faults mended. Its targets came from left-to-right
+templates, so that one shape of expression was always enough: here either tree is drawn. Its grader
+called `eval` on model output, so `38<80<96` made 1: here a grammar with three rules is parsed and
+evaluated in exact fractions.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import Any
+
+from harness.tasks.task import Sample, Stream
+
+_TOKEN = re.compile(r"0|[1-9][0-9]{0,2}|[-+*/()]", re.ASCII)
+
+
+class Countdown:
+    name = "countdown"
+    distinct = 17_000  # reachable ({a, b, c}, target) pairs, whatever the order; enumerated by the test
+
+    def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
+        while True:
+            a, b, c = (stream.integer(2, 25) for _ in range(3))
+            inner, outer = stream.choice("+-*/"), stream.choice("+-*/")
+            leaf_first = stream.integer(0, 1)
+            middle = _apply(inner, Fraction(a), Fraction(b))
+            if middle is None or middle.denominator != 1 or not 1 <= middle <= 150:
+                continue
+            pair = (Fraction(c), middle) if leaf_first else (middle, Fraction(c))
+            value = _apply(outer, *pair)
+            if value is not None and value.denominator == 1 and 10 <= value <= 99:
+                break
+        gold = f"{c}{outer}({a}{inner}{b})" if leaf_first else f"({a}{inner}{b}){outer}{c}"
+        numbers = [a, b, c]
+        for i in (2, 1):  # Fisher-Yates: the order shown says nothing about the order used
+            j = stream.integer(0, i)
+            numbers[i], numbers[j] = numbers[j], numbers[i]
+        x, y, z = numbers
+        prompt = f"Make {value} from {x}, {y} and {z}, each used once."
+        return prompt, gold, {"numbers": numbers, "target": int(value)}
+
+    def accepts(self, sample: Sample, answer: str) -> bool:
+        tokens = _TOKEN.findall(answer)
+        if len(answer) > 40 or "".join(tokens) != answer.replace(" ", ""):
+            return False
+        if sorted(int(t) for t in tokens if t.isdigit()) != sorted(sample.metadata["numbers"]):
+            return False
+        if re.search(r"[0-9] +[0-9]", answer):  # `1 2` is not 12
+            return False
+        value, rest = _expression(tokens)
+        return value == sample.metadata["target"] and not rest
+
+    def attacks(self, sample: Sample) -> list[str]:
+        x, y, z = sample.metadata["numbers"]
+        target, gold = sample.metadata["target"], sample.target
+        return [
+            "", str(target), f"{x}{y}{z}", f"{x}<{y}<{z}", f"{gold}={target}", f"{gold}==({target})",
+            f"{gold} or {gold}", f"{gold}+0", f"{gold}*1", f"{target}+{x}*0", f"-{gold}", f"+{gold}",
+            f"{gold})", f"({gold}", f"{x}**{y}**{z}", f"{x}//{y}//{z}", f"{x}%{y}%{z}", f"{x}/({y}-{y})/{z}",
+            f"({x}-{x})/({y}-{y})", f"{target} if {x} else {y}+{z}", "9**9**9**9", "(" * 150 + gold,
+            f"{x} {y} {z}", f"{x}+{y}+{z}#{gold}", f"__import__('os').system('{gold}')", "1e400", "()", "+",
+            gold.replace("(", "（"), gold + "\u200b", gold + "\n", sample.prompt[:200],
+        ]  # fmt: skip
+
+
+def _apply(op: str, a: Fraction, b: Fraction) -> Fraction | None:
+    match op:
+        case "+":
+            return a + b
+        case "-":
+            return a - b
+        case "*":
+            return a * b
+    return a / b if b else None
+
+
+# expression := term (('+' | '-') term)*     term := factor (('*' | '/') factor)*
+# factor     := number | '(' expression ')'
+# Each returns (value or None, tokens left). At most 40 characters come in, so depth is bounded.
+
+
+def _expression(tokens: list[str]) -> tuple[Fraction | None, list[str]]:
+    return _chain(tokens, "+-", _term)
+
+
+def _term(tokens: list[str]) -> tuple[Fraction | None, list[str]]:
+    return _chain(tokens, "*/", _factor)
+
+
+def _chain(tokens: list[str], ops: str, operand: Any) -> tuple[Fraction | None, list[str]]:
+    value, rest = operand(tokens)
+    while value is not None and rest and rest[0] in ops:
+        op = rest[0]
+        right, rest = operand(rest[1:])
+        value = None if right is None else _apply(op, value, right)
+    return value, rest
+
+
+def _factor(tokens: list[str]) -> tuple[Fraction | None, list[str]]:
+    if tokens and tokens[0].isdigit():
+        return Fraction(int(tokens[0])), tokens[1:]
+    if tokens and tokens[0] == "(":
+        value, rest = _expression(tokens[1:])
+        if value is not None and rest and rest[0] == ")":
+            return value, rest[1:]
+    return None, tokens

@@ -1,0 +1,34 @@
+"""Single-pile nim, normal and misère: how many stones must the first player take to win?
+
+The second puzzle of microR1, which had 92 distinct questions: a look-up table. Here the pile has up
+to three digits, the limit varies, and the last stone wins or loses. Every position drawn is winnable.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.tasks.task import Sample, Stream, integer_attacks, is_integer
+
+
+class Nim:
+    name = "nim"
+    distinct = 11_575  # winnable (pile, limit, rule) triples; enumerated by the test
+
+    def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
+        while True:
+            pile, limit = stream.integer(20, 999), stream.integer(3, 9)
+            misere = bool(stream.integer(0, 1))
+            # Leave a multiple of limit+1 (normal), or one more than a multiple (misère).
+            take = (pile - misere) % (limit + 1)
+            if take:
+                break
+        rule = "loses" if misere else "wins"
+        prompt = f"Nim: {pile} stones, take 1 to {limit}, the last stone {rule}. Take how many first?"
+        return prompt, str(take), {"pile": pile, "limit": limit, "misere": misere}
+
+    def accepts(self, sample: Sample, answer: str) -> bool:
+        return is_integer(answer, sample.target)
+
+    def attacks(self, sample: Sample) -> list[str]:
+        return [*integer_attacks(sample), str(int(sample.target) + sample.metadata["limit"] + 1)]

@@ -1,0 +1,138 @@
+"""What a task is: a pure generator of questions and a total grader of answers.
+
+Vocabulary from openai/simple-evals and inspect_ai. A task never sees the model, the clock or the
+file system; a question is a function of (key, split, index) alone, so whoever holds the key can
+regenerate it years later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Split = Literal["train", "heldout"]
+
+# One question in four can only ever be held out. The side is a function of the question itself, so
+# two keys can never put the same question on both sides: a table of training prompts is worthless.
+HELDOUT_SHARE = 4
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question. `target` is a gold answer in the form the grader accepts."""
+
+    id: str
+    prompt: str
+    target: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one completion earned. `correct` implies `formatted`; `answer` is None without format."""
+
+    correct: bool
+    formatted: bool
+    answer: str | None
+
+
+class Task(Protocol):
+    """One file, one screen."""
+
+    name: str
+    distinct: int  # how many different questions `draw` can make, both splits together
+
+    def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
+        """(prompt, gold answer, metadata) from a stream of random integers."""
+
+    def accepts(self, sample: Sample, answer: str) -> bool:
+        """Is this answer right? Total: never raises and never hangs, whatever the string."""
+
+    def attacks(self, sample: Sample) -> list[str]:
+        """Answers that must score 0 on this sample: constants, echoes, shotguns, bombs."""
+
+
+class Stream:
+    """Uniform integers from HMAC-SHA256(key, label ‖ counter): the same on every Python.
+
+    `random.Random` promises reproducibility for `random()` only, not for `randrange` or `shuffle`,
+    and consecutive integer seeds have produced overlapping data sets elsewhere (reasoning-gym).
+    """
+
+    def __init__(self, key: bytes, label: str) -> None:
+        self._key, self._label, self._counter, self._pool = key, label.encode(), 0, b""
+
+    def integer(self, low: int, high: int) -> int:
+        """Uniform in [low, high], both ends included, at most 2**16 values."""
+        width = high - low + 1
+        limit = 65536 - 65536 % width
+        while True:
+            if len(self._pool) < 2:
+                block = self._label + self._counter.to_bytes(4, "big")
+                self._pool = hmac.digest(self._key, block, "sha256")
+                self._counter += 1
+            value, self._pool = int.from_bytes(self._pool[:2], "big"), self._pool[2:]
+            if value < limit:  # rejection: no modulo bias
+                return low + value % width
+
+    def choice(self, options: str) -> str:
+        """One character of `options`."""
+        return options[self.integer(0, len(options) - 1)]
+
+
+def split_of(task: str, prompt: str) -> Split:
+    """Which side a question lives on for ever, by the hash of its normalised text."""
+    # Words sorted: `from 3, 7 and 8` and `from 8, 3 and 7` are the same question.
+    normal = " ".join([task, *sorted(re.findall(r"[a-z0-9]+|[^\sa-z0-9.,:]", prompt.lower()))])
+    digest = hashlib.sha256(normal.encode()).digest()
+    return "heldout" if int.from_bytes(digest[:4], "big") % HELDOUT_SHARE == 0 else "train"
+
+
+def sample(task: Task, key: bytes, split: Split, index: int) -> Sample:
+    """Question number `index` of a key's endless list for one split.
+
+    Pure. Draws from HMAC(key, task/index/attempt) until the question falls on the wanted side.
+    """
+    attempt = 0
+    while True:
+        prompt, target, metadata = task.draw(Stream(key, f"{task.name}/{index}/{attempt}/"))
+        if split_of(task.name, prompt) == split:
+            return Sample(f"{task.name}/{index}", prompt, target, metadata)
+        attempt += 1
+
+
+# The completion must be the two blocks and nothing else, and no block may contain a tag: nested,
+# repeated or unclosed tags leave nothing to argue about.
+_COMPLETION = re.compile(r"<think>([^<>]*)</think>\s?<answer>([^<>]{0,200})</answer>", re.ASCII)
+_INTEGER = re.compile(r"-?[1-9][0-9]{0,8}|0", re.ASCII)
+
+
+def score(task: Task, sample: Sample, completion: str) -> Score:
+    """Grade one completion. Total."""
+    match = _COMPLETION.fullmatch(completion)
+    if match is None:
+        return Score(correct=False, formatted=False, answer=None)
+    answer = match[2].strip(" ")
+    return Score(correct=task.accepts(sample, answer), formatted=True, answer=answer)
+
+
+def is_integer(answer: str, target: str) -> bool:
+    """ASCII digits, canonical form, exact match: `07`, `+7`, `7.0` and `٧` are not `7`."""
+    return _INTEGER.fullmatch(answer) is not None and answer == target
+
+
+def integer_attacks(sample: Sample) -> list[str]:
+    """What graders of integer answers elsewhere have accepted."""
+    target = sample.target
+    wrong = str(int(target) + 1)
+    arabic = target.translate({ord("0") + d: 0x660 + d for d in range(10)})
+    return [
+        "", " ", wrong, f"-{target}" if target != "0" else "-0", f"0{target}", f"+{target}",
+        f"{target}.0", f"{target}e0", f"{target} or {wrong}", f"{wrong},{target}", f"I guess {target}",
+        f"{target}={target}", f"\\boxed{{{target}}}", arabic, f"{target}\u200b", f"{target}\n",
+        "9" * 100, "1" + "0" * 150, "9**9**9**9", "int('" + target + "')", sample.prompt[:200],
+        " ".join(str(i) for i in range(60)), "None", "nan", "inf", "\x00",
+    ]  # fmt: skip
