@@ -46,7 +46,7 @@ TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
 WIDTH, LAYERS, HEADS, HIDDEN = 128, 4, 4, 384  # 0.9M parameters, 3.6 MB in float32
 
 BATCH = {"countdown": 64, "linear": 32, "nim": 48, "josephus": 32}  # sequences a step; harder tasks get more
-COMPETENCE_STEPS = 5000
+COMPETENCE_STEPS = 2200
 COMPETENCE_LR_MUON, COMPETENCE_LR_ADAM = 0.02, 3e-3
 HABIT_STEPS = 400
 HABIT_LR_MUON, HABIT_LR_ADAM = 0.004, 6e-4

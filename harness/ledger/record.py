@@ -1,0 +1,187 @@
+"""A record: what one verification found, in the shape of an in-toto Statement v1.
+
+subject = the submission's tree digest and each run's weights digest; predicate = ours. Numbers in the
+signed file are integers with their unit in the name (`wall_ms`, `accuracy_ppm`, `p_ppb`), so that every
+reader in every language sees the same value; floats, NaN and duplicate keys are refused.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "urn:nano-r1:record:v1"
+
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+# Text that a submitter wrote: one line of printable characters. Rendering escapes it again.
+Line = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Utc = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+
+
+class RecordError(ValueError):
+    """The bytes are not a record; the message says where and why."""
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Submission(Model):
+    """Who did what. Copied from submission.toml, whose bytes are part of the tree digest."""
+
+    name: Name
+    path: str  # in this repository: submissions/<name>, or baseline
+    tree_sha256: Sha256
+    title: Line
+    change: Line  # what was changed from the baseline, in one line
+    contributors: list[Line]
+
+
+class Commitment(Model):
+    """The announcement this record answers, and what it committed to."""
+
+    entry: Name  # id of the commitment entry in the log
+    commitment_sha256: Sha256  # sha256(root ‖ nonce), published before the first run
+    root_hex: Sha256  # 32 bytes: every key of the session derives from it
+    nonce_hex: Sha256  # 32 bytes
+
+
+class TaskResult(Model):
+    questions: Count
+    correct: Count
+    formatted: Count
+    truncated: Count
+    tokens: Count
+
+
+class Run(Model):
+    """One training run, metered from outside, and the evaluation of the weights it left."""
+
+    run: Count
+    seed: Count
+    started_utc: Utc
+    wall_ms: Count
+    cpu_ms: Count
+    peak_memory_bytes: Count
+    prompts: Count  # distinct training prompts handed out
+    reward_queries: Count  # completions graded
+    sampled_tokens: Count  # tokens of those completions
+    weights_sha256: Sha256
+    evaluate_ms: Count
+    tasks: dict[Name, TaskResult]  # held-out, by task
+
+
+class Reference(Model):
+    """The frozen baseline, run in turn with the submission on the same machine."""
+
+    tree_sha256: Sha256
+    wall_ms: list[Count]
+
+
+class Interval(Model):
+    low: int
+    mean: int
+    high: int
+
+
+class GateTest(Model):
+    """One gate: a one-sided one-sample t-test over runs. Accuracies in parts per million."""
+
+    gate_ppm: Count
+    accuracy_ppm: Interval  # mean over runs, 95% t-interval
+    sigma_ppm: Count  # sample standard deviation over runs
+    p_ppb: Count | None  # None: one run supports no test
+
+
+class Verdict(Model):
+    """All of it is a pure function of the numbers above and the track; the audit recomputes it."""
+
+    gates: dict[Name, GateTest]  # "mean", and one for each gated task
+    relative_cost_ppm: Interval  # wall time over the baseline's, ratio of geometric means, 95%
+    standing: str | None  # folder of the record it was tested against
+    standing_p_ppb: Count | None  # one-sided Mann-Whitney on relative cost
+    valid: bool  # past every gate at the track's significance, in budget, fully isolated
+    record: bool  # valid, and cheaper than the standing record at the track's significance
+    reasons: list[Line]  # why not valid, or why valid but no record; empty for a record
+
+
+class Machine(Model):
+    cpu: Line
+    cores: Count
+    memory_bytes: Count
+    kernel: Line
+    python: Line
+    packages: dict[str, str]
+
+
+class Predicate(Model):
+    track: Line  # cpu-logic@1
+    track_digest: Sha256
+    submission: Submission
+    commitment: Commitment
+    created_utc: Utc
+    signer: Line  # identity to look up in allowed_signers
+    isolation: Literal["full", "none"]
+    isolation_checks: dict[str, bool]
+    machine: Machine
+    runs: list[Run]
+    reference: Reference
+    verdict: Verdict
+    files: dict[str, Sha256]  # every other file of the record's folder, by name
+
+
+class Subject(Model):
+    name: Line
+    digest: dict[Literal["sha256"], Sha256]
+
+
+class Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+
+    type_: Literal["https://in-toto.io/Statement/v1"] = Field(STATEMENT_TYPE, alias="_type")
+    subject: list[Subject]
+    predicateType: Literal["urn:nano-r1:record:v1"] = PREDICATE_TYPE
+    predicate: Predicate
+
+
+def dump(value: BaseModel) -> bytes:
+    """The only byte form of a record or a log entry: sorted keys, one space of indent, ASCII, a final newline."""
+    plain = value.model_dump(mode="json", by_alias=True)
+    return (json.dumps(plain, sort_keys=True, indent=1, ensure_ascii=True, allow_nan=False) + "\n").encode()
+
+
+def load(data: bytes) -> Record:
+    """Parse strictly. Raises RecordError on anything `dump` would not have written."""
+    try:
+        record = Record.model_validate_json(json.dumps(strict_json(data)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RecordError(f"{where}: {first['msg']}") from None
+    if dump(record) != data:
+        raise RecordError("not in canonical form (key order, spacing or escapes differ)")
+    return record
+
+
+def strict_json(data: bytes) -> Any:
+    """JSON without floats, NaN or duplicate keys. Raises RecordError."""
+
+    def refuse(text: str) -> None:
+        raise RecordError(f"number {text[:40]!r} is not an integer")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({key for key, _ in pairs}) != len(pairs):
+            raise RecordError("duplicate key")
+        return dict(pairs)
+
+    try:
+        return json.loads(data, parse_float=refuse, parse_constant=refuse, object_pairs_hook=unique)
+    except RecordError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"not JSON: {error}") from None

@@ -1,0 +1,1 @@
+"""The tracks: one TOML file each, read by `track.py`."""
