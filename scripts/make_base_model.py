@@ -320,7 +320,9 @@ def report(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, question
         items = [sample(TASKS[task], KEY + b" probe", "train", i) for i in range(questions)]
         right = lambda item, text: score(TASKS[item.id.split("/")[0]], item, text).correct  # noqa: E731
         greedy = [right(i, g[0]) for i, g in zip(items, solve(model, tokenizer, task, questions, 1), strict=True)]
-        many = [[right(i, t) for t in g] for i, g in zip(items, solve(model, tokenizer, task, questions, 64), strict=True)]
+        many = [
+            [right(i, t) for t in g] for i, g in zip(items, solve(model, tokenizer, task, questions, 64), strict=True)
+        ]
         out[task] = {
             "greedy": sum(greedy) / questions,
             "pass@1": sum(sum(m) for m in many) / (64 * questions),

@@ -6,8 +6,8 @@ from harness.tasks.countdown import Countdown
 from harness.tasks.josephus import Josephus
 from harness.tasks.linear import Linear
 from harness.tasks.nim import Nim
-from harness.tasks.task import Sample, Score, Split, Task, sample, score, split_of
+from harness.tasks.task import SPLITS, Sample, Score, Split, Task, sample, score, split_of
 
 TASKS: dict[str, Task] = {task.name: task for task in (Countdown(), Linear(), Nim(), Josephus())}
 
-__all__ = ["TASKS", "Sample", "Score", "Split", "Task", "sample", "score", "split_of"]
+__all__ = ["SPLITS", "TASKS", "Sample", "Score", "Split", "Task", "sample", "score", "split_of"]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 Split = Literal["train", "heldout"]
+SPLITS: tuple[Split, ...] = ("train", "heldout")
 
 # One question in four can only ever be held out. The side is a function of the question itself, so
 # two keys can never put the same question on both sides: a table of training prompts is worthless.

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from harness.tasks import TASKS, sample
+from harness.tasks import SPLITS, TASKS, sample
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent  # of the repository
@@ -142,9 +142,9 @@ class Track(Part):
             add(name, (HERE.parent / name).read_bytes())
         for name in sorted({*self.train.tasks, *(suite.task for suite in self.heldout.suites)}):
             add(name, (HERE.parent / "tasks" / f"{name}.py").read_bytes())
-            for split in ("train", "heldout"):
+            for split in SPLITS:
                 for i in range(16):
-                    probe = sample(TASKS[name], b"probe", split, i)  # type: ignore[arg-type]
+                    probe = sample(TASKS[name], b"probe", split, i)
                     add(probe.id, self.base.template.format(prompt=probe.prompt).encode())
         for name in sorted(self.base.files):
             add(name, self.base.files[name].encode())

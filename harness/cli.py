@@ -1,0 +1,558 @@
+"""The `nano-r1` command. It parses, shows and exits; what decides lives elsewhere.
+
+Exit codes: 0 done and good; 1 done and not good (no record, a failed audit); 2 the request was wrong, and
+nothing was changed; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from harness.ledger.record import TaskResult, Verdict
+    from harness.tasks import Task
+    from harness.tracks.track import Track
+
+ROOT = Path(__file__).resolve().parent.parent
+DEFAULT_KEY = Path.home() / ".config" / "nano-r1" / "key"
+
+app = typer.Typer(
+    help="The GRPO speedrun: verify, reproduce and audit records.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+TrackName = Annotated[str, typer.Option("--track", help="Track to use; `nano-r1 tracks` lists them.")]
+LedgerFolder = Annotated[Path, typer.Option("--ledger", help="Folder of the ledger.")]
+KeyFile = Annotated[Path, typer.Option("--key", help="Private signing key; `nano-r1 keygen` makes one.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
+
+
+def main() -> None:
+    """Entry point: every expected error becomes one clear line and exit code 2."""
+    try:
+        app()
+    except ValueError as error:  # each module's own error class: message says what, where and what to do
+        if type(error).__module__.startswith("harness") or type(error).__module__.startswith("leaderboard"):
+            stop(str(error))
+        raise
+    except PermissionError as error:
+        stop(f"no permission: {error.filename or error}; choose a folder you may write to")
+    except OSError as error:
+        stop(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
+
+
+def stop(message: str) -> None:
+    sys.stderr.write(f"nano-r1: {message}\n")
+    raise SystemExit(2)
+
+
+def escape(text: str) -> str:
+    from rich.markup import escape as rich_escape
+
+    return rich_escape(text)
+
+
+def console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def say_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+# ---------------------------------------------------------------- looking
+
+
+@app.command()
+def tracks(as_json: Json = False) -> None:
+    """List the tracks: hardware, budget, gate, digest."""
+    from harness.tracks import track as module
+
+    found = [module.load(name) for name in module.names()]
+    if as_json:
+        say_json([{**t.model_dump(mode="json"), "id": t.id, "digest": t.digest} for t in found])
+        return
+    table = _table("track", "status", "hardware", "budget", "runs", "gate", "digest")
+    for t in found:
+        gates = ", ".join(f"{s.task} {s.gate_ppm / 1e6:.2f}" for s in t.heldout.suites)
+        table.add_row(
+            t.id,
+            t.status,
+            f"{t.hardware.cores} CPU cores",
+            f"{t.budget.seconds} s",
+            str(t.verdict.runs),
+            f"mean {t.heldout.mean_gate_ppm / 1e6:.2f}, {gates}",
+            t.digest[:12],
+        )
+    console().print(table)
+
+
+@app.command()
+def tasks(
+    action: Annotated[str, typer.Argument(help="list, show or validate.")] = "list",
+    name: Annotated[str | None, typer.Argument(help="Task to show or validate; all if left out.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the tasks, show questions and attacks, or validate the graders."""
+    from dataclasses import asdict
+
+    from harness.tasks import TASKS, sample
+    from harness.tasks.validate import validate
+
+    if action not in ("list", "show", "validate"):
+        stop(f"`tasks {action}` is not known; use list, show or validate")
+    if name is not None and name not in TASKS:
+        stop(f"there is no task {name!r}; tasks: {', '.join(TASKS)}")
+    chosen = [TASKS[name]] if name else list(TASKS.values())
+    if action == "show":
+        _show_tasks(chosen, as_json)
+        return
+    if action == "list":
+        rows = [
+            {"task": t.name, "distinct": t.distinct, "example": sample(t, b"list", "train", 0).prompt} for t in chosen
+        ]
+        if as_json:
+            say_json(rows)
+            return
+        table = _table("task", "distinct questions", "example")
+        for task in rows:
+            table.add_row(str(task["task"]), f"{task['distinct']:,}", str(task["example"]))
+        console().print(table)
+        return
+    found = [validate(task) for task in chosen]
+    if as_json:
+        say_json([asdict(row) for row in found])
+    else:
+        table = _table("task", "gold answers right", "attacks right", "best constant", "floor")
+        for row in found:
+            attacks = f"{row.attacks_right} of {row.attacks:,}"
+            table.add_row(row.task, f"{row.gold_right:.1%}", attacks, row.best_constant, f"{row.floor:.1%}")
+        console().print(table)
+    if any(row.gold_right < 1 or row.attacks_right for row in found):
+        raise typer.Exit(1)
+
+
+def _show_tasks(chosen: list[Task], as_json: bool) -> None:
+    from harness.tasks import sample
+
+    drawn = [(task, [sample(task, b"shown by nano-r1 tasks show", "train", i) for i in range(4)]) for task in chosen]
+    if as_json:
+        say_json(
+            {
+                task.name: [{"prompt": i.prompt, "target": i.target, "attacks": task.attacks(i)} for i in items]
+                for task, items in drawn
+            }
+        )
+        return
+    for task, items in drawn:
+        table = _table("question", "a right answer", "answers that score 0", title=task.name)
+        for item in items:
+            attacks = "  ".join(repr(a if len(a) < 32 else a[:29] + "…") for a in task.attacks(item))
+            table.add_row(escape(item.prompt), escape(item.target), escape(attacks))
+        console().print(table)
+
+
+@app.command(name="doctor")
+def doctor_command(as_json: Json = False) -> None:
+    """Say what this machine can and cannot isolate and meter, by trying."""
+    from harness import doctor, sandbox
+
+    isolation = sandbox.isolation()
+    checks = doctor.checks() if isolation.level == "full" else []
+    if as_json:
+        say_json(
+            {
+                "isolation": isolation.level,
+                "reasons": isolation.reasons,
+                "checks": {check.name: {"ok": check.ok, "detail": check.detail} for check in checks},
+            }
+        )
+    else:
+        out = console()
+        if checks:
+            table = _table("check", "", "detail")
+            for check in checks:
+                table.add_row(check.name, "[green]ok[/]" if check.ok else "[red]FAILED[/]", check.detail)
+            out.print(table)
+        for reason in isolation.reasons:
+            out.print(f"- {reason}")
+        out.print(f"isolation: [bold]{isolation.level}[/]")
+        if isolation.level == "none":
+            out.print("Records made here are self-reported. To mend it: [bold]sudo apt-get install bubblewrap[/]")
+    if isolation.level == "none" or not all(check.ok for check in checks):
+        raise typer.Exit(1)
+
+
+# ---------------------------------------------------------------- making a submission
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the submission: lower-case letters, digits and dashes.")],
+    track: TrackName = "cpu-logic",
+) -> None:
+    """Start a submission: a copy of the track's baseline under submissions/NAME."""
+    import re
+    import shutil
+
+    from harness.tracks import track as module
+
+    chosen = module.load(track)
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", name):
+        stop(f"{name!r} is not a name: use lower-case letters, digits and dashes")
+    folder = Path("submissions") / name
+    if folder.exists():
+        stop(f"{folder} exists; choose another name, or edit it")
+    folder.mkdir(parents=True)
+    shutil.copyfile(ROOT / chosen.baseline.folder / "train.py", folder / "train.py")
+    (folder / "submission.toml").write_text(
+        f'name = "{name}"\ntrack = "{track}"\ntitle = "{name}"\n'
+        'change = "what differs from the baseline, in one line"\ncontributors = ["your name"]\n'
+    )
+    (folder / "README.md").write_text(f"# {name}\n\nWhat changed, why it should help, and what you measured.\n")
+    console().print(
+        f"{folder}/train.py is the baseline. Change it, then:\n"
+        f"  nano-r1 train {folder}      one development run\n"
+        f"  nano-r1 verify {folder}     {chosen.verdict.runs} runs in turn with the baseline, and a record"
+    )
+
+
+@app.command()
+def train(
+    folder: Annotated[Path, typer.Argument(help="Submission to run.")],
+    track: TrackName = "cpu-logic",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the run and of its prompts.")] = 0,
+    output: Annotated[Path, typer.Option(help="Folder for the weights and the log.")] = Path("runs/train"),
+    evaluate: Annotated[bool, typer.Option(help="Evaluate the weights at the end.")] = True,
+) -> None:
+    """One development run: no sandbox, the harness's view of reward and accuracy, live."""
+    from harness import development, submission
+    from harness.tracks import track as module
+
+    chosen = module.load(track)
+    chosen.check_base()
+    item = submission.load(folder)
+    code = development.train(chosen, item, seed, output, console())
+    if code != 0:
+        stop(f"{folder}/train.py exited with code {code}; its log is {output / 'log.txt'}")
+    if evaluate:
+        _evaluate(chosen, output / "model.safetensors", seed, as_json=False)
+
+
+@app.command(name="eval")
+def eval_command(
+    model: Annotated[Path, typer.Option(help="model.safetensors or its folder. Default: the base model.")] = Path(),
+    track: TrackName = "cpu-logic",
+    seed: Annotated[int, typer.Option(min=0, help="Names the questions; a verification draws secret ones.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Accuracy of a model on held-out questions, with its interval, task by task."""
+    from harness.tracks import track as module
+
+    chosen = module.load(track)
+    chosen.check_base()
+    path = chosen.base_folder if model == Path() else model
+    _evaluate(chosen, path / "model.safetensors" if path.is_dir() else path, seed, as_json)
+
+
+def _evaluate(track: Track, weights: Path, seed: int, as_json: bool) -> None:
+    import hashlib
+
+    from harness import checkpoint, judge, stats
+    from harness.evaluate import evaluate
+
+    checked = checkpoint.read(weights, track.base_folder / "model.safetensors")
+    total = sum(suite.questions for suite in track.heldout.suites)
+    with _bar(f"{total} questions", total, quiet=as_json) as advance:
+        result = evaluate(track, checked.data, hashlib.sha256(f"eval/{seed}".encode()).digest(), advance)
+    passed = judge.passed_gate(track, result.tasks)
+    if as_json:
+        say_json(
+            {
+                "track": track.id,
+                "weights_sha256": checked.sha256,
+                "seed": seed,
+                "mean_accuracy": judge.mean_accuracy(track, result.tasks),
+                "passed_gate": passed,
+                "evaluate_ms": result.evaluate_ms,
+                "tasks": {task: row.model_dump() for task, row in result.tasks.items()},
+            }
+        )
+        return
+    gates = {suite.task: suite.gate_ppm for suite in track.heldout.suites}
+    table = _table("task", "accuracy", "95% interval", "gate", "formatted", "truncated", "tokens", title=str(weights))
+    for task, row in result.tasks.items():
+        low, high = stats.wilson(row.correct, row.questions)
+        table.add_row(task, *_accuracy_cells(row, low, high), f"{gates[task] / 1e6:.2f}", *_format_cells(row))
+    whole = _sum(list(result.tasks.values()))
+    low, high = stats.wilson(whole.correct, whole.questions)
+    table.add_section()
+    table.add_row(
+        "mean", *_accuracy_cells(whole, low, high), f"{track.heldout.mean_gate_ppm / 1e6:.2f}", *_format_cells(whole)
+    )
+    out = console()
+    out.print(table)
+    verdict = "[green]past the gate[/]" if passed else "[yellow]not past the gate[/]"
+    out.print(f"{verdict} of {track.id} (point estimates, one set of questions), {result.evaluate_ms / 1000:.1f} s")
+
+
+def _sum(rows: list[TaskResult]) -> TaskResult:
+    from harness.ledger.record import TaskResult
+
+    keys = TaskResult.model_fields
+    return TaskResult(**{key: sum(getattr(row, key) for row in rows) for key in keys})
+
+
+def _accuracy_cells(row: TaskResult, low: float, high: float) -> list[str]:
+    return [f"{row.correct / row.questions:.4f}", f"{low:.4f} – {high:.4f}"]
+
+
+def _format_cells(row: TaskResult) -> list[str]:
+    return [
+        f"{row.formatted / row.questions:.4f}",
+        f"{row.truncated / row.questions:.4f}",
+        f"{row.tokens / row.questions:.1f}",
+    ]
+
+
+# ---------------------------------------------------------------- records
+
+
+@app.command()
+def verify(
+    folders: Annotated[list[Path], typer.Argument(help="Submissions; several share one set of baseline runs.")],
+    track: TrackName = "cpu-logic",
+    runs: Annotated[int | None, typer.Option(min=1, max=100, help="Runs each. Default: the track's number.")] = None,
+    ledger: LedgerFolder = Path("records"),
+    key: KeyFile = DEFAULT_KEY,
+    as_json: Json = False,
+) -> None:
+    """Run submissions in the sandbox in turn with the baseline, judge, sign, append to the ledger."""
+    from harness import submission
+    from harness.ledger.log import Ledger
+    from harness.ledger.signature import load_key
+    from harness.reporter import TerminalReporter
+    from harness.tracks import track as module
+    from harness.verify import Interrupted
+    from harness.verify import verify as run_verification
+
+    chosen = module.load(track)
+    items = [submission.load(folder) for folder in folders]
+    signing = load_key(key)
+    count = runs or chosen.verdict.runs
+    with _cancellable() as cancel, TerminalReporter(quiet=as_json) as reporter:
+        try:
+            outcomes = run_verification(
+                chosen, items, runs=count, ledger=Ledger(ledger), key=signing, reporter=reporter, cancel=cancel
+            )
+        except Interrupted as error:
+            reporter.say(f"interrupted: {error}. Nothing else was written; the next `nano-r1 verify` starts afresh.")
+            raise typer.Exit(130) from None
+    if as_json:
+        say_json(
+            [
+                {
+                    "name": o.name,
+                    "record": str(o.folder) if o.folder else None,
+                    "reason": o.reason,
+                    "verdict": o.verdict.model_dump(mode="json") if o.verdict else None,
+                }
+                for o in outcomes
+            ]
+        )
+    else:
+        out = console()
+        for outcome in outcomes:
+            if outcome.verdict is None:
+                out.print(f"[bold red]{outcome.name}: no record.[/] {escape(outcome.reason or '')}")
+            else:
+                _show_verdict(out, outcome.name, outcome.verdict)
+                out.print(f"signed: {outcome.folder}/record.json", soft_wrap=True)
+    if any(outcome.verdict is None for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _show_verdict(out: Console, name: str, verdict: Verdict) -> None:
+    table = _table("gate", "accuracy", "95% interval", "needed", "sigma", "p", title=f"{name}: verdict")
+    for gate, test in verdict.gates.items():
+        a = test.accuracy_ppm
+        table.add_row(
+            gate,
+            f"{a.mean / 1e6:.4f}",
+            f"{a.low / 1e6:.4f} – {a.high / 1e6:.4f}" if test.p_ppb is not None else "one run",
+            f"> {test.gate_ppm / 1e6:.2f}",
+            f"{test.sigma_ppm / 1e6:.4f}" if test.p_ppb is not None else "",
+            f"{test.p_ppb / 1e9:.2g}" if test.p_ppb is not None else "",
+        )
+    out.print(table)
+    cost = verdict.relative_cost_ppm
+    out.print(
+        f"relative cost {cost.mean / 1e6:.3f} ({cost.low / 1e6:.3f} – {cost.high / 1e6:.3f}) of the baseline's wall time"
+    )
+    if verdict.standing_p_ppb is not None:
+        out.print(f"against {verdict.standing}: p = {verdict.standing_p_ppb / 1e9:.3g} (one-sided Mann-Whitney)")
+    for reason in verdict.reasons:
+        out.print(f"- {reason}", markup=False)
+    label = "RECORD" if verdict.record else "valid, no record" if verdict.valid else "not valid as an official result"
+    out.print(f"[bold]{label}[/]")
+
+
+@app.command()
+def audit(
+    ledger: LedgerFolder = ROOT / "records",
+    board: Annotated[Path | None, typer.Option(help="Rendered board. Default: leaderboard beside the ledger.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Re-check every record offline: signatures, log, questions, grades, statistics, board. Exit 1 if anything differs."""
+    import time
+
+    from harness.audit import audit as run_audit
+    from harness.ledger.log import Ledger
+
+    if not ledger.is_dir():
+        stop(f"{ledger} is not a folder; point --ledger at a ledger")
+    pages = board or ledger.resolve().parent / "leaderboard"
+    start = time.monotonic()
+    findings = []
+    out = console()
+    for finding in run_audit(Ledger(ledger), pages if pages.is_dir() else None):
+        findings.append(finding)
+        if not as_json:
+            mark = "[green]ok[/]  " if finding.ok else "[bold red]FAIL[/]"
+            out.print(mark, escape(f"{finding.check:20s} {finding.file}: {finding.message}"), soft_wrap=True)
+    failed = [finding for finding in findings if not finding.ok]
+    if as_json:
+        say_json([{"check": f.check, "file": f.file, "ok": f.ok, "message": f.message} for f in findings])
+    else:
+        out.print(f"{len(findings)} checks, {len(failed)} failed, {time.monotonic() - start:.1f} s")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def reproduce(
+    record_folder: Annotated[Path, typer.Argument(metavar="RECORD", help="Folder of a record.")],
+    runs: Annotated[int, typer.Option(min=1, max=100, help="Runs to make.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Run a record's submission again, in turn with the baseline, and say whether it agrees. Writes no record."""
+    from dataclasses import asdict
+
+    from harness.ledger import record
+    from harness.reporter import TerminalReporter
+    from harness.reproduce import reproduce as run_reproduction
+    from harness.verify import Interrupted
+
+    path = record_folder / "record.json"
+    if not path.is_file():
+        stop(f"{path} is missing; name a folder under records/")
+    item = record.load(path.read_bytes())
+    with _cancellable() as cancel, TerminalReporter(quiet=as_json) as reporter:
+        try:
+            found = run_reproduction(item, runs=runs, reporter=reporter, cancel=cancel)
+        except Interrupted:
+            raise typer.Exit(130) from None
+    if as_json:
+        say_json([{**asdict(row), "agrees": row.agrees} for row in found])
+    else:
+        table = _table("quantity", "record", "99% prediction interval", "here", "")
+        for row in found:
+            mark = "[green]agrees[/]" if row.agrees else "[red]differs[/]"
+            table.add_row(
+                row.quantity, f"{row.recorded:.4f}", f"{row.low:.4f} – {row.high:.4f}", f"{row.found:.4f}", mark
+            )
+        console().print(table)
+    if not all(row.agrees for row in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def leaderboard(
+    ledger: LedgerFolder = ROOT / "records",
+    out: Annotated[Path | None, typer.Option(help="Folder to write. Default: leaderboard beside the ledger.")] = None,
+) -> None:
+    """Render the board from the ledger."""
+    from leaderboard.render import render
+
+    if not ledger.is_dir():
+        stop(f"{ledger} is not a folder; point --ledger at a ledger")
+    written = render(ledger, out or ledger.resolve().parent / "leaderboard")
+    for path in written:
+        console().print(str(path), soft_wrap=True)
+
+
+@app.command()
+def keygen(
+    identity: Annotated[str, typer.Argument(help="Who signs: letters, digits, dots, dashes.")],
+    key: KeyFile = DEFAULT_KEY,
+    hours: Annotated[int, typer.Option(min=1, max=24 * 366, help="How long the key may sign, if it is listed.")] = 24,
+) -> None:
+    """Make a signing key, and print the line that would list it in records/allowed_signers."""
+    from harness.ledger.signature import allowed_line, generate
+
+    public = generate(key, identity)
+    now = datetime.now(UTC).replace(microsecond=0)
+    sys.stderr.write(
+        f"wrote {key} (keep it private, outside the repository, and delete it after use) and {key}.pub\n"
+        "A maintainer lists it by adding this line to records/allowed_signers; unlisted, its records are self-reported:\n"
+    )
+    sys.stdout.write(allowed_line(public, identity, now, now + timedelta(hours=hours)).rstrip("\n") + "\n")
+
+
+# ---------------------------------------------------------------- showing
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+@contextlib.contextmanager
+def _bar(label: str, total: int, quiet: bool) -> Iterator[Any]:
+    from rich.progress import Progress
+
+    with Progress(disable=quiet or not sys.stderr.isatty(), transient=True) as progress:
+        task = progress.add_task(label, total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
+@contextlib.contextmanager
+def _cancellable() -> Iterator[threading.Event]:
+    """Ctrl-C (and a polite kill) sets an event, so that a session ends in order: killed, closed, nothing half-written."""
+    cancel = threading.Event()
+
+    def handle(number: int, frame: Any) -> None:
+        cancel.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield cancel
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    main()

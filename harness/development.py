@@ -1,0 +1,111 @@
+"""A development run: the submission as it is, on this machine, with no sandbox and no claim.
+
+The environment is the real one, so reward and accuracy are what the harness sees; the submission's own
+lines are shown beside them and kept in log.txt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from harness.environment import Environment
+from harness.submission import Submission
+from harness.tracks.track import ROOT, Track
+
+ROWS = 12  # of the live table
+
+
+def train(track: Track, item: Submission, seed: int, output: Path, console: Console) -> int:
+    """Run train.py, show it live, stop it at the budget. Returns its exit code; files land in `output`."""
+    output.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="nano-r1-") as work:
+        socket = Path(work) / "socket"
+        key = hashlib.sha256(f"development/{seed}".encode()).digest()
+        with Environment(
+            track,
+            key,
+            seed,
+            socket,
+            base=str(track.base_folder),
+            output=str(output.resolve()),
+            clock=lambda: round((time.monotonic() - start) * 1000),
+        ) as environment:
+            process = subprocess.Popen(
+                [sys.executable, str(item.folder.resolve() / "train.py")],
+                env={**os.environ, "NANO_R1_SOCKET": str(socket), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+            )
+            last = [""]
+            reader = threading.Thread(target=_keep_log, args=(process, output / "log.txt", last, console), daemon=True)
+            reader.start()
+            try:
+                with Live(console=console, refresh_per_second=4, transient=True) as live:
+                    while process.poll() is None:
+                        time.sleep(0.25)
+                        elapsed = time.monotonic() - start
+                        if console.is_terminal:
+                            live.update(_view(environment, elapsed, track.budget.seconds, last[0]))
+                        if elapsed > track.budget.seconds:
+                            console.print(f"stopped: over the budget of {track.budget.seconds} s")
+                            process.kill()
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                process.wait()
+            reader.join(timeout=5)
+            console.print(_view(environment, time.monotonic() - start, track.budget.seconds, ""))
+    return process.returncode
+
+
+def _keep_log(process: subprocess.Popen[str], path: Path, last: list[str], console: Console) -> None:
+    assert process.stdout is not None
+    with path.open("w") as log:
+        for line in process.stdout:
+            log.write(line)
+            log.flush()
+            last[0] = line.rstrip("\n")
+            if not console.is_terminal:
+                console.print(last[0], markup=False, soft_wrap=True)
+
+
+def _view(environment: Environment, elapsed: float, budget: int, line: str) -> Group:
+    """The harness's view: one row a stretch of scored completions."""
+    points = environment.curve
+    width = max(1, -(-len(points) // ROWS))
+    names = sorted({task for point in points for task in point["tasks"]})
+    table = Table(box=None, pad_edge=False, title=f"{elapsed:.0f} of {budget} s", title_justify="left")
+    for column in ("seconds", "completions", "accuracy", "formatted", "tokens", *names):
+        table.add_column(column, justify="right")
+    for i in range(0, len(points), width):
+        part = points[i : i + width]
+        count = sum(p["completions"] for p in part)
+        cells = []
+        for name in names:
+            n = sum(p["tasks"].get(name, (0, 0))[0] for p in part)
+            right = sum(p["tasks"].get(name, (0, 0))[1] for p in part)
+            cells.append(f"{right / n:.3f}" if n else "")
+        table.add_row(
+            f"{part[-1]['t_ms'] / 1000:.0f}",
+            f"{count:,}",
+            f"{sum(p['correct'] for p in part) / count:.3f}",
+            f"{sum(p['formatted'] for p in part) / count:.3f}",
+            f"{sum(p['tokens'] for p in part) / count:.1f}",
+            *cells,
+        )
+    return Group(table, Text(line[:300]))

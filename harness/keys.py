@@ -1,0 +1,24 @@
+"""The keys of a verification: everything derives from one root that is committed to first, revealed after."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+
+def commitment(root: bytes, nonce: bytes) -> str:
+    """What is published before the first run: sha256(root ‖ nonce), 32 bytes each, in hex."""
+    return hashlib.sha256(root + nonce).hexdigest()
+
+
+def derive(root: bytes, purpose: str, tree_sha256: str, run: int) -> bytes:
+    """HMAC-SHA256(root, purpose/submission/run): 32 bytes that nobody could know before the root was revealed.
+
+    Purposes: `train` (the training prompts), `heldout` (the questions), `seed`.
+    """
+    return hmac.digest(root, f"{purpose}/{tree_sha256}/{run}".encode(), "sha256")
+
+
+def seed_of(root: bytes, tree_sha256: str, run: int) -> int:
+    """The run's seed, 31 bits."""
+    return int.from_bytes(derive(root, "seed", tree_sha256, run)[:4], "big") >> 1

@@ -1,0 +1,68 @@
+"""How a long session shows itself: one bar with the time left, lines for what has happened."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+class TerminalReporter:
+    """A live bar on a terminal; plain lines elsewhere. Everything goes to standard error."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            TextColumn("{task.fields[note]}"),
+            console=self._console,
+            disable=quiet or not self._console.is_terminal,
+            transient=True,
+        )
+        self._task = self._progress.add_task("", visible=False, note="", left="")
+        self._phase = ""
+        self._usual: dict[str, float] = {}  # what a phase took last time: the best guess at what it will take
+
+    def __enter__(self) -> TerminalReporter:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def begin(self, arm: str, run: int, phase: str, total: float) -> None:
+        """A phase of one run begins: `total` seconds of budget (train) or questions (evaluate)."""
+        self._phase = f"{arm} {phase}"
+        expected = self._usual.get(self._phase, total)
+        self._progress.reset(
+            self._task,
+            description=f"{arm} run {run + 1}: {phase}",
+            total=expected,
+            visible=True,
+            note="",
+            left=f"of at most {total:.0f} s" if phase == "train" else "",
+        )
+
+    def advance(self, done: float, note: str) -> None:
+        if self._phase.endswith("train"):
+            usual = self._usual.get(self._phase)
+            left = f"about {max(usual - done, 0):.0f} s left" if usual else None
+            if left:
+                self._progress.update(self._task, left=left)
+        self._progress.update(self._task, completed=done, note=note)
+
+    def finished(self, seconds: float) -> None:
+        """The phase took this long; the next of its kind is expected to."""
+        self._usual[self._phase] = seconds
+
+    def say(self, text: str) -> None:
+        if not self._quiet:
+            self._progress.console.print(text, markup=False)

@@ -1,0 +1,78 @@
+"""Run a record's submission again and say whether it agrees. Nothing is signed, nothing is written.
+
+Agreement: each quantity found here lies in the 99% prediction interval that the record's own runs give for
+the mean of as many runs as were made here.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import geometric_mean
+
+from harness import judge, sandbox, submission
+from harness.ledger import record
+from harness.tracks import track as tracks
+from harness.tracks.track import ROOT
+from harness.verify import Reporter, VerifyError, arms_for, run_all
+
+
+@dataclass(frozen=True)
+class Comparison:
+    quantity: str
+    recorded: float
+    low: float
+    high: float
+    found: float
+
+    @property
+    def agrees(self) -> bool:
+        return self.low <= self.found <= self.high
+
+
+def reproduce(item: record.Record, *, runs: int, reporter: Reporter, cancel: threading.Event) -> list[Comparison]:
+    """Train and evaluate afresh, in turn with the baseline. Raises VerifyError if this is not the same problem."""
+    predicate = item.predicate
+    track = tracks.load(predicate.track.partition("@")[0])
+    track.check_base()
+    if track.digest != predicate.track_digest:
+        raise VerifyError(f"the record is of another {track.id}: check out the commit that added it, then reproduce")
+    source = submission.load(ROOT / predicate.submission.path)
+    if source.tree_sha256 != predicate.submission.tree_sha256:
+        raise VerifyError(f"{predicate.submission.path} is not what was recorded: restore it with git")
+    if len(predicate.runs) < 2:
+        raise VerifyError("the record has one run: no interval to agree with")
+    baseline = submission.load(ROOT / track.baseline.folder)
+    with tempfile.TemporaryDirectory(prefix="nano-r1-") as work:
+        Path(work).chmod(0o755)
+        arms = arms_for([source], baseline, Path(work))
+        level = sandbox.isolation().level
+        run_all(arms, track, runs, secrets.token_bytes(32), level, Path(work), reporter, cancel)
+    arm, reference = next(a for a in arms if a.source is not None), arms[0]
+    if arm.failure or reference.failure:
+        raise VerifyError(f"it did not finish here: {arm.failure or reference.failure}")
+
+    accuracy = [judge.mean_accuracy(track, run.tasks) for run in predicate.runs]
+    found = [_compare("mean accuracy", accuracy, [judge.mean_accuracy(track, run.tasks) for run in arm.runs])]
+    if arm is not reference:
+        here = [w / geometric_mean(reference.walls) for w in arm.walls]
+        then = judge.relative_costs(predicate.runs, predicate.reference)
+        found.append(_compare("relative cost", then, here))
+    queries = [float(run.reward_queries) for run in predicate.runs]
+    found.append(_compare("reward queries", queries, [float(run.reward_queries) for run in arm.runs]))
+    return found
+
+
+def _compare(quantity: str, recorded: list[float], here: list[float]) -> Comparison:
+    """Prediction interval for the mean of len(here) further runs (Hahn & Meeker, Statistical Intervals, §4.8)."""
+    from scipy.stats import t
+
+    n, m = len(recorded), len(here)
+    mean = sum(recorded) / n
+    sigma = math.sqrt(sum((x - mean) ** 2 for x in recorded) / (n - 1))
+    half = float(t.ppf(0.995, n - 1)) * sigma * math.sqrt(1 / n + 1 / m)
+    return Comparison(quantity, mean, mean - half, mean + half, sum(here) / m)

@@ -1,0 +1,157 @@
+"""The statistics behind a verdict: floats in, floats out, no state.
+
+Two sources of noise are kept apart. Another draw of questions moves one run's accuracy: Wilson
+intervals, clustered standard errors, pass@k. Another seed moves the whole run: the tests and intervals
+over runs, which treat a run as one number. A verdict rests on the second kind.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist, fmean, mean, stdev, variance
+
+
+class StatsError(ValueError):
+    """Numbers that a formula is not defined for; the message says which and why."""
+
+
+# ---------------------------------------------------------------- one run, many questions
+
+
+def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """(low, high) for a proportion of `correct` in `n` independent questions, both within [0, 1].
+
+    The score interval of Wilson (1927), without continuity correction; Brown, Cai & DasGupta (2001)
+    say why not the usual p ± 1.96 √(p(1-p)/n). Raises StatsError unless 0 <= correct <= n and n > 0.
+    """
+    if not 0 <= correct <= n or n == 0:
+        raise StatsError(f"{correct} correct of {n} questions is not a proportion")
+    if not 0 < confidence < 1:
+        raise StatsError(f"confidence {confidence} is not between 0 and 1")
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    p, spread = correct / n, z * z / n
+    centre = (p + spread / 2) / (1 + spread)
+    half = math.sqrt(p * (1 - p) * spread + spread * spread / 4) / (1 + spread)
+    # At 0 and n one end is exactly 0 or 1; the formula leaves the last bit to rounding.
+    return (0.0 if correct == 0 else centre - half, 1.0 if correct == n else centre + half)
+
+
+def clustered_se(clusters: Sequence[Sequence[float]]) -> float:
+    """Standard error of the mean of all scores, when each question was sampled several times.
+
+    `clusters[q]` holds the scores of the samples of question q. Samples of one question are alike, so
+    counting them as independent makes the error too small by up to √K. √(Σ_q (Σ_i (s_qi - s̄))²) / n,
+    as in Miller (2024), "Adding Error Bars to Evals", §2.2. Raises StatsError without scores.
+    """
+    scores = [score for cluster in clusters for score in cluster]
+    if not scores:
+        raise StatsError("no scores")
+    centre = fmean(scores)
+    return math.sqrt(math.fsum(math.fsum(s - centre for s in cluster) ** 2 for cluster in clusters)) / len(scores)
+
+
+def pass_at_k(n: int, correct: int, k: int) -> float:
+    """Probability that at least one of k samples is right, from n samples of which `correct` were.
+
+    Unbiased: 1 - C(n - correct, k) / C(n, k), Chen et al. (2021), "Evaluating Large Language Models
+    Trained on Code", equation 1; in exact integers. Raises StatsError unless 0 <= correct <= n and 1 <= k <= n.
+    """
+    if not 0 <= correct <= n or not 1 <= k <= n:
+        raise StatsError(f"pass@{k} is not defined for {correct} correct of {n} samples")
+    return 1 - math.comb(n - correct, k) / math.comb(n, k)
+
+
+# ---------------------------------------------------------------- several runs, one number each
+
+
+def t_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
+    """(low, mean, high): Student's (1908) interval for the mean of the distribution that runs come from.
+
+    One value has no interval: low = mean = high, and whoever shows it says "1 run".
+    Raises StatsError without values.
+    """
+    if not values:
+        raise StatsError("no values")
+    centre = mean(values)
+    half = 0.0 if len(values) == 1 else _t_quantile(len(values) - 1, confidence) * stdev(values) / len(values) ** 0.5
+    return centre - half, centre, centre + half
+
+
+def t_test_greater(values: Sequence[float], threshold: float) -> float | None:
+    """p of Student's one-sample t-test of "the mean is not above `threshold`". None: fewer than 2 values.
+
+    Runs that all agree have no variance and no t. Then p is 0 when they lie above the threshold, and 1
+    otherwise: the limit of the test as the variance goes to 0.
+    """
+    if len(values) < 2:
+        return None
+    # `statistics` sums in exact fractions, so equal runs have a variance of exactly 0, in any order.
+    centre, sigma = mean(values), stdev(values)
+    if sigma == 0:
+        return 0.0 if centre > threshold else 1.0
+    return _t_above(len(values) - 1, (centre - threshold) * len(values) ** 0.5 / sigma)
+
+
+def ratio_interval(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
+    """(low, ratio, high) of geometric mean of `a` over geometric mean of `b`, two independent arms.
+
+    Welch's (1947) interval for the difference of two means, on logarithms: times are skewed, their noise
+    is in proportion to them, and a ratio read the other way round is the reciprocal. One value in an arm
+    supports no interval: low = ratio = high. Raises StatsError unless every value is positive.
+    """
+    if not a or not b or min(*a, *b) <= 0:
+        raise StatsError("a ratio of geometric means needs at least one value in each arm, all positive")
+    log_a, log_b = [math.log(v) for v in a], [math.log(v) for v in b]
+    difference = fmean(log_a) - fmean(log_b)
+    ratio = math.exp(difference)
+    if len(a) == 1 or len(b) == 1:
+        return ratio, ratio, ratio
+    part_a, part_b = variance(log_a) / len(a), variance(log_b) / len(b)
+    error = math.sqrt(part_a + part_b)
+    if error == 0:  # also where squares of tiny variances would vanish below
+        return ratio, ratio, ratio
+    # Welch-Satterthwaite, from the shares of the variance: no squares of tiny numbers.
+    share = part_a / (part_a + part_b)
+    freedom = 1 / (share**2 / (len(a) - 1) + (1 - share) ** 2 / (len(b) - 1))
+    half = _t_quantile(freedom, confidence) * error
+    return math.exp(difference - half), ratio, math.exp(difference + half)
+
+
+def mann_whitney_less(a: Sequence[float], b: Sequence[float]) -> float:
+    """Exact p of the one-sided test of "`a` is not smaller than `b`" (Mann & Whitney 1947).
+
+    The share of all ways to deal the pooled values into arms of these sizes whose first arm has a rank
+    sum at most the observed one. Counted in integers, with mid-ranks for ties, so it is exact with ties
+    too (scipy's `method="exact"` is not) and the same on every machine. With 5 a side the smallest p
+    is 1/252 = 0.004, with 4 it is 1/70 = 0.014. Raises StatsError when an arm is empty.
+    """
+    if not a or not b:
+        raise StatsError("a comparison needs at least one value in each arm")
+    # Twice the mid-rank of each value: (values below) + (values not above) + 1.
+    pool = [*a, *b]
+    ranks = [sum(w < v for w in pool) + sum(w <= v for w in pool) + 1 for v in pool]
+    observed = sum(ranks[: len(a)])
+    ways: list[dict[int, int]] = [{0: 1}, *({} for _ in a)]  # ways[size][rank sum]
+    for rank in ranks:
+        for size in range(len(a), 0, -1):  # downwards: each value is dealt once
+            for total, count in ways[size - 1].items():
+                ways[size][total + rank] = ways[size].get(total + rank, 0) + count
+    return sum(count for total, count in ways[-1].items() if total <= observed) / math.comb(len(pool), len(a))
+
+
+# ---------------------------------------------------------------- Student's distribution
+
+
+def _t_above(freedom: float, t: float) -> float:
+    """P(T > t)."""
+    from scipy.special import stdtr  # not scipy.stats, which takes three times as long to import
+
+    return float(stdtr(freedom, -t))
+
+
+def _t_quantile(freedom: float, confidence: float) -> float:
+    """The t that leaves (1 - confidence) / 2 above it."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, (1 + confidence) / 2))

@@ -1,0 +1,107 @@
+"""A submission folder: its manifest, and the digest that names its exact contents."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import stat
+import tomllib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.ledger.record import Line, Name
+
+MAX_FILES, MAX_BYTES = 50, 1_000_000
+IGNORED = {"__pycache__", ".DS_Store"}
+
+
+class SubmissionError(ValueError):
+    """A folder that is not a submission; the message says what is wrong, where, and what to do."""
+
+
+class Manifest(BaseModel):
+    """submission.toml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: Name  # also the folder's name
+    track: Name
+    title: Line
+    change: Line  # what differs from the baseline, in one line
+    contributors: list[Line]
+
+
+class Submission(BaseModel):
+    """A folder that holds train.py and a good manifest."""
+
+    folder: Path
+    manifest: Manifest
+    tree_sha256: str
+
+
+def load(folder: Path) -> Submission:
+    """Read and check a submission folder. Raises SubmissionError."""
+    if not folder.is_dir():
+        raise SubmissionError(f"{folder} is not a folder; make a submission with `nano-r1 new NAME`")
+    for name in ("train.py", "submission.toml"):
+        if not (folder / name).is_file():
+            raise SubmissionError(f"{folder} has no {name}; `nano-r1 new NAME` makes a folder that has all it needs")
+    path = folder / "submission.toml"
+    try:
+        manifest = Manifest.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SubmissionError(f"{path} is not TOML: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SubmissionError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    if manifest.name != folder.resolve().name:
+        raise SubmissionError(
+            f"{path}: name is {manifest.name!r}, but the folder is {folder.resolve().name!r}: make them equal"
+        )
+    if not manifest.contributors:
+        raise SubmissionError(f"{path}: contributors is empty: name at least one")
+    return Submission(folder=folder, manifest=manifest, tree_sha256=tree_digest(folder))
+
+
+def tree_files(folder: Path) -> list[Path]:
+    """Every file of the folder, relative, sorted. Raises SubmissionError on a link, a device or a flood."""
+    files, size = [], 0
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        if IGNORED & set(relative.parts):
+            continue
+        info = path.lstat()
+        if stat.S_ISDIR(info.st_mode):
+            continue
+        if not stat.S_ISREG(info.st_mode):
+            raise SubmissionError(f"{path} is not a regular file: a submission holds plain files only")
+        files.append(relative)
+        size += info.st_size
+        if len(files) > MAX_FILES or size > MAX_BYTES:
+            raise SubmissionError(
+                f"{folder} holds more than {MAX_FILES} files or {MAX_BYTES:,} bytes: keep it to its source"
+            )
+    return files
+
+
+def tree_digest(folder: Path) -> str:
+    """SHA-256 over `<sha256> <path>` lines, sorted by path: `sha256sum` of `sha256sum`'s output."""
+    lines = [
+        f"{hashlib.sha256((folder / path).read_bytes()).hexdigest()}  {path.as_posix()}\n"
+        for path in tree_files(folder)
+    ]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def snapshot(submission: Submission, destination: Path) -> None:
+    """Copy the submission, so that an edit during the verification changes nothing, and make it readable to all."""
+    for path in tree_files(submission.folder):
+        target = destination / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(submission.folder / path, target)
+        target.chmod(0o644)
+    for folder in [destination, *(p for p in destination.rglob("*") if p.is_dir())]:
+        folder.chmod(0o755)
+    if tree_digest(destination) != submission.tree_sha256:
+        raise SubmissionError(f"{submission.folder} changed while it was being copied: start again")

@@ -1,0 +1,359 @@
+"""The pages of the board, from the ledger alone.
+
+The same ledger gives the same bytes on any machine: no clock, no absolute path, no locale, no hash order;
+every number is an integer of the signed record formatted here. `rendered` is pure and is what the audit
+compares with the files on disk; `render` writes.
+
+Everything a submitter wrote (title, change, contributors, file names) is hostile. It meets a page only
+through `plain`, which leaves text that no Markdown reader can take for structure, link, mention or markup.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import statistics
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.ledger import record
+from harness.ledger.log import Ledger, LedgerError, Listed, read_file
+from harness.tracks import track as tracks
+from harness.tracks.track import Track
+from leaderboard import charts
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+NBSP = "\u00a0"  # keeps a figure on one line
+TOP = 5  # rows a track has on the front page
+CURVES = "curves.jsonl.xz"
+LOG = "log.txt.xz"
+
+MARK = f"<!-- {charts.GENERATED} -->"  # in the first lines of all that may be overwritten or deleted
+
+
+class RenderError(ValueError):
+    """The board cannot be rendered or written; the message says which file is in the way."""
+
+
+# ---------------------------------------------------------------- hostile text
+
+# Characters that are invisible or reorder their neighbours. Written out, not asked of unicodedata,
+# whose answer depends on the Python that runs.
+_INVISIBLE = re.compile(
+    "[\u0000-\u0008\u000e-\u001f\u007f-\u0084\u0086-\u009f\u00ad\u034f\u0600-\u0605\u061c\u070f\u115f\u1160\u17b4\u17b5"
+    "\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ud800-\uf8ff\ufdd0-\ufdef\ufe00-\ufe0f"
+    "\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U0010ffff]"
+)
+# A full stop stays where it cannot begin anything: between digits, and at the end of a word.
+_SPECIAL = re.compile(r"[\\`*_{}\[\]<>!|~&:^$]|^[-+=]|(?<=[0-9])\)|\.(?<![0-9]\.(?=[0-9]))(?<![^0-9]\.(?=\s|$))")
+
+
+def plain(text: str) -> str:
+    """One line of Markdown that reads as `text` and is nothing but text, in a table or out of one.
+
+    Punctuation with a meaning becomes a character reference. That is not enough for `@` and `#`, which
+    some readers link after they have decoded references: those become their full-width twins.
+    """
+    visible = " ".join(_INVISIBLE.sub("\ufffd", text).split())
+    visible = visible.replace("@", "\uff20").replace("#", "\uff03")
+    return _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", visible) or "\ufffd"
+
+
+# ---------------------------------------------------------------- the ledger
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record of the ledger, with its evidence for the charts."""
+
+    folder: str
+    predicate: record.Predicate
+    official: bool  # signed by a key that allowed_signers listed for the time of signing
+    curves: list[list[charts.Post]]  # a list a run; empty if the record has none
+
+    @property
+    def track(self) -> str:
+        return self.predicate.track.partition("@")[0]
+
+
+def entries(ledger: Path) -> list[Entry]:
+    """The records of the log, oldest first. Raises RenderError; an empty folder is an empty ledger."""
+    try:
+        return [
+            Entry(item.folder, item.record.predicate, item.official, _curves(ledger, item))
+            for item in Ledger(ledger).records()
+        ]
+    except LedgerError as error:
+        raise RenderError(f"{ledger}: {error}") from None
+
+
+def _curves(ledger: Path, item: Listed) -> list[list[charts.Post]]:
+    """The curves that the record lists by hash, if it lists any. Raises LedgerError or RenderError."""
+    wanted = item.record.predicate.files.get(CURVES)
+    if wanted is None:
+        return []
+    data = read_file(ledger, f"{item.folder}/{CURVES}")
+    if hashlib.sha256(data).hexdigest() != wanted:
+        raise RenderError(f"{ledger / item.folder / CURVES}: its SHA-256 is not the one in record.json")
+    try:
+        return charts.read_curves(data)
+    except charts.ChartError as error:
+        raise RenderError(f"{ledger / item.folder / CURVES}: {error}") from None
+
+
+# ---------------------------------------------------------------- who stands where
+
+
+@dataclass(frozen=True)
+class Board:
+    """One track's records, sorted out. `history` holds the ranked ones, oldest first."""
+
+    track: Track
+    ranked: list[Entry]  # official and valid, cheapest first
+    history: list[Entry]
+    apart: list[tuple[Entry, list[str]]]  # oldest first, each with why it is not ranked
+    standing: Entry | None
+
+
+def board(track: Track, all_entries: Sequence[Entry]) -> Board:
+    mine = [(entry, why_apart(entry, track)) for entry in all_entries if entry.track == track.name]
+    logged = [entry for entry, reasons in mine if not reasons]
+    set_records = [entry for entry in logged if entry.predicate.verdict.record]  # the log's order decides who stands
+    history = sorted(logged, key=lambda entry: entry.predicate.created_utc)
+    ranked = sorted(history, key=lambda entry: entry.predicate.verdict.relative_cost_ppm.mean)  # a tie: the older first
+    return Board(track, ranked, history, [row for row in mine if row[1]], set_records[-1] if set_records else None)
+
+
+def why_apart(entry: Entry, track: Track) -> list[str]:
+    """Why a record is not ranked; empty for one that is. The verdict's own reasons stand at the end."""
+    one, reasons = entry.predicate, []
+    if not entry.official:
+        reasons.append("self-reported: its key is not listed for that day")
+    if one.track != track.id:
+        reasons.append(f"made on another version of the track, which is now at version {track.version}")
+    if one.verdict.valid:  # else the verdict itself says so
+        if one.isolation != "full":
+            reasons.append("made without isolation")
+        if len(one.runs) < track.verdict.runs:
+            reasons.append(f"{len(one.runs)} of {track.verdict.runs} runs")
+    if reasons or not one.verdict.valid:
+        reasons += one.verdict.reasons or ([] if reasons else ["not valid"])
+    return reasons
+
+
+# ---------------------------------------------------------------- rows: an entry in words
+
+
+@dataclass(frozen=True)
+class Row:
+    """An entry as a page shows it. Every string is Markdown, already safe."""
+
+    rank: str
+    name: str
+    cost: str
+    wall: str
+    accuracy: str
+    queries: str
+    tokens: str
+    memory: str
+    date: str
+    change: str
+    contributors: str
+    links: str
+    runs: str
+    p: str  # against the record that stood then
+    record: bool
+    reasons: str
+    chart: str | None  # relative to the leaderboard
+
+
+def row(entry: Entry, rank: str = "", reasons: Sequence[str] = ()) -> Row:
+    one = entry.predicate
+    said, verdict, runs = one.submission, one.verdict, one.runs
+    cost, gate = verdict.relative_cost_ppm, verdict.gates.get("mean")
+    code = said.path if said.path in ("baseline", f"submissions/{said.name}") else None
+    chart = f"curves/{entry.folder}.svg" if entry.curves else None
+    links = [("code", f"../{code}" if code else None), ("record", f"../records/{entry.folder}/record.json")]
+    links += [("log", f"../records/{entry.folder}/{LOG}" if LOG in one.files else None), ("curve", chart)]
+    return Row(
+        rank=rank,
+        name=said.name,
+        cost=_cost(cost),
+        wall=_mean_sd([run.wall_ms for run in runs], 1000),
+        accuracy=_accuracy(gate.accuracy_ppm) if gate else "–",
+        queries=_mean([run.reward_queries for run in runs], 1, 0),
+        tokens=_mean([run.sampled_tokens for run in runs], 1_000_000, 2) + f"{NBSP}M",
+        memory=f"{max((run.peak_memory_bytes for run in runs), default=0) / 2**30:.2f}{NBSP}GiB",
+        date=one.created_utc[:10],
+        change=f"**{plain(said.title)}** — {plain(said.change)}",
+        contributors=", ".join(plain(name) for name in said.contributors) or "–",
+        links=" ".join(f"[{word}]({target})" for word, target in links if target),
+        runs=str(len(runs)),
+        p=f"{verdict.standing_p_ppb / 1e9:.4f}" if verdict.standing_p_ppb is not None else "–",
+        record=verdict.record,
+        reasons="; ".join(plain(reason) for reason in reasons),
+        chart=chart,
+    )
+
+
+def ranks(ranked: Sequence[Entry]) -> list[str]:
+    """1, 2, …; with ≈ where the interval overlaps the row above's: their order is not established."""
+    costs = [entry.predicate.verdict.relative_cost_ppm for entry in ranked]
+    overlaps = [i > 0 and cost.low <= costs[i - 1].high for i, cost in enumerate(costs)]
+    return [f"{i} ≈" if overlap else str(i) for i, overlap in enumerate(overlaps, 1)]
+
+
+def _cost(cost: record.Interval) -> str:
+    if cost.low == cost.high:  # one run has no interval
+        return f"{cost.mean / 1e6:.3f}"
+    return f"{cost.mean / 1e6:.3f} ({cost.low / 1e6:.3f}–{cost.high / 1e6:.3f})"
+
+
+def _accuracy(accuracy: record.Interval) -> str:
+    if accuracy.low == accuracy.high:
+        return f"{accuracy.mean / 1e4:.1f}%"
+    half = max(accuracy.high - accuracy.mean, accuracy.mean - accuracy.low)
+    return f"{accuracy.mean / 1e4:.1f}%{NBSP}±{NBSP}{half / 1e4:.1f}"
+
+
+def _mean(values: Sequence[int], unit: int, digits: int) -> str:
+    return f"{statistics.mean(values) / unit:,.{digits}f}" if values else "–"
+
+
+def _mean_sd(values: Sequence[int], unit: int) -> str:
+    mean = _mean(values, unit, 1)
+    return f"{mean}{NBSP}±{NBSP}{statistics.stdev(values) / unit:.1f}" if len(values) > 1 else mean
+
+
+# ---------------------------------------------------------------- pages
+
+
+def rendered(ledger: Path, known: Sequence[Track] | None = None) -> dict[str, bytes]:
+    """Every generated file of the board: path relative to leaderboard/ -> content. Raises RenderError.
+
+    `known` are the tracks that get a page; by default, all that the harness has.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    known = [tracks.load(name) for name in tracks.names()] if known is None else known
+    found = entries(ledger)
+    for entry in found:
+        if entry.track not in {track.name for track in known}:
+            raise RenderError(f"{ledger / entry.folder}: no track {entry.predicate.track!r} in harness/tracks")
+    boards = [board(track, found) for track in sorted(known, key=lambda track: track.name)]
+
+    # No autoescape: it is for HTML. What a row holds is safe Markdown already.
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )  # fmt: skip
+    views = [_view(one) for one in boards]
+    pages = {"README.md": environment.get_template("README.md.j2").render(mark=MARK, boards=views).encode()}
+    page = environment.get_template("track.md.j2")
+    for view in views:
+        track = view["track"]
+        assert isinstance(track, Track)
+        pages[f"{track.name}.md"] = page.render(mark=MARK, **view).encode()
+    for one in boards:
+        pages |= _charts(one)
+    return dict(sorted(pages.items()))
+
+
+def _view(one: Board) -> dict[str, object]:
+    """What a template sees of a track."""
+    rows = [row(entry, rank) for entry, rank in zip(one.ranked, ranks(one.ranked), strict=True)]
+    return {
+        "track": one.track,
+        "gate": charts.percent(one.track.heldout.mean_gate_ppm / 1e6),
+        "floors": [(suite.task, charts.percent(suite.gate_ppm / 1e6)) for suite in one.track.heldout.suites],
+        "questions": f"{sum(suite.questions for suite in one.track.heldout.suites):,}",
+        "alpha": f"{one.track.verdict.alpha_ppb / 1e9:g}",
+        "rows": rows,
+        "top": rows[:TOP],
+        "standing": row(one.standing) if one.standing else None,
+        "history": [row(entry, reasons=entry.predicate.verdict.reasons) for entry in one.history],
+        "apart": [row(entry, reasons=reasons) for entry, reasons in one.apart],
+        "chart": f"curves/{one.track.name}.svg" if any(entry.curves for entry in one.ranked) else None,
+    }
+
+
+def _charts(one: Board) -> dict[str, bytes]:
+    """An SVG for each record with curves, and one for the track if any of its ranked records has."""
+    drawn = {}
+    for entry in [*one.ranked, *(entry for entry, _ in one.apart)]:
+        if entry.curves:
+            predicate = entry.predicate
+            gates = {name: test.gate_ppm / 1e6 for name, test in predicate.verdict.gates.items()}
+            done = [_outcome(run) for run in predicate.runs]
+            chart = charts.record_chart(predicate.submission.name, predicate.track, entry.curves, gates, done)
+            drawn[f"curves/{entry.folder}.svg"] = chart
+    with_curves = [entry for entry in one.ranked if entry.curves]
+    if with_curves:
+        series = [charts.Series(_name(entry), _note(entry), entry.curves) for entry in with_curves]
+        chart = charts.track_chart(one.track.id, series, one.track.heldout.mean_gate_ppm / 1e6)
+        drawn[f"curves/{one.track.name}.svg"] = chart
+    return drawn
+
+
+def _outcome(run: record.Run) -> charts.Outcome:
+    """Held-out accuracy by task and their mean, in which each task weighs the same."""
+    each = {task: result.correct / result.questions for task, result in run.tasks.items() if result.questions}
+    mean = {"mean": sum(each.values()) / len(each)} if each else {}
+    return charts.Outcome(run.wall_ms / 1000, mean | each)
+
+
+def _name(entry: Entry) -> str:
+    return entry.predicate.submission.name
+
+
+def _note(entry: Entry) -> str:
+    return f"relative cost {_cost(entry.predicate.verdict.relative_cost_ppm)}"
+
+
+# ---------------------------------------------------------------- writing
+
+
+def render(ledger: Path, out: Path, known: Sequence[Track] | None = None) -> list[Path]:
+    """Write the board into `out` and remove generated files that no longer belong to it. Returns what was written.
+
+    Each file is replaced in one step, so a reader never meets half a page. A file that does not carry the
+    mark of this program is never overwritten or deleted. Raises RenderError, before anything is written if
+    the ledger is at fault.
+    """
+    pages = rendered(ledger, known)
+    wanted = {out / name: data for name, data in pages.items()}
+    try:
+        for path in wanted:
+            if (path.is_symlink() or path.exists()) and not _is_ours(path):
+                raise RenderError(f"{path} was not generated by `nano-r1 leaderboard`: move it away")
+        for path, data in wanted.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _replace(path, data)
+        for path in sorted([*out.glob("*.md"), *out.glob("curves/*.svg")]):
+            if path not in wanted and _is_ours(path):
+                path.unlink()
+    except OSError as error:
+        raise RenderError(f"cannot write {error.filename or out}: {error.strerror}") from None
+    return list(wanted)
+
+
+def _is_ours(path: Path) -> bool:
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return MARK.encode() in file.read(512)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Set-up that quickstart and test share: .venv with nano-r1 in it, and bubblewrap for the sandbox.
+#
+#   scripts/setup.sh          what nano-r1 needs to run
+#   scripts/setup.sh dev      and what its tests need
+#
+# Safe to run again: what is there already stays. Exit 2, with the command to type, if it needs you.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+umask 022 # the sandbox user must be able to read .venv
+extra="${1:-}"
+
+say() { printf '\033[1m%s\033[0m\n' "$*"; }
+
+# Install Debian packages where nobody has to type a password; otherwise fail, quietly.
+apt_install() {
+    local sudo=()
+    command -v apt-get >/dev/null || return 1
+    if [ "$(id -u)" != 0 ]; then
+        sudo -n true 2>/dev/null || return 1
+        sudo=(sudo -n)
+    fi
+    say "installing $* with apt-get"
+    "${sudo[@]}" apt-get update -qq &&
+        "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+}
+
+# ---------------------------------------------------------------- a Python
+
+# Python >= 3.11 that can make a virtual environment. With "public": one that the sandbox user (uid 65534)
+# can read too, which a Python under a home of mode 0700 is not.
+usable() {
+    "$1" - "${2:-}" 2>/dev/null <<'PYTHON'
+import ensurepip, pathlib, sys
+ensurepip.version()  # a leftover empty folder would import too
+where = pathlib.Path(sys.executable).resolve(), pathlib.Path(sys.base_prefix).resolve()
+public = all(folder.stat().st_mode & 0o001 for path in where for folder in (path, *path.parents))
+sys.exit(sys.version_info < (3, 11) or (sys.argv[1] == "public" and not public))
+PYTHON
+}
+
+find_python() {
+    local kind name python
+    for kind in public any; do
+        for name in /usr/bin/python3{.11,.12,.13,.14,} /usr/local/bin/python3{.11,.12,.13,.14,} python3{.11,.12,.13,.14,}; do
+            python="$(command -v "$name")" || continue
+            if usable "$python" "$kind"; then
+                echo "$python"
+                return
+            fi
+        done
+    done
+    return 1
+}
+
+if ! usable .venv/bin/python || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+    if ! python="$(find_python)"; then
+        # Debian and Ubuntu ship Python without ensurepip; a package adds it.
+        if ! apt_install python3-venv || ! python="$(find_python)"; then
+            say "There is no Python >= 3.11 here that can make a virtual environment. Run this, then try again:"
+            echo "    sudo apt-get install python3-venv"
+            exit 2
+        fi
+    fi
+    say "making .venv with $python ($("$python" -V))"
+    usable "$python" public || echo "The sandbox user cannot read this Python, so records made with it say isolation: none."
+    "$python" -m venv --clear .venv
+fi
+
+# ---------------------------------------------------------------- nano-r1
+
+stamp=".venv/installed${extra:+-$extra}"
+wanted="$({ pwd && cat pyproject.toml constraints.txt; } | sha256sum)" # pwd: a moved clone is installed anew
+if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
+    say "installing nano-r1${extra:+ with $extra tools} into .venv (the first time 2 to 10 minutes, most of it PyTorch)"
+    .venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e ".${extra:+[$extra]}"
+    echo "$wanted" >"$stamp"
+fi
+
+# ---------------------------------------------------------------- the sandbox
+
+if ! command -v bwrap >/dev/null && ! apt_install bubblewrap; then
+    say "bubblewrap is missing, and installing it needs a password. Going on without a sandbox: records will say"
+    say "isolation: none and stay self-reported. To have one, run this, then try again:"
+    echo "    sudo apt-get install bubblewrap"
+fi

@@ -1,0 +1,148 @@
+"""The command as a person meets it: real processes, exit codes, and no traceback whatever they type."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.tracks.track import ROOT
+
+NANO = [sys.executable, "-m", "harness.cli"]
+
+
+def nano(*arguments, cwd=ROOT, **environment):
+    return subprocess.run(
+        [*NANO, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def refused(done, *words):
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    for word in words:
+        assert word in done.stderr + done.stdout
+
+
+@pytest.fixture
+def key(tmp_path):
+    assert nano("keygen", "tester", "--key", tmp_path / "key").returncode == 0
+    return tmp_path / "key"
+
+
+def test_help_is_quick_and_names_every_command():
+    seconds = []
+    for _ in range(3):
+        start = time.monotonic()
+        done = nano("--help")
+        seconds.append(time.monotonic() - start)
+    for command in "tracks tasks new train eval verify audit reproduce leaderboard keygen doctor".split():
+        assert command in done.stdout
+    assert min(seconds) < 1.0  # 0.2 s on an idle core; the suite may run beside other work
+
+
+def test_help_imports_nothing_heavy():
+    probe = "import sys, harness.cli; print([m for m in ('torch', 'transformers', 'scipy', 'numpy', 'matplotlib') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_tracks_and_tasks_speak_json():
+    (track,) = json.loads(nano("tracks", "--json").stdout)
+    assert track["id"] == "cpu-logic@1" and len(track["digest"]) == 64
+    rows = {row["task"]: row for row in json.loads(nano("tasks", "validate", "--json").stdout)}
+    assert set(rows) == {"countdown", "linear", "nim", "josephus"}
+    for row in rows.values():
+        assert row["gold_right"] == 1 and row["attacks_right"] == 0 and row["attacks"] > 10_000 and row["floor"] < 0.25
+
+
+def test_tasks_show_prints_question_answer_and_attacks():
+    done = nano("tasks", "show", "countdown")
+    assert done.returncode == 0 and "Make" in done.stdout and "each used once" in done.stdout
+    refused(nano("tasks", "show", "chess"), "no task 'chess'", "countdown")
+    refused(nano("tasks", "paint"), "list, show or validate")
+
+
+def test_a_wrong_track_names_the_right_ones(key):
+    for arguments in (["verify", "baseline", "--key", key], ["eval"], ["train", "baseline"], ["new", "x"]):
+        refused(nano(*arguments, "--track", "gpu-poetry"), "no track 'gpu-poetry'", "cpu-logic")
+
+
+def test_a_broken_submission_is_named(tmp_path, key):
+    folder = tmp_path / "mine"
+    refused(nano("verify", folder, "--key", key), "not a folder")
+    folder.mkdir()
+    (folder / "submission.toml").write_text('name = "mine"')
+    refused(nano("verify", folder, "--key", key), "no train.py")
+    (folder / "train.py").write_text("")
+    refused(nano("verify", folder, "--key", key), "submission.toml", "track")
+    (folder / "submission.toml").write_text("name = [broken")
+    refused(nano("verify", folder, "--key", key), "submission.toml", "not TOML")
+    (folder / "submission.toml").write_text(
+        'name = "other"\ntrack = "cpu-logic"\ntitle = "t"\nchange = "c"\ncontributors = ["a"]\n'
+    )
+    refused(nano("verify", folder, "--key", key), "'other'", "'mine'")
+    assert not (tmp_path / "records").exists()
+
+
+def test_a_missing_or_open_key_is_refused(tmp_path, key):
+    refused(nano("verify", "baseline", "--key", tmp_path / "none"), "none", "keygen")
+    key.chmod(0o644)
+    refused(nano("verify", "baseline", "--key", key), str(key))
+
+
+def test_keygen_refuses_to_overwrite_and_prints_a_line_for_allowed_signers(tmp_path):
+    done = nano("keygen", "ada", "--key", tmp_path / "k", "--hours", 2)
+    assert done.returncode == 0 and done.stdout.startswith("ada ") and "ssh-ed25519" in done.stdout
+    assert (tmp_path / "k").stat().st_mode & 0o777 == 0o600
+    refused(nano("keygen", "ada", "--key", tmp_path / "k"), "k")
+
+
+def test_new_copies_the_baseline(tmp_path):
+    done = nano("new", "my-idea", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    made = tmp_path / "submissions" / "my-idea"
+    assert (made / "train.py").read_bytes() == (ROOT / "baseline" / "train.py").read_bytes()
+    assert 'name = "my-idea"' in (made / "submission.toml").read_text()
+    refused(nano("new", "my-idea", cwd=tmp_path), "exists")
+    refused(nano("new", "My Idea", cwd=tmp_path), "lower-case")
+
+
+def test_no_permission_and_a_full_disk_are_said_plainly(tmp_path, key):
+    refused(nano("verify", "baseline", "--runs", 1, "--key", key, "--ledger", "/proc/nano-r1"), "/proc")
+    if os.geteuid() == 0:  # a volume with no room
+        full = tmp_path / "full"
+        full.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", full]).returncode == 0:
+            try:
+                refused(
+                    nano("verify", "baseline", "--runs", 1, "--key", key, "--ledger", full / "records"), "No space left"
+                )
+                assert not (full / "records" / "index").exists()
+            finally:
+                subprocess.run(["umount", full], check=True)
+
+
+def test_eval_refuses_what_is_not_a_checkpoint(tmp_path):
+    refused(nano("eval", "--model", tmp_path), "model.safetensors")
+    (tmp_path / "model.safetensors").write_bytes(b"\0" * 100)
+    refused(nano("eval", "--model", tmp_path), "model.safetensors")
+
+
+def test_audit_and_leaderboard_want_a_ledger(tmp_path):
+    refused(nano("audit", "--ledger", tmp_path / "none"), "not a folder")
+    refused(nano("leaderboard", "--ledger", tmp_path / "none"), "not a folder")
+    refused(nano("reproduce", tmp_path), "record.json")
+
+
+@pytest.mark.parametrize("stranger", [Path("/dev/null"), Path("/etc/passwd")])
+def test_odd_paths_do_not_trace(stranger, key):
+    refused(nano("verify", stranger, "--key", key), str(stranger))

@@ -1,0 +1,355 @@
+"""Real sandboxes: what a submission can do in one, how it can fail, and what it is billed."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import sandbox
+from harness.meter import Cgroup
+from harness.sandbox import Level, Limits, Mounts, SandboxError, Usage
+
+ISOLATION = sandbox.isolation()
+needs_sandbox = pytest.mark.skipif(ISOLATION.level != "full", reason="; ".join(ISOLATION.reasons))
+both_levels = pytest.mark.parametrize("level", [pytest.param("full", marks=needs_sandbox), "none"])
+
+LIMITS = Limits(
+    seconds=20, memory_bytes=1 << 28, shm_bytes=1 << 22, output_bytes=1 << 20, log_bytes=1 << 16, processes=24, cores=1
+)
+DAEMON = "import os, time\nif os.fork() == 0:\n os.setsid()\n if os.fork() == 0:\n  {}\n os._exit(0)\n"
+
+
+class Place:
+    """A submission's folders on the host; `run` writes train.py and runs it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.submission, self.base, self.output = folder / "submission", folder / "base", folder / "output"
+        for path in [self.submission, self.base, self.output]:
+            path.mkdir()
+        for path in [self.submission, self.base, *folder.parents, folder]:
+            if path.owner() == "root" and path.is_relative_to("/tmp/pytest-of-root"):
+                path.chmod(0o755)
+        self.socket: Path | None = None
+
+    def run(self, program: str, level: Level = "full", limits: Limits = LIMITS, **more: object) -> Usage:
+        (self.submission / "train.py").write_text(program)
+        mounts = Mounts(self.submission, self.base, self.output, self.socket)
+        return sandbox.run(["train.py"], mounts=mounts, limits=limits, level=level, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+# ---------------------------------------------------------------- when all goes well
+
+
+@both_levels
+def test_a_run_is_billed_and_its_log_kept(place: Place, level: Level) -> None:
+    program = "import sys, time\nprint('hello', flush=True)\nprint('there', file=sys.stderr)\nbytearray(60 << 20)\n"
+    usage = place.run(program + "while time.process_time() < 0.3: pass", level)
+    assert (usage.failure, usage.exit_code, usage.log) == (None, 0, b"hello\nthere\n")
+    assert usage.wall_ms >= 300 and usage.cpu_ms >= 300
+    assert 60 << 20 <= usage.peak_memory_bytes < 200 << 20
+
+
+@needs_sandbox
+def test_inside_are_the_client_the_folders_and_a_clean_environment(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN_OF_THE_HOST", "secret")
+    (place.base / "config.json").write_text("{}")
+    usage = place.run(
+        "import harness.client, os, tempfile\n"
+        "print(sorted(os.listdir(os.path.dirname(harness.client.__file__))))\n"
+        "print(os.getcwd(), os.listdir('/base'), os.getuid() != 0, os.uname().nodename)\n"
+        "print(*sorted(os.environ))\ntempfile.TemporaryFile().write(b'x')\n"
+    )
+    assert usage.failure is None, usage
+    listing, where, variables = usage.log.decode().splitlines()
+    assert listing == "['__init__.py', 'client.py']"
+    assert where == "/submission ['config.json'] True nano-r1"
+    assert variables == (
+        "HF_HUB_OFFLINE HOME LANG OMP_NUM_THREADS PATH PYTHONDONTWRITEBYTECODE PYTHONHASHSEED PYTHONPATH "
+        "PYTHONUNBUFFERED TOKENIZERS_PARALLELISM USER"
+    )
+
+
+@both_levels
+def test_the_environments_socket_is_reachable(place: Place, tmp_path: Path, level: Level) -> None:
+    place.socket = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(place.socket))
+        server.listen()
+        code = "import os, socket\ns = socket.socket(socket.AF_UNIX)\ns.connect(os.environ['NANO_R1_SOCKET'])\n"
+        assert place.run(code + "s.send(b'hi')", level).failure is None
+        with server.accept()[0] as connection:
+            assert connection.recv(10) == b"hi"
+
+
+@needs_sandbox
+def test_only_the_weights_come_out(place: Place) -> None:
+    code = "for name in ['model.safetensors', 'other']: open(f'/output/{name}', 'wb').write(name.encode())"
+    assert place.run(code).failure is None
+    assert [(path.name, path.read_bytes()) for path in place.output.iterdir()] == [
+        ("model.safetensors", b"model.safetensors")
+    ]
+
+
+@both_levels
+def test_start_and_ticks_are_told(place: Place, level: Level) -> None:
+    told: list[int] = []
+    usage = place.run("import time; time.sleep(0.6)", level, on_start=lambda: told.append(-1), on_tick=told.append)
+    assert told[0] == -1 and len(told) >= 4
+    assert told == sorted(told) and told[-1] <= usage.wall_ms
+
+
+@both_levels
+def test_helpers_that_leave_within_the_grace_are_no_failure_but_are_on_the_clock(place: Place, level: Level) -> None:
+    usage = place.run(DAEMON.format("time.sleep(0.5); os._exit(0)"), level)
+    assert usage.failure is None
+    assert usage.wall_ms >= 500
+
+
+# ---------------------------------------------------------------- how it can fail
+
+
+@both_levels
+def test_a_crash_and_a_signal(place: Place, level: Level) -> None:
+    usage = place.run("raise RuntimeError('loss is nan')", level)
+    assert (usage.failure, usage.exit_code) == ("exited with code 1", 1)
+    assert b"loss is nan" in usage.log
+    usage = place.run("import os; os.abort()", level)
+    assert (usage.failure, usage.exit_code) == ("was killed by signal 6 (Aborted)", -6)
+
+
+@both_levels
+def test_a_background_process_is_found_killed_and_on_the_clock(
+    place: Place, level: Level, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "GRACE_SECONDS", 0.6)
+    usage = place.run("print('done')\n" + DAEMON.format("while True: pass"), level)
+    assert usage.failure == "left 1 process running after its main process exited"
+    assert (usage.exit_code, usage.log) == (0, b"done\n")
+    assert usage.wall_ms >= 600 and usage.cpu_ms >= 200
+
+
+@both_levels
+def test_over_the_wall_budget(place: Place, level: Level) -> None:
+    usage = place.run("import time; time.sleep(60)", level, dataclasses.replace(LIMITS, seconds=1))
+    assert (usage.failure, usage.exit_code) == ("over the budget of 1 s", None)
+    assert 1000 <= usage.wall_ms < 3000
+
+
+@needs_sandbox
+def test_a_memory_bomb(place: Place) -> None:
+    usage = place.run("blocks = []\nwhile True: blocks.append(bytearray(1 << 24))")
+    assert usage.failure == "out of memory: the budget is 268435456 bytes"
+    # A child that is killed for memory fails the run too, though the main process would go on.
+    child = "import os, time\nif os.fork() == 0:\n bytearray(1 << 29)\ntime.sleep(10)"
+    usage = place.run(child)
+    assert usage.failure == "out of memory: the budget is 268435456 bytes"
+    assert usage.wall_ms < 5000
+
+
+@needs_sandbox
+def test_a_fork_bomb(place: Place) -> None:
+    bomb = "import os\nwhile True:\n try: os.fork()\n except OSError: pass"
+    usage = place.run(bomb, limits=dataclasses.replace(LIMITS, seconds=1))
+    assert usage.failure == "over the budget of 1 s"
+    assert usage.wall_ms < 4000
+    usage = place.run("import os, time\nfor _ in range(99):\n if os.fork() == 0: time.sleep(9)")
+    assert usage.failure is not None and "running after its main process exited" in usage.failure
+
+
+@needs_sandbox
+def test_a_program_that_fails_for_want_of_processes_is_told_so(place: Place) -> None:
+    code = "from threading import Thread\nimport time\nfor _ in range(50): "
+    code += "Thread(target=time.sleep, args=[0.5], daemon=True).start()"
+    assert place.run(code).failure == "exited with code 1, after it met the limit of 24 processes and threads"
+
+
+@both_levels
+def test_a_log_flood(place: Place, level: Level) -> None:
+    usage = place.run("while True: print('x' * 1000000)", level)
+    assert usage.failure == "log over 65536 bytes"
+    assert usage.log == b"x" * 65536
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    "program",
+    [
+        "open('/output/model.safetensors', 'wb').write(bytes(1 << 21))",
+        "open('/output/model.safetensors', 'wb').truncate(1 << 40)",  # sparse
+        "try: open('/output/other', 'wb').write(bytes(1 << 21))\nexcept OSError: pass",
+        "for i in range(300): open(f'/output/{i}', 'wb').write(bytes(4096))",
+    ],
+)
+def test_an_output_flood(place: Place, program: str) -> None:
+    usage = place.run(program)
+    assert usage.failure == "output over 1048576 bytes"
+    assert list(place.output.iterdir()) == []
+
+
+@needs_sandbox
+def test_output_may_be_filled_to_the_budget(place: Place) -> None:
+    usage = place.run("open('/output/model.safetensors', 'wb').write(bytes(1 << 20))")
+    assert usage.failure is None
+    assert (place.output / "model.safetensors").stat().st_size == 1 << 20
+
+
+def test_an_output_flood_at_level_none(place: Place) -> None:
+    program = f"import os\nos.chdir({str(place.output)!r})\nfor i in range(3): open(str(i), 'wb').write(bytes(1 << 19))"
+    assert place.run(program, "none").failure == "output over 1048576 bytes"
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    "program",
+    [
+        "os.symlink('/etc/shadow', '/output/model.safetensors')",
+        "os.mkfifo('/output/model.safetensors')",
+        "os.mkdir('/output/model.safetensors')",
+        "open('/output/a', 'w'); os.link('/output/a', '/output/model.safetensors')",
+    ],
+)
+def test_weights_that_are_no_plain_file(place: Place, program: str) -> None:
+    usage = place.run("import os\n" + program)
+    assert usage.failure is not None and usage.failure.startswith("model.safetensors is not a plain file")
+    assert list(place.output.iterdir()) == []
+
+
+@both_levels
+def test_cancel_ends_it_at_once(place: Place, level: Level) -> None:
+    cancel = threading.Event()
+    threading.Timer(0.5, cancel.set).start()
+    usage = place.run("import time; time.sleep(60)", level, cancel=cancel)
+    assert usage.failure == "cancelled"
+    assert usage.wall_ms < 2500
+
+
+@needs_sandbox
+def test_an_exception_in_a_callback_goes_up_and_nothing_is_left(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Cgroup] = []
+    create = Cgroup.create
+
+    def remember(memory_bytes: int, processes: int) -> Cgroup:
+        made.append(create(memory_bytes, processes))
+        return made[-1]
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Cgroup, "create", remember)
+    with pytest.raises(KeyboardInterrupt):
+        place.run("import time; time.sleep(60)", on_tick=interrupt)
+    assert made[0].is_empty() and not any(door.exists() for door in made[0].doors())
+
+
+def alive(marker: str) -> bool:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if marker.encode() in path.read_bytes():
+                return True
+        except OSError:
+            continue
+    return False
+
+
+@both_levels
+def test_a_verifier_killed_with_sigkill_takes_its_sandbox_with_it(place: Place, level: Level) -> None:
+    marker = f"marker-{os.getpid()}-{level}"
+    (place.submission / "train.py").write_text(
+        f"import subprocess\nsubprocess.Popen(['/bin/sh', '-c', 'sleep 60; : {marker}'], start_new_session=True)\n"
+        "print('up', flush=True)\nimport time; time.sleep(60)"
+    )
+    code = (
+        "from pathlib import Path\nfrom harness.sandbox import *\n"
+        f"mounts = Mounts(*map(Path, {[str(place.submission), str(place.base), str(place.output)]!r}), None)\n"
+        f"run(['train.py'], mounts=mounts, limits={LIMITS!r}, level={level!r})"
+    )
+    verifier = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parent.parent)
+    deadline = time.monotonic() + 15
+    while not alive(marker):
+        assert time.monotonic() < deadline and verifier.poll() is None
+        time.sleep(0.05)
+    verifier.send_signal(signal.SIGKILL)
+    verifier.wait()
+    deadline = time.monotonic() + 4
+    while alive(marker):
+        assert time.monotonic() < deadline, "the sandbox outlived its verifier"
+        time.sleep(0.02)
+
+
+# ---------------------------------------------------------------- when the machine, not the submission, fails
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="as a normal user everything one owns is readable")
+@needs_sandbox
+def test_an_unreadable_submission_is_the_verifiers_error(place: Place) -> None:
+    (place.submission / "secret.py").write_text("")
+    (place.submission / "secret.py").chmod(0o600)
+    with pytest.raises(SandboxError, match=r"secret.py is not readable by the sandbox user.*0600.*chmod -R go\+rX"):
+        place.run("pass")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@needs_sandbox
+def test_a_python_in_a_closed_home_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    (home / "python3").write_text("")
+    monkeypatch.setattr(sys, "executable", str(home / "python3"))
+    found = sandbox.isolation()
+    assert found.level == "none"
+    assert "is not readable by the sandbox user" in found.reasons[0] and "/usr/bin/python3" in found.reasons[0]
+
+
+def test_without_bubblewrap_the_reason_is_the_command_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    found = sandbox.isolation()
+    assert found.level == "none"
+    assert found.reasons[0].startswith("bubblewrap is not installed: sudo apt-get install")
+
+
+@needs_sandbox
+def test_a_sandbox_that_does_not_start_is_no_failure_of_the_submission(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = sandbox._bwrap
+    monkeypatch.setattr(sandbox, "_bwrap", lambda limits, binds: [*sound(limits, binds), "--no-such-option"])
+    with pytest.raises(SandboxError, match=r"did not start.*no-such-option"):
+        place.run("pass")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become a user without cgroups")
+def test_a_user_without_cgroups_gets_level_none_and_still_a_bill(place: Place) -> None:
+    (place.submission / "train.py").write_text("while True:\n if __import__('time').process_time() > 0.2: break")
+    code = (
+        "from pathlib import Path\nfrom harness.sandbox import *\n"
+        f"mounts = Mounts(*map(Path, {[str(place.submission), str(place.base), str(place.output)]!r}), None)\n"
+        f"limits = {LIMITS!r}\nprint(isolation().level)\n"
+        "try: run(['train.py'], mounts=mounts, limits=limits, level='full')\n"
+        "except SandboxError as error: print('refused', error)\n"
+        "usage = run(['train.py'], mounts=mounts, limits=limits, level='none')\n"
+        "print(usage.exit_code, usage.cpu_ms >= 200, usage.peak_memory_bytes > 1 << 20)"
+    )
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c", code]
+    done = subprocess.run(user, cwd=Path(__file__).parent.parent, capture_output=True, text=True)
+    if "Permission denied" in done.stderr:
+        pytest.skip("the repository is in a folder that other users may not enter")
+    level, refused, bill = done.stdout.splitlines()
+    assert level == "none"
+    assert refused.startswith("refused no cgroup for peak memory")
+    assert bill == "0 True True"
