@@ -218,15 +218,20 @@ def main() -> None:
                 log["entropy"] += (-(logps.exp() * logps).sum(-1) * mask).sum().item() / tokens.item()
         learn_seconds = time.monotonic() - clock
 
-        ended = (out_ids.gather(1, lengths[:, None] - 1)[:, 0] == run.end_token_id).float().mean()
-        dead = (rewards.std(1) < STD_FLOOR).float().mean()
-        print(
-            f"step {step + 1}/{STEPS} reward {rewards.mean():.3f} formatted {sum(s.formatted for s in scores) / len(scores):.3f} "
-            f"length {lengths.float().mean():.1f} ended {ended:.3f} entropy {log['entropy']:.3f} kl {log['kl']:.4f} "
-            f"clipped {log['clipped']:.4f} grad_norm {log['grad_norm']:.3f} dead_groups {dead:.2f} "
-            f"sample {sample_seconds:.2f}s score {score_seconds:.2f}s learn {learn_seconds:.2f}s left {run.seconds_left():.0f}s",
-            flush=True,
-        )
+        last = out_ids.gather(1, lengths[:, None] - 1)[:, 0]
+        log |= {
+            "reward": rewards.mean().item(),
+            "accuracy": sum(score.correct for score in scores) / len(scores),
+            "formatted": sum(score.formatted for score in scores) / len(scores),
+            "length": lengths.float().mean().item(),
+            "truncated": (last != run.end_token_id).float().mean().item(),
+            "dead_groups": (rewards.std(1) < STD_FLOOR).float().mean().item(),
+            "sample_s": sample_seconds,
+            "score_s": score_seconds,
+            "learn_s": learn_seconds,
+            "left_s": run.seconds_left(),
+        }
+        print(f"step {step + 1}/{STEPS} " + " ".join(f"{key} {value:.4g}" for key, value in log.items()), flush=True)
     run.save(policy)
 
 

@@ -21,7 +21,7 @@ from harness.keys import commitment, derive, seed_of
 from harness.ledger import merkle, record
 from harness.ledger.log import Fault, Finding, Ledger, check, leaves, parse_checkpoint
 from harness.tracks import track as tracks
-from harness.tracks.track import ROOT, Track
+from harness.tracks.track import ROOT
 
 MAX_EVIDENCE_BYTES = 1 << 30  # of one decompressed file: a bomb is a finding, not a crash
 
@@ -66,7 +66,7 @@ def _record(folder: Path, item: record.Record, standing: judge.Standing | None, 
         yield finding(
             "submission tree",
             found.tree_sha256 == predicate.submission.tree_sha256,
-            f"{predicate.submission.path} is {found.tree_sha256[:12]}, the record says {predicate.submission.tree_sha256[:12]}",
+            f"is {found.tree_sha256[:12]}, the record says {predicate.submission.tree_sha256[:12]}",
             predicate.submission.path,
         )
         manifest, said = found.manifest, predicate.submission
@@ -178,7 +178,7 @@ def _history(ledger: Ledger) -> Iterator[Finding]:
                 check="history",
                 file="index",
                 ok=False,
-                message=f"the checkpoint of commit {commit[:12]} (size {size}) is not a prefix of today's log: history was rewritten",
+                message=f"rewritten: the checkpoint of commit {commit[:12]} (size {size}) is no prefix of today's log",
             )
             return
     yield Finding(

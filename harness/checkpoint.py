@@ -153,7 +153,8 @@ def _tensor(name: str, entry: Any, where: str) -> Tensor:
         raise CheckpointError(f"{label}: expected dtype, shape and data_offsets, and nothing else")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in WIDTHS:
-        raise CheckpointError(f"{label}: dtype {str(dtype)[:40]!r} is none of {', '.join(WIDTHS)}")
+        shown = dtype[:40] if isinstance(dtype, str) else type(dtype).__name__  # repr of a deep list recurses
+        raise CheckpointError(f"{label}: dtype {shown!r} is none of {', '.join(WIDTHS)}")
     if not _counts(shape):
         raise CheckpointError(f"{label}: the shape is not a list of counts")
     if not _counts(offsets) or len(offsets) != 2 or offsets[1] - offsets[0] != prod(shape) * WIDTHS[dtype]:

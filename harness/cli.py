@@ -404,7 +404,7 @@ def _show_verdict(out: Console, name: str, verdict: Verdict) -> None:
     out.print(table)
     cost = verdict.relative_cost_ppm
     out.print(
-        f"relative cost {cost.mean / 1e6:.3f} ({cost.low / 1e6:.3f} – {cost.high / 1e6:.3f}) of the baseline's wall time"
+        f"wall time over the baseline's {cost.mean / 1e6:.3f} ({cost.low / 1e6:.3f} – {cost.high / 1e6:.3f})"
     )
     if verdict.standing_p_ppb is not None:
         out.print(f"against {verdict.standing}: p = {verdict.standing_p_ppb / 1e9:.3g} (one-sided Mann-Whitney)")
@@ -420,7 +420,7 @@ def audit(
     board: Annotated[Path | None, typer.Option(help="Rendered board. Default: leaderboard beside the ledger.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Re-check every record offline: signatures, log, questions, grades, statistics, board. Exit 1 if anything differs."""
+    """Re-check every record offline: signatures, log, questions, grades, statistics, board."""
     import time
 
     from harness.audit import audit as run_audit
@@ -510,8 +510,8 @@ def keygen(
     public = generate(key, identity)
     now = datetime.now(UTC).replace(microsecond=0)
     sys.stderr.write(
-        f"wrote {key} (keep it private, outside the repository, and delete it after use) and {key}.pub\n"
-        "A maintainer lists it by adding this line to records/allowed_signers; unlisted, its records are self-reported:\n"
+        f"wrote {key} (keep it private and delete it after use) and {key}.pub\n"
+        "A maintainer lists it by adding this line to records/allowed_signers. Unlisted, its records are self-reported.\n"
     )
     sys.stdout.write(allowed_line(public, identity, now, now + timedelta(hours=hours)).rstrip("\n") + "\n")
 

@@ -292,9 +292,10 @@ class Environment:
 
     def _answer(self, session: _Session, request: dict[str, Any]) -> Any:
         op = request.pop("op", None)
-        fields = REQUESTS.get(op) if isinstance(op, str) else None
-        if fields is None:
-            raise _Refused(f"unknown op {str(op)[:40]!r}; there are {', '.join(REQUESTS)}")
+        if not isinstance(op, str) or op not in REQUESTS:
+            shown = op[:40] if isinstance(op, str) else type(op).__name__  # repr of a deep list recurses
+            raise _Refused(f"unknown op {shown!r}; there are {', '.join(REQUESTS)}")
+        fields = REQUESTS[op]
         if set(request) != set(fields):
             raise _Refused(f"{op} takes exactly these fields: {', '.join(fields) or 'none'}")
         for name, wanted in fields.items():

@@ -212,9 +212,12 @@ def _run_one(
         output="/output" if inside else str(output),
         clock=clock.elapsed_ms,
     ) as environment:
+        shown = 0
 
         def tick(elapsed_ms: int) -> None:
-            if elapsed_ms // 1000 != (elapsed_ms - 100) // 1000:  # once a second: the run needs the cores
+            nonlocal shown
+            if elapsed_ms >= shown + 1000:  # no oftener: the run needs the cores
+                shown = elapsed_ms
                 reporter.advance(elapsed_ms / 1000, progress(environment))
 
         usage = sandbox.run(

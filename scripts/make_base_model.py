@@ -239,7 +239,7 @@ def batch(
     for index in range(start, start + size):
         item = sample(TASKS[task], KEY, "train", index)
         prompt = tokenizer.encode(TEMPLATE.format(prompt=item.prompt))
-        rows.append((prompt, tokenizer.encode(trace(task, item, rng)) + [tokenizer.eos_token_id]))
+        rows.append((prompt, [*tokenizer.encode(trace(task, item, rng)), tokenizer.eos_token_id]))
     length = max(len(p) + len(c) for p, c in rows)
     ids = torch.full((size, length), tokenizer.pad_token_id)
     labels = torch.full((size, length), -100)

@@ -128,6 +128,10 @@ BAD = {
     "wrong dtype": (pack(changed("norm.weight", dtype="F16")), r"is F16 \[4\], the base has BF16 \[4\]"),
     "unknown dtype": (pack(changed("norm.weight", dtype="F8_E4M3")), "dtype 'F8_E4M3' is none of"),
     "dtype no string": (pack(changed("norm.weight", dtype=["BF16"])), "is none of"),
+    "dtype a deep list": (
+        pack(json.dumps(header()).encode().replace(b'"BF16"', b"[" * 900 + b"]" * 900)),
+        "dtype 'list' is none of",
+    ),
     "bool in shape": (pack(changed("embed.weight", shape=[3, 4, True])), "not a list of counts"),
     "negative shape": (pack(changed("embed.weight", shape=[-3, -4])), "not a list of counts"),
     "huge shape": (pack(changed("embed.weight", shape=[2**60] * 9)), "not a list of counts"),

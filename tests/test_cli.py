@@ -44,13 +44,14 @@ def test_help_is_quick_and_names_every_command():
         start = time.monotonic()
         done = nano("--help")
         seconds.append(time.monotonic() - start)
-    for command in "tracks tasks new train eval verify audit reproduce leaderboard keygen doctor".split():
+    for command in ["tracks", "tasks", "new", "train", "eval", "verify", "audit", "reproduce", "leaderboard", "keygen", "doctor"]:
         assert command in done.stdout
     assert min(seconds) < 1.0  # 0.2 s on an idle core; the suite may run beside other work
 
 
 def test_help_imports_nothing_heavy():
-    probe = "import sys, harness.cli; print([m for m in ('torch', 'transformers', 'scipy', 'numpy', 'matplotlib') if m in sys.modules])"
+    heavy = "('torch', 'transformers', 'scipy', 'numpy', 'matplotlib')"
+    probe = f"import sys, harness.cli; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
 

@@ -279,7 +279,7 @@ def test_the_budget_of_reward_queries_holds_over_all_ranks(track: Track, grader:
     ("request_", "message"),
     [
         ({"op": "answers"}, "unknown op"),
-        ({"op": ["score"]}, "unknown op"),
+        ({"op": ["score"]}, "unknown op 'list'"),
         ({}, "unknown op"),
         ({"op": "prompts"}, "exactly these fields: n"),
         ({"op": "prompts", "n": 1, "split": "heldout"}, "exactly these fields"),

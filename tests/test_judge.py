@@ -97,7 +97,13 @@ def test_a_gate_for_the_mean_and_one_for_each_task(track: Track) -> None:
     verdict = judge(track, good_runs(list(BASELINE)), reference(*BASELINE), "full", None)
     assert list(verdict.gates) == ["mean", *TASKS]
     assert verdict.gates["linear"].sigma_ppm == 0 and verdict.gates["linear"].p_ppb == 0
-    assert verdict.gates["josephus"].accuracy_ppm.high <= 1_000_000
+
+
+def test_no_interval_of_an_accuracy_leaves_0_to_1(track: Track) -> None:
+    runs = [run(i + 1, 150_000, d, 940, 990, 1000 - d) for i, d in enumerate((0, 20, 0, 0, 0))]
+    gates = judge(track, runs, reference(*BASELINE), "full", None).gates
+    assert gates["countdown"].accuracy_ppm == Interval(low=0, mean=4000, high=15_106)  # 0.004 ± 2.776445·0.004
+    assert gates["josephus"].accuracy_ppm == Interval(low=984_894, mean=996_000, high=1_000_000)
 
 
 def test_a_record_must_beat_the_standing_one(track: Track) -> None:
@@ -117,6 +123,15 @@ def test_a_record_must_beat_the_standing_one(track: Track) -> None:
     assert same.reasons == [
         "relative cost is not below that of the standing record 2026-11-20_cpu-logic_baseline at p < 0.01 (p = 0.016)"
     ]
+
+
+def test_p_equal_to_alpha_is_not_below_it(track: Track) -> None:
+    standing = Standing("first", relative_costs(good_runs(list(BASELINE)), reference(*BASELINE)))
+    for alpha_ppb, record in ((round(1e9 / 252), False), (round(1e9 / 252) + 1, True)):
+        strict = track.model_copy(update={"verdict": track.verdict.model_copy(update={"alpha_ppb": alpha_ppb})})
+        verdict = judge(strict, good_runs([100_000] * 5), reference(*BASELINE), "full", standing)
+        assert verdict.valid
+        assert verdict.record is record
 
 
 def test_costs_are_compared_relative_to_each_sessions_own_baseline(track: Track) -> None:

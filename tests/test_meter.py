@@ -85,7 +85,8 @@ def test_attach_moves_a_process_in(group: Cgroup) -> None:
 def test_groups_of_a_dead_verifier_are_swept_and_those_of_a_live_one_are_not(group: Cgroup) -> None:
     code = (
         "import os, signal, subprocess\nfrom harness.meter import Cgroup\n"
-        "group = Cgroup.create(1 << 27, 16)\nchild = subprocess.Popen(['/bin/sleep', '60'], stdout=-3)\ngroup.attach(child.pid)\n"
+        "group = Cgroup.create(1 << 27, 16)\nchild = subprocess.Popen(['/bin/sleep', '60'], stdout=-3)\n"
+        "group.attach(child.pid)\n"
         "print(*group.doors(), flush=True)\nos.kill(os.getpid(), signal.SIGKILL)"
     )
     verifier = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE)

@@ -23,7 +23,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.tasks import TASKS, Sample, Score, Split, Task, sample, score, split_of
+from harness.tasks import SPLITS, TASKS, Sample, Score, Split, Task, sample, score, split_of
 from harness.tasks.task import HELDOUT_SHARE, Stream
 
 KEY = b"tests"
@@ -44,7 +44,7 @@ def completion(answer: str, thought: str = "so") -> str:
 
 @every_task
 def test_gold_scores_1_and_every_attack_0(task: Task) -> None:
-    for split in ("train", "heldout"):
+    for split in SPLITS:
         for one in draws(task, 300, split):
             gold = score(task, one, completion(one.target))
             assert gold.correct and gold.formatted and gold.answer == one.target

@@ -94,7 +94,7 @@ def failures(ledger):
 
 
 def test_two_submissions_in_turn_with_the_baseline(place):
-    track, baseline, ledger, _, folder = place
+    _, _, ledger, _, folder = place
     listener = Listener()
     outcomes = run(place, [make(folder, "one", QUICK + SAVE), make(folder, "two", QUICK + SAVE)], 2, listener)
     assert [o.name for o in outcomes] == ["one", "two"]
@@ -117,7 +117,7 @@ def test_two_submissions_in_turn_with_the_baseline(place):
 
 
 def test_baseline_is_its_own_reference(place):
-    _, baseline, ledger, _, _ = place
+    _, baseline, _, _, _ = place
     listener = Listener()
     (outcome,) = run(place, [baseline], 1, listener)
     assert [phase for _, _, phase in listener.phases] == ["train", "evaluate"]
@@ -179,16 +179,16 @@ def test_interrupt_closes_the_commitment_and_the_next_verification_works(place, 
     cancel, listener = threading.Event(), Listener()
     listener.on_begin = lambda begun: cancel.set() if begun == phase else None
     start = time.monotonic()
+    source = QUICK + "import time\ntime.sleep(15)\n" if phase == "train" else QUICK + SAVE
     with pytest.raises(Interrupted):
-        run(place, [make(folder, "slow", QUICK + "import time\ntime.sleep(15)\n" if phase == "train" else QUICK + SAVE)],
-            listener=listener, cancel=cancel)  # fmt: skip
+        run(place, [make(folder, "slow", source)], listener=listener, cancel=cancel)
     assert time.monotonic() - start < 18
     assert ledger.records() == [] and not ledger.open_commitments() and not failures(ledger)
     assert run(place, [baseline])[0].folder is not None
 
 
 def test_a_changed_baseline_or_another_track_is_refused_before_anything_is_announced(place):
-    track, baseline, ledger, key, folder = place
+    _, baseline, ledger, _, folder = place
     other = make(folder, "other", QUICK)
     wrong = other.model_copy(update={"manifest": other.manifest.model_copy(update={"track": "no-such"})})
     with pytest.raises(VerifyError, match="no-such"):

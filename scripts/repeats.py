@@ -1,0 +1,48 @@
+"""How repeatable is a recipe? Mean and sigma over the runs of one record, and one half of them over the other.
+
+    nano-r1 verify baseline --runs 20 --ledger runs/repeats/records --key KEY
+    python scripts/repeats.py runs/repeats/records/*_cpu-logic_baseline
+
+The halves are the even and the odd runs, so that a drift of the machine falls on both. Their relative cost is
+an honest 1.00: how far its interval reaches says what the clock alone can show with that many runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from statistics import mean, stdev
+
+from harness import judge, stats
+from harness.ledger import record
+from harness.tracks import track as tracks
+
+
+def main() -> None:
+    item = record.load((Path(sys.argv[1]) / "record.json").read_bytes()).predicate
+    track = tracks.load(item.track.partition("@")[0])
+    print(f"{item.submission.name} on {item.track}, {len(item.runs)} runs, {item.machine.cpu}, {item.machine.cores} cores")
+
+    def row(name: str, values: list[float], digits: int) -> None:
+        low, middle, high = stats.t_interval(values)
+        print(
+            f"{name:22s} mean {middle:.{digits}f}  sigma {stdev(values):.{digits}f}  95% {low:.{digits}f} – {high:.{digits}f}"
+            f"  min {min(values):.{digits}f}  max {max(values):.{digits}f}"
+        )
+
+    row("accuracy, mean", [judge.mean_accuracy(track, run.tasks) for run in item.runs], 4)
+    for task in item.runs[0].tasks:
+        row(f"accuracy, {task}", [run.tasks[task].correct / run.tasks[task].questions for run in item.runs], 4)
+    walls = [run.wall_ms / 1000 for run in item.runs]
+    row("wall seconds", walls, 1)
+    row("CPU seconds", [run.cpu_ms / 1000 for run in item.runs], 1)
+    row("peak memory, MB", [run.peak_memory_bytes / 1e6 for run in item.runs], 0)
+    row("sampled tokens, 1000", [run.sampled_tokens / 1000 for run in item.runs], 0)
+    row("evaluation seconds", [run.evaluate_ms / 1000 for run in item.runs], 1)
+    low, ratio, high = stats.ratio_interval(walls[0::2], walls[1::2])
+    print(f"relative cost of even runs over odd ones: {ratio:.4f} (95% {low:.4f} – {high:.4f})")
+    print(f"coefficient of variation of the cost: {stdev(walls) / mean(walls):.4f}")
+
+
+if __name__ == "__main__":
+    main()
