@@ -137,8 +137,11 @@ def _record(folder: Path, item: record.Record, standing: judge.Standing | None, 
         yield finding("curves", False, f"cannot be read: {type(error).__name__}: {error}", curves_file)
 
     # The verdict is a pure function of the numbers.
-    again_verdict = judge.judge(track, predicate.runs, predicate.reference, predicate.isolation, standing)
-    yield finding("verdict", again_verdict == predicate.verdict, "statistics and verdict recomputed from the runs")
+    try:
+        again_verdict = judge.judge(track, predicate.runs, predicate.reference, predicate.isolation, standing)
+        yield finding("verdict", again_verdict == predicate.verdict, "statistics and verdict recomputed from the runs")
+    except judge.JudgeError as error:
+        yield finding("verdict", False, f"cannot be recomputed: {error}")
     yield finding(
         "reference",
         predicate.reference.tree_sha256 == track.baseline.tree_sha256,

@@ -403,9 +403,7 @@ def _show_verdict(out: Console, name: str, verdict: Verdict) -> None:
         )
     out.print(table)
     cost = verdict.relative_cost_ppm
-    out.print(
-        f"wall time over the baseline's {cost.mean / 1e6:.3f} ({cost.low / 1e6:.3f} – {cost.high / 1e6:.3f})"
-    )
+    out.print(f"wall time over the baseline's {cost.mean / 1e6:.3f} ({cost.low / 1e6:.3f} – {cost.high / 1e6:.3f})")
     if verdict.standing_p_ppb is not None:
         out.print(f"against {verdict.standing}: p = {verdict.standing_p_ppb / 1e9:.3g} (one-sided Mann-Whitney)")
     for reason in verdict.reasons:

@@ -6,7 +6,6 @@ lines are shown beside them and kept in log.txt.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from harness.environment import Environment
+from harness.environment import Environment, development_key
 from harness.submission import Submission
 from harness.tracks.track import ROOT, Track
 
@@ -33,10 +32,9 @@ def train(track: Track, item: Submission, seed: int, output: Path, console: Cons
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="nano-r1-") as work:
         socket = Path(work) / "socket"
-        key = hashlib.sha256(f"development/{seed}".encode()).digest()
         with Environment(
             track,
-            key,
+            development_key(seed),
             seed,
             socket,
             base=str(track.base_folder),

@@ -118,6 +118,29 @@ def ratio_interval(a: Sequence[float], b: Sequence[float], confidence: float = 0
     return math.exp(difference - half), ratio, math.exp(difference + half)
 
 
+def ratios_less(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> float:
+    """p of the one-sided test of "ratio a is not smaller than ratio b", each (numerators, denominators) or nothing.
+
+    Welch's test for a sum of means, on logarithms: all arms are independent, and nothing stands for a
+    ratio that is 1 by definition. An arm of one value, or no noise at all, supports no claim: 1. Raises
+    StatsError unless every value is positive.
+    """
+    arms = [*a, *b]
+    if any(not arm or min(arm) <= 0 for arm in arms):
+        raise StatsError("a ratio needs at least one value in each arm, all positive")
+    signs = [1, -1][: len(a)] + [-1, 1][: len(b)]
+    logs = [[math.log(v) for v in arm] for arm in arms]
+    if not logs or any(len(arm) == 1 for arm in logs):
+        return 1.0
+    difference = sum(sign * fmean(arm) for sign, arm in zip(signs, logs, strict=True))
+    parts = [variance(arm) / len(arm) for arm in logs]
+    if sum(parts) == 0:
+        return 1.0
+    shares = [part / sum(parts) for part in parts]
+    freedom = 1 / sum(share**2 / (len(arm) - 1) for share, arm in zip(shares, logs, strict=True))
+    return _t_above(freedom, -difference / math.sqrt(sum(parts)))
+
+
 def mann_whitney_less(a: Sequence[float], b: Sequence[float]) -> float:
     """Exact p of the one-sided test of "`a` is not smaller than `b`" (Mann & Whitney 1947).
 

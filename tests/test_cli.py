@@ -44,7 +44,19 @@ def test_help_is_quick_and_names_every_command():
         start = time.monotonic()
         done = nano("--help")
         seconds.append(time.monotonic() - start)
-    for command in ["tracks", "tasks", "new", "train", "eval", "verify", "audit", "reproduce", "leaderboard", "keygen", "doctor"]:
+    for command in [
+        "tracks",
+        "tasks",
+        "new",
+        "train",
+        "eval",
+        "verify",
+        "audit",
+        "reproduce",
+        "leaderboard",
+        "keygen",
+        "doctor",
+    ]:
         assert command in done.stdout
     assert min(seconds) < 1.0  # 0.2 s on an idle core; the suite may run beside other work
 
