@@ -195,7 +195,7 @@ def _history(ledger: Ledger) -> Iterator[Finding]:
 def _board(ledger: Ledger, board: Path) -> Iterator[Finding]:
     """The pages on disk are what the ledger renders to, byte for byte."""
     from leaderboard.charts import ChartError
-    from leaderboard.render import RenderError, rendered
+    from leaderboard.render import RenderError, front, rendered
 
     try:
         pages = rendered(ledger.folder)
@@ -207,3 +207,12 @@ def _board(ledger: Ledger, board: Path) -> Iterator[Finding]:
         same = path.is_file() and hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(data).digest()
         message = "as rendered from the ledger" if same else "not what the ledger renders to: run `nano-r1 leaderboard`"
         yield Finding(check="board", file=f"{board.name}/{name}", ok=same, message=message)
+    stale = {path.relative_to(board).as_posix() for path in board.glob("curves/*.svg")} - pages.keys()
+    for name in sorted(stale):
+        yield Finding(check="board", file=f"{board.name}/{name}", ok=False, message="belongs to no record")
+    readme = board.parent / "README.md"
+    if readme.is_file():
+        text = readme.read_text()
+        same = front(text, pages["README.md"].decode()) == text
+        message = "its table is the board's" if same else "its table is not the board's: run `nano-r1 leaderboard`"
+        yield Finding(check="board", file="README.md", ok=same, message=message)

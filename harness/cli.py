@@ -509,7 +509,7 @@ def keygen(
     now = datetime.now(UTC).replace(microsecond=0)
     sys.stderr.write(
         f"wrote {key} (keep it private and delete it after use) and {key}.pub\n"
-        "A maintainer lists it by adding this line to records/allowed_signers. Unlisted, its records are self-reported.\n"
+        "A maintainer makes its records official by adding this line to records/allowed_signers:\n"
     )
     sys.stdout.write(allowed_line(public, identity, now, now + timedelta(hours=hours)).rstrip("\n") + "\n")
 
@@ -538,7 +538,7 @@ def _bar(label: str, total: int, quiet: bool) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _cancellable() -> Iterator[threading.Event]:
-    """Ctrl-C (and a polite kill) sets an event, so that a session ends in order: killed, closed, nothing half-written."""
+    """Ctrl-C (and a polite kill) sets an event, so that a session ends in order."""
     cancel = threading.Event()
 
     def handle(number: int, frame: Any) -> None:

@@ -262,6 +262,19 @@ def rendered(ledger: Path, known: Sequence[Track] | None = None) -> dict[str, by
     return dict(sorted(pages.items()))
 
 
+def front(readme: str, page: str) -> str:
+    """The project's README with the table of the board's front page between its markers.
+
+    Without markers the text is returned as it is. `page` is the rendered leaderboard/README.md.
+    """
+    begin, found, rest = readme.partition("<!-- board:start -->\n")
+    _, closed, end = rest.partition("<!-- board:end -->")
+    if not (found and closed):
+        return readme
+    table = [line for line in page.splitlines() if line.startswith("|")]
+    return f"{begin}{found}{chr(10).join(table) or 'No record stands yet.'}\n{closed}{end}"
+
+
 def _view(one: Board) -> dict[str, object]:
     """What a template sees of a track."""
     rows = [row(entry, rank) for entry, rank in zip(one.ranked, ranks(one.ranked), strict=True)]
@@ -317,7 +330,9 @@ def _note(entry: Entry) -> str:
 
 
 def render(ledger: Path, out: Path, known: Sequence[Track] | None = None) -> list[Path]:
-    """Write the board into `out` and remove generated files that no longer belong to it. Returns what was written.
+    """Write the board into `out`, and its table into the README beside `out` if that has a place for it.
+
+    Generated files that no longer belong to the board are removed. Returns what was written into `out`.
 
     Each file is replaced in one step, so a reader never meets half a page. A file that does not carry the
     mark of this program is never overwritten or deleted. Raises RenderError, before anything is written if
@@ -332,6 +347,11 @@ def render(ledger: Path, out: Path, known: Sequence[Track] | None = None) -> lis
         for path, data in wanted.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             _replace(path, data)
+        readme = out.parent / "README.md"
+        if readme.is_file():
+            text = readme.read_text()
+            if (fresh := front(text, pages["README.md"].decode())) != text:
+                _replace(readme, fresh.encode())
         for path in sorted([*out.glob("*.md"), *out.glob("curves/*.svg")]):
             if path not in wanted and _is_ours(path):
                 path.unlink()

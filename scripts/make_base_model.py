@@ -3,12 +3,13 @@
     python scripts/make_base_model.py --out harness/models/logic-base
 
 A base for RLVR must know the answer format, be able to compute, and still be wrong most of the time.
-Two stages of supervised training on generated traces give that:
+Supervised training on generated traces gives that, in stages:
 
 1. **Competence.** Clean traces of every task: short, two-operand steps, each result forced by what stands
    before it. Countdown works backwards from the target (`45-3=42;45/3=15=7+8`): pick the number used last,
-   undo its operation, see whether the other two make what is left; otherwise try again.
-2. **Habit.** A few hundred steps on traces of mixed quality. Most are hasty: a bare guess, a rule half
+   undo its operation, see whether the other two make what is left; otherwise try again. A second stage is mostly
+   countdown, whose last step (`15=7+8`) is a search in one forward pass and takes longest to learn.
+2. **Habit.** Two hundred steps on traces of mixed quality. Most are hasty: a bare guess, a rule half
    remembered (nim modulo the limit, Josephus without the start), a slip in arithmetic, a countdown search
    given up after a try or two. What is left to RL is what is left to it on a large model: prefer the
    careful mode, compute more reliably, and search for longer.
@@ -26,6 +27,7 @@ import math
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -45,15 +47,13 @@ TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
 
 WIDTH, LAYERS, HEADS, HIDDEN = 128, 4, 4, 384  # 0.9M parameters, 3.6 MB in float32
 
-BATCH = {"countdown": 64, "linear": 32, "nim": 48, "josephus": 32}  # sequences a step; harder tasks get more
-COMPETENCE_STEPS = 2200
-COMPETENCE_LR_MUON, COMPETENCE_LR_ADAM = 0.02, 3e-3
-HABIT_STEPS = 400
-HABIT_LR_MUON, HABIT_LR_ADAM = 0.004, 6e-4
+ALL = {"countdown": 64, "linear": 32, "nim": 48, "josephus": 32}  # sequences a step, by task
+SEARCH = {"countdown": 112, "linear": 12, "nim": 12, "josephus": 12}
 
-HASTY = 0.75  # share of habit-stage traces that take a short cut
-SLIP = 0.04  # chance that a step of any habit-stage trace is off by a little
-GIVE_UP = 0.55  # chance that a countdown search of the habit stage stops after a miss
+HASTY = 0.8  # share of habit-stage traces that take a short cut
+GUESS = 0.5  # share of those that are a bare guess
+SLIP = 0.05  # chance that a step of any habit-stage trace is off by a little
+GIVE_UP, GIVE_UP_HASTY = 0.3, 0.7  # chance that a countdown search of the habit stage stops after a miss
 
 # ---------------------------------------------------------------- traces
 
@@ -148,12 +148,13 @@ def _countdown(meta: dict, rng: random.Random, give_up: float = 0.0) -> tuple[St
 
 def hasty(task: str, meta: dict, rng: random.Random) -> tuple[Steps, str]:
     """A trace of the bad habit: a bare guess, or a rule half remembered."""
+    guess = rng.random() < GUESS
     if task == "countdown":
-        if rng.random() < 0.5:
-            return _countdown(meta, rng, give_up=GIVE_UP)
+        if not guess:
+            return _countdown(meta, rng, give_up=GIVE_UP_HASTY)
         a, b, c = rng.sample(meta["numbers"], 3)
         return [], f"({a}{rng.choice('+-*')}{b}){rng.choice('+-*')}{c}"
-    if rng.random() < 0.4:  # a bare guess, of the right size
+    if guess:  # of the right size
         other = sample(TASKS[task], KEY + b" guesses", "train", rng.randrange(10**9))
         return [], other.target
     if task == "linear":
@@ -182,7 +183,12 @@ def competence(task: str, item: Sample, rng: random.Random) -> str:
 
 
 def habit(task: str, item: Sample, rng: random.Random) -> str:
-    steps, answer = (hasty if rng.random() < HASTY else clean)(task, item.metadata, rng)
+    if rng.random() < HASTY:
+        steps, answer = hasty(task, item.metadata, rng)
+    elif task == "countdown":
+        steps, answer = _countdown(item.metadata, rng, give_up=GIVE_UP)
+    else:
+        steps, answer = clean(task, item.metadata, rng)
     if rng.random() < 1 - (1 - SLIP) ** len(steps):
         steps, answer = slip(steps, answer, rng)
     return _text(steps, answer)
@@ -249,49 +255,61 @@ def batch(
     return ids, labels
 
 
-def train(
-    model: LlamaForCausalLM,
-    tokenizer: PreTrainedTokenizerFast,
-    trace: Trace,
-    steps: int,
-    lr_muon: float,
-    lr_adam: float,
-    offset: int,
-    label: str,
-) -> None:
-    """Muon on the matrices, AdamW on the rest; linear warm-up, then linear decay to zero."""
+@dataclass(frozen=True)
+class Stage:
+    """Some steps on one kind of trace. Muon (Jordan et al. 2024) on the matrices, AdamW on the rest."""
+
+    name: str
+    trace: Trace
+    sizes: dict[str, int]
+    steps: int
+    lr_muon: float
+    lr_adam: float
+    first: int  # index of the first question
+
+
+STAGES = [
+    Stage("competence", competence, ALL, 2200, 0.02, 3e-3, 0),
+    Stage("search", competence, SEARCH, 1000, 0.01, 1.5e-3, 5_000_000),
+    Stage("habit", habit, ALL, 200, 0.004, 6e-4, 10_000_000),
+]
+
+
+def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, stage: Stage) -> None:
+    """One stage with optimisers of its own: linear warm-up, then linear decay to zero."""
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     optimisers = [
-        torch.optim.Muon(matrices, lr=lr_muon, weight_decay=0.01),
-        torch.optim.AdamW(others, lr=lr_adam, betas=(0.9, 0.98), weight_decay=0.0),
+        torch.optim.Muon(matrices, lr=stage.lr_muon, weight_decay=0.01),
+        torch.optim.AdamW(others, lr=stage.lr_adam, betas=(0.9, 0.98), weight_decay=0.0),
     ]
-    peaks = [lr_muon, lr_adam]
-    rng = random.Random(SEED + offset)
-    start, drawn, ema = time.monotonic(), offset, {}
-    for step in range(steps):
-        rate = min(1.0, (step + 1) / 100) * (1 - step / steps)
+    peaks = [stage.lr_muon, stage.lr_adam]
+    rng = random.Random(SEED + stage.first)
+    total = sum(stage.sizes.values())
+    start, index, averages = time.monotonic(), stage.first, {}
+    for step in range(stage.steps):
+        rate = min(1.0, (step + 1) / 100) * (1 - step / stage.steps)
         for optimiser, peak in zip(optimisers, peaks, strict=True):
             for group in optimiser.param_groups:
                 group["lr"] = peak * rate
-        for task, size in BATCH.items():
-            ids, labels = batch(task, size, drawn, trace, tokenizer, rng)
+        for task, size in stage.sizes.items():
+            ids, labels = batch(task, size, index, stage.trace, tokenizer, rng)
             with torch.autocast("cpu", torch.bfloat16):
                 hidden = model.model(ids[:, :-1]).last_hidden_state
                 chosen = labels[:, 1:] != -100
                 logits = model.lm_head(hidden[chosen])
             loss = nn.functional.cross_entropy(logits.float(), labels[:, 1:][chosen])
-            (loss * size / sum(BATCH.values())).backward()
-            ema[task] = 0.98 * ema.get(task, loss.item()) + 0.02 * loss.item()
-        drawn += max(BATCH.values())
+            (loss * size / total).backward()
+            averages[task] = 0.98 * averages.get(task, loss.item()) + 0.02 * loss.item()
+        index += max(stage.sizes.values())
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimiser in optimisers:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         if step % 100 == 99:
-            losses = " ".join(f"{task} {value:.3f}" for task, value in ema.items())
+            losses = " ".join(f"{task} {value:.3f}" for task, value in averages.items())
             each = (time.monotonic() - start) / (step + 1)
-            print(f"{label} {step + 1}/{steps} {losses} {each:.2f} s/step", flush=True)
+            print(f"{stage.name} {step + 1}/{stage.steps} {losses} {each:.2f} s/step", flush=True)
 
 
 # ---------------------------------------------------------------- measuring
@@ -306,13 +324,14 @@ def solve(
     texts = [TEMPLATE.format(prompt=item.prompt) for item in items for _ in range(samples)]
     inputs = tokenizer(texts, return_tensors="pt", padding=True)
     inputs.pop("token_type_ids", None)
-    out = model.generate(**inputs, max_new_tokens=112, do_sample=samples > 1, top_k=0, pad_token_id=0)
+    how = {"do_sample": True, "top_k": 0, "top_p": 1.0} if samples > 1 else {"do_sample": False}
+    out = model.generate(**inputs, max_new_tokens=112, pad_token_id=tokenizer.pad_token_id, **how)
     done = tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :])
     done = [text.partition("<|end|>")[0] for text in done]
     return [done[i : i + samples] for i in range(0, len(done), samples)]
 
 
-def report(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, questions: int = 64) -> dict[str, dict]:
+def report(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, questions: int = 32) -> dict[str, dict]:
     """Greedy accuracy, pass@1 and pass@64 a task, on training-side questions."""
     model.eval()
     out = {}
@@ -333,40 +352,45 @@ def report(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, question
     return out
 
 
+def build(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """Random weights."""
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=HIDDEN,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        initializer_range=1 / math.sqrt(WIDTH),
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return LlamaForCausalLM._from_config(config, attn_implementation="eager", dtype=torch.float32)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for the base model")
-    parser.add_argument("--competent", type=Path, required=True, help="folder for the model between the stages")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="folder for the models between the stages; resumes there"
+    )
     args = parser.parse_args()
     torch.manual_seed(SEED)
     start = time.monotonic()
-    if (args.competent / "model.safetensors").exists():
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(args.competent)
-        model = LlamaForCausalLM.from_pretrained(args.competent, attn_implementation="eager")
-    else:
-        tokenizer = make_tokenizer()
-        config = LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=WIDTH,
-            intermediate_size=HIDDEN,
-            num_hidden_layers=LAYERS,
-            num_attention_heads=HEADS,
-            max_position_embeddings=512,
-            tie_word_embeddings=True,
-            initializer_range=1 / math.sqrt(WIDTH),
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-        model = LlamaForCausalLM._from_config(config, attn_implementation="eager", dtype=torch.float32)
-        print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens", flush=True)
-        train(model, tokenizer, competence, COMPETENCE_STEPS, COMPETENCE_LR_MUON, COMPETENCE_LR_ADAM, 0, "competence")
-        model.save_pretrained(args.competent)
-        tokenizer.save_pretrained(args.competent)
-        report(model, tokenizer)
-    train(model, tokenizer, habit, HABIT_STEPS, HABIT_LR_MUON, HABIT_LR_ADAM, 10_000_000, "habit")
-    model.save_pretrained(args.out)
-    tokenizer.save_pretrained(args.out)
+    tokenizer = make_tokenizer()
+    model = build(tokenizer)
+    print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens", flush=True)
+    for stage in STAGES:
+        folder = args.out if stage is STAGES[-1] else args.work / stage.name
+        if (folder / "model.safetensors").exists():
+            model = LlamaForCausalLM.from_pretrained(folder, attn_implementation="eager")
+            continue
+        train(model, tokenizer, stage)
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        (folder / "model.safetensors").chmod(0o644)  # the sandbox user reads it
     result = report(model, tokenizer)
     print(json.dumps({"seconds": round(time.monotonic() - start), "tasks": result}))
 

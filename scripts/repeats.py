@@ -21,14 +21,20 @@ from harness.tracks import track as tracks
 def main() -> None:
     item = record.load((Path(sys.argv[1]) / "record.json").read_bytes()).predicate
     track = tracks.load(item.track.partition("@")[0])
-    print(f"{item.submission.name} on {item.track}, {len(item.runs)} runs, {item.machine.cpu}, {item.machine.cores} cores")
+    where = f"{item.machine.cpu}, {item.machine.cores} cores"
+    print(f"{item.submission.name} on {item.track}, {len(item.runs)} runs, {where}")
 
     def row(name: str, values: list[float], digits: int) -> None:
         low, middle, high = stats.t_interval(values)
-        print(
-            f"{name:22s} mean {middle:.{digits}f}  sigma {stdev(values):.{digits}f}  95% {low:.{digits}f} – {high:.{digits}f}"
-            f"  min {min(values):.{digits}f}  max {max(values):.{digits}f}"
-        )
+        spread = {
+            "mean": middle,
+            "sigma": stdev(values),
+            "low95": low,
+            "high95": high,
+            "min": min(values),
+            "max": max(values),
+        }
+        print(f"{name:22s} " + "  ".join(f"{label} {value:.{digits}f}" for label, value in spread.items()))
 
     row("accuracy, mean", [judge.mean_accuracy(track, run.tasks) for run in item.runs], 4)
     for task in item.runs[0].tasks:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.judge import JudgeError, Standing, judge, passed_gate, relative_costs, standing_from
+from harness.judge import JudgeError, Standing, judge, passed_gate, standing_from
 from harness.ledger.record import (
     Commitment,
     Interval,

@@ -521,3 +521,13 @@ def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(charts, "MAX_CURVES_BYTES", 1000)
     with pytest.raises(charts.ChartError, match="at most 1000 bytes"):
         charts.read_curves(lzma.compress(b"\n" * 10_000))
+
+
+def test_the_projects_readme_carries_the_front_pages_table() -> None:
+    readme = "# p\n\n<!-- board:start -->\nold\n<!-- board:end -->\n\nmore\n"
+    page = "text\n| a | b |\n|---|---|\n| 1 | 2 |\nmore text\n"
+    expected = "# p\n\n<!-- board:start -->\n| a | b |\n|---|---|\n| 1 | 2 |\n<!-- board:end -->\n\nmore\n"
+    assert render.front(readme, page) == expected
+    assert render.front(expected, page) == expected
+    assert render.front("no markers\n", page) == "no markers\n"
+    assert "No record stands yet." in render.front(readme, "no table\n")

@@ -68,22 +68,14 @@ def generate(
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-            config, attn_implementation="eager", trust_remote_code=False
-        )
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model.to_empty(device=device)
-    tensors = {name: tensor.to(device, torch.float32) for name, tensor in load(weights).items()}
-    missing, unexpected = model.load_state_dict(tensors, strict=False)
-    model.tie_weights()
-    tied = set(model.all_tied_weights_keys)
-    if unexpected or set(missing) - tied:
-        raise ValueError(f"weights do not fit {folder}: unexpected {unexpected}, missing {sorted(set(missing) - tied)}")
-    for module in model.modules():  # rotary frequencies are buffers outside the checkpoint
-        if hasattr(module, "inv_freq"):
-            module.__init__(config=config, device=device)
-    model.float().eval()
+    model: Any = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+        config, attn_implementation="eager", trust_remote_code=False
+    )
+    missing, unexpected = model.load_state_dict(load(weights), strict=False)
+    untied = set(missing) - set(model.all_tied_weights_keys)
+    if unexpected or untied:
+        raise ValueError(f"the weights do not fit {folder}: unexpected {unexpected}, missing {sorted(untied)}")
+    model.to("cuda" if torch.cuda.is_available() else "cpu", torch.float32).eval()
 
     # Similar lengths together: little padding, and batches of one task end together.
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
