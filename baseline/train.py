@@ -14,7 +14,7 @@ readable. What is here, in the paper's terms:
   is not that of the KL divergence; k2's would be. Kept because this file is the reference.)
 
 What was deleted from the usual frameworks: value network, reward model, process supervision, iterative
-refresh of the reference model, reward shaping, learning-rate schedule, checkpoints, resumption, config files.
+refresh of the reference model, reward shaping, warm-up, checkpoints, resumption, config files.
 
 The model trains in float32 with bfloat16 autocast. It samples from a bfloat16 copy with its own KV cache.
 """
@@ -37,7 +37,7 @@ MINIBATCHES = 2  # updates a rollout
 MAX_NEW_TOKENS = 100
 TEMPERATURE = 1.0  # sampling and scoring alike
 
-LEARNING_RATE = 3e-4
+LEARNING_RATE = 2e-4  # decays linearly to zero
 BETAS = (0.9, 0.95)
 WEIGHT_DECAY = 0.0
 MAX_GRAD_NORM = 1.0
@@ -177,6 +177,9 @@ def main() -> None:
     optimizer = torch.optim.AdamW(policy.parameters(), LEARNING_RATE, BETAS, weight_decay=WEIGHT_DECAY)
 
     for step in range(STEPS):
+        for parameters in optimizer.param_groups:
+            parameters["lr"] = LEARNING_RATE * (1 - step / STEPS)
+
         # Sample: G completions of each question, from the bfloat16 copy.
         clock = time.monotonic()
         sampler.load_state_dict(policy.state_dict())

@@ -55,15 +55,14 @@ def read(path: Path, base: Path) -> Checked:
     """
     layout, header_bytes = _base_layout(base)
     total = sum(tensor.end - tensor.begin for tensor in layout.values())
-    data = _bytes_of(path, 8 + total + 2, 8 + total + header_bytes + SLACK)
+    data = _bytes_of(path, 8 + total + header_bytes + SLACK)
     length = int.from_bytes(data[:8], "little")
-    if length != len(data) - 8 - total:
-        raise CheckpointError(
-            f"{path.name}: the header says it is {length} bytes long; with {total} bytes of tensors in a file of "
-            f"{len(data)} it must be {len(data) - 8 - total}"
-        )
+    if not 2 <= length <= min(len(data) - 8, header_bytes + SLACK):
+        raise CheckpointError(f"{path.name}: the header says it is {length} bytes long; the base's is {header_bytes}")
     found = _parse(data[8 : 8 + length], path.name)
-    _same_layout(found, layout, total, path.name)
+    _same_layout(found, layout, total, path.name)  # before the size, so that a wrong tensor is named
+    if len(data) != 8 + length + total:
+        raise CheckpointError(f"{path.name} is {len(data)} bytes long; header and tensors make {8 + length + total}")
     _finite(data, found, 8 + length, path.name)
     return Checked(path, hashlib.sha256(data).hexdigest(), bytes(data))
 
@@ -71,7 +70,7 @@ def read(path: Path, base: Path) -> Checked:
 # ---------------------------------------------------------------- the file
 
 
-def _bytes_of(path: Path, smallest: int, largest: int) -> bytearray:
+def _bytes_of(path: Path, largest: int) -> bytearray:
     """All bytes of an ordinary file of a sane size, from one open."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
     try:
@@ -87,9 +86,13 @@ def _bytes_of(path: Path, smallest: int, largest: int) -> bytearray:
             raise CheckpointError(f"{path.name} is not a regular file")
         if info.st_nlink != 1:
             raise CheckpointError(f"{path.name} has {info.st_nlink} hard links; it must have one name only")
-        if not smallest <= info.st_size <= largest:
+        if info.st_size < 10:
             raise CheckpointError(
-                f"{path.name} is {info.st_size} bytes long; the base's tensors make it {smallest} to {largest}"
+                f"{path.name} is {info.st_size} bytes long; a checkpoint has a header of more than that"
+            )
+        if info.st_size > largest:
+            raise CheckpointError(
+                f"{path.name} is {info.st_size} bytes long; the base's tensors make it {largest} at most"
             )
         # A hole reads as zeros that were never written. SEEK_HOLE and not st_blocks, which undercounts
         # on file systems that compress or that allocate late; where holes are unknown it gives the size.
