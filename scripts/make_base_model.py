@@ -9,7 +9,7 @@ Supervised training on generated traces gives that, in stages:
    before it. Countdown works backwards from the target (`45-3=42;45/3=15=7+8`): pick the number used last,
    undo its operation, see whether the other two make what is left; otherwise try again. A second stage is mostly
    countdown, whose last step (`15=7+8`) is a search in one forward pass and takes longest to learn.
-2. **Habit.** A few hundred steps on traces of mixed quality. Most are hasty: a bare guess, a rule half
+2. **Habit.** Two hundred steps on traces of mixed quality. Most are hasty: a bare guess, a rule half
    remembered (nim modulo the limit, Josephus without the start), a slip in arithmetic, a countdown search
    given up after a try or two. What is left to RL is what is left to it on a large model: prefer the
    careful mode, compute more reliably, and search for longer.
@@ -50,10 +50,10 @@ WIDTH, LAYERS, HEADS, HIDDEN = 128, 4, 4, 384  # 0.9M parameters, 3.6 MB in floa
 ALL = {"countdown": 64, "linear": 32, "nim": 48, "josephus": 32}  # sequences a step, by task
 SEARCH = {"countdown": 112, "linear": 12, "nim": 12, "josephus": 12}
 
-HASTY = 0.85  # share of habit-stage traces that take a short cut
+HASTY = 0.8  # share of habit-stage traces that take a short cut
 GUESS = 0.5  # share of those that are a bare guess
 SLIP = 0.05  # chance that a step of any habit-stage trace is off by a little
-GIVE_UP, GIVE_UP_HASTY = 0.3, 0.75  # chance that a countdown search of the habit stage stops after a miss
+GIVE_UP, GIVE_UP_HASTY = 0.3, 0.7  # chance that a countdown search of the habit stage stops after a miss
 
 # ---------------------------------------------------------------- traces
 
@@ -271,7 +271,7 @@ class Stage:
 STAGES = [
     Stage("competence", competence, ALL, 2200, 0.02, 3e-3, 0),
     Stage("search", competence, SEARCH, 1000, 0.01, 1.5e-3, 5_000_000),
-    Stage("habit", habit, ALL, 250, 0.004, 6e-4, 10_000_000),
+    Stage("habit", habit, ALL, 200, 0.004, 6e-4, 10_000_000),
 ]
 
 

@@ -21,6 +21,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 # What decides a result besides the TOML and the tasks. A change here changes every track's digest.
 FROZEN = [
+    "keys.py",
     "tasks/task.py",
     "engines/transformers.py",
     "evaluate.py",
