@@ -6,6 +6,7 @@ lines are shown beside them and kept in log.txt.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -30,8 +32,10 @@ def train(track: Track, item: Submission, seed: int, output: Path, console: Cons
     """Run train.py, show it live, stop it at the budget. Returns its exit code; files land in `output`."""
     output.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="nano-r1-") as work:
+    with contextlib.ExitStack() as files:
+        work = files.enter_context(tempfile.TemporaryDirectory(prefix="nano-r1-"))
         socket = Path(work) / "socket"
+        log = files.enter_context((output / "log.txt").open("w"))
         with Environment(
             track,
             development_key(seed),
@@ -50,7 +54,7 @@ def train(track: Track, item: Submission, seed: int, output: Path, console: Cons
                 errors="replace",
             )
             last = [""]
-            reader = threading.Thread(target=_keep_log, args=(process, output / "log.txt", last, console), daemon=True)
+            reader = threading.Thread(target=_keep_log, args=(process, log, last, console), daemon=True)
             reader.start()
             try:
                 with Live(console=console, refresh_per_second=4, transient=True) as live:
@@ -71,15 +75,15 @@ def train(track: Track, item: Submission, seed: int, output: Path, console: Cons
     return process.returncode
 
 
-def _keep_log(process: subprocess.Popen[str], path: Path, last: list[str], console: Console) -> None:
+def _keep_log(process: subprocess.Popen[str], log: TextIO, last: list[str], console: Console) -> None:
     assert process.stdout is not None
-    with path.open("w") as log:
-        for line in process.stdout:
+    for line in process.stdout:  # read to the end whatever happens: a full pipe would stall the submission
+        with contextlib.suppress(OSError):  # a full disk; the weights will not fit either, and that is said
             log.write(line)
             log.flush()
-            last[0] = line.rstrip("\n")
-            if not console.is_terminal:
-                console.print(last[0], markup=False, soft_wrap=True)
+        last[0] = line.rstrip("\n")
+        if not console.is_terminal:
+            console.print(last[0], markup=False, soft_wrap=True)
 
 
 def _view(environment: Environment, elapsed: float, budget: int, line: str) -> Group:

@@ -57,17 +57,17 @@ def reproduce(item: record.Record, *, runs: int, reporter: Reporter, cancel: thr
         raise VerifyError(f"it did not finish here: {arm.failure or reference.failure}")
 
     accuracy = [judge.mean_accuracy(track, run.tasks) for run in predicate.runs]
-    found = [_compare("mean accuracy", accuracy, [judge.mean_accuracy(track, run.tasks) for run in arm.runs])]
+    found = [compare("mean accuracy", accuracy, [judge.mean_accuracy(track, run.tasks) for run in arm.runs])]
     if arm is not reference:
         here = [w / geometric_mean(reference.walls) for w in arm.walls]
         then = judge.relative_costs(predicate.runs, predicate.reference)
-        found.append(_compare("relative cost", then, here))
+        found.append(compare("relative cost", then, here))
     queries = [float(run.reward_queries) for run in predicate.runs]
-    found.append(_compare("reward queries", queries, [float(run.reward_queries) for run in arm.runs]))
+    found.append(compare("reward queries", queries, [float(run.reward_queries) for run in arm.runs]))
     return found
 
 
-def _compare(quantity: str, recorded: list[float], here: list[float]) -> Comparison:
+def compare(quantity: str, recorded: list[float], here: list[float]) -> Comparison:
     """Prediction interval for the mean of len(here) further runs (Hahn & Meeker, Statistical Intervals, §4.8)."""
     from scipy.stats import t
 

@@ -159,3 +159,25 @@ def test_audit_and_leaderboard_want_a_ledger(tmp_path):
 @pytest.mark.parametrize("stranger", [Path("/dev/null"), Path("/etc/passwd")])
 def test_odd_paths_do_not_trace(stranger, key):
     refused(nano("verify", stranger, "--key", key), str(stranger))
+
+
+def test_train_shows_what_the_harness_saw_and_keeps_log_and_weights(tmp_path):
+    folder = tmp_path / "quick"
+    folder.mkdir()
+    (folder / "submission.toml").write_text(
+        'name = "quick"\ntrack = "cpu-logic"\ntitle = "t"\nchange = "c"\ncontributors = ["a"]\n'
+    )
+    source = (
+        "from safetensors.torch import load_file\nfrom harness.client import connect\nrun = connect()\n"
+        "prompts = run.prompts(8)\nrun.score([(p.id, [run.end_token_id]) for p in prompts])\n"
+        "print('hello from train')\n"
+    )
+    (folder / "train.py").write_text(source + "run.save(load_file(run.base / 'model.safetensors'))\n")
+    done = nano("train", folder, "--output", tmp_path / "out", "--no-evaluate")
+    assert done.returncode == 0, done.stderr
+    assert "hello from train" in (tmp_path / "out" / "log.txt").read_text()
+    assert (tmp_path / "out" / "model.safetensors").stat().st_size > 3_000_000
+    row = next(line.split() for line in done.stdout.splitlines() if line.split()[1:2] == ["8"])
+    assert row[2:4] == ["0.000", "0.000"]  # eight completions, none right, none formatted
+    (folder / "train.py").write_text("raise SystemExit(7)\n")
+    refused(nano("train", folder, "--output", tmp_path / "out", "--no-evaluate"), "exited with code 7", "log.txt")

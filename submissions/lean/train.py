@@ -23,7 +23,7 @@ from harness.client import connect
 
 # ---------------------------------------------------------------- constants
 
-STEPS = 80  # rollouts
+STEPS = 64  # rollouts
 PROMPTS = 32  # questions a rollout
 GROUP = 8  # completions a question: G
 MINIBATCHES = 4  # updates a rollout

@@ -1,0 +1,121 @@
+"""Submission folders: what is read, what is refused, and a digest that sees every byte and nothing else."""
+
+import os
+import subprocess
+
+import pytest
+
+from harness import submission
+from harness.submission import MAX_FILES, SubmissionError
+from harness.tracks.track import ROOT, load
+
+GOOD = 'name = "mine"\ntrack = "cpu-logic"\ntitle = "t"\nchange = "c"\ncontributors = ["ada"]\n'
+
+
+@pytest.fixture
+def mine(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "train.py").write_text("print(1)\n")
+    (folder / "submission.toml").write_text(GOOD)
+    return folder
+
+
+def test_a_good_folder(mine):
+    found = submission.load(mine)
+    assert found.manifest.name == "mine" and found.manifest.contributors == ["ada"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("not toml [", "not TOML"),
+        (GOOD.replace('title = "t"\n', ""), "title"),
+        (GOOD + "extra = 1\n", "extra"),
+        (GOOD.replace('"mine"', '"other"'), "make them equal"),
+        (GOOD.replace('"mine"', '"Mine!"'), "name"),
+        (GOOD.replace('["ada"]', "[]"), "at least one"),
+        (GOOD.replace('"t"', '"two\\nlines"'), "title"),
+        (GOOD.replace('"t"', '"' + "x" * 301 + '"'), "title"),
+        (GOOD.replace('"t"', "7"), "title"),
+        ("\xff", "submission.toml"),
+    ],
+)
+def test_a_broken_manifest_says_what_is_wrong(mine, text, message):
+    (mine / "submission.toml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(SubmissionError, match=message):
+        submission.load(mine)
+
+
+def test_missing_parts(mine, tmp_path):
+    (mine / "train.py").unlink()
+    with pytest.raises(SubmissionError, match=r"no train\.py"):
+        submission.load(mine)
+    with pytest.raises(SubmissionError, match="not a folder"):
+        submission.load(tmp_path / "nothing")
+
+
+def test_the_digest_sees_every_byte_and_name_and_ignores_caches(mine):
+    before = submission.tree_digest(mine)
+    (mine / "__pycache__").mkdir()
+    (mine / "__pycache__" / "train.pyc").write_bytes(b"x")
+    assert submission.tree_digest(mine) == before
+    (mine / "train.py").chmod(0o755)
+    assert submission.tree_digest(mine) == before
+    (mine / "train.py").write_text("print(2)\n")
+    changed = submission.tree_digest(mine)
+    (mine / "notes.md").write_text("")
+    assert len({before, changed, submission.tree_digest(mine)}) == 3
+
+
+def test_the_digest_is_what_a_shell_computes(mine):
+    """Anyone can check it without our code."""
+    (mine / "sub").mkdir()
+    (mine / "sub" / "a.txt").write_text("a")
+    command = "find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum"
+    shell = subprocess.run(command, shell=True, cwd=mine, capture_output=True, text=True, check=True).stdout.split()[0]
+    assert submission.tree_digest(mine) == shell
+
+
+@pytest.mark.parametrize("kind", ["symlink", "fifo"])
+def test_links_and_devices_are_refused(mine, kind):
+    if kind == "symlink":
+        (mine / "link").symlink_to("/etc/passwd")
+    else:
+        os.mkfifo(mine / "pipe")
+    with pytest.raises(SubmissionError, match="plain files only"):
+        submission.load(mine)
+
+
+def test_a_flood_is_refused(mine):
+    (mine / "big").write_bytes(bytes(1_000_001))
+    with pytest.raises(SubmissionError, match="keep it to its source"):
+        submission.load(mine)
+    (mine / "big").unlink()
+    for i in range(MAX_FILES):
+        (mine / f"f{i}").touch()
+    with pytest.raises(SubmissionError, match="keep it to its source"):
+        submission.load(mine)
+
+
+def test_a_snapshot_is_a_faithful_public_copy(mine, tmp_path):
+    (mine / "train.py").chmod(0o600)
+    copy = tmp_path / "copy"
+    copy.mkdir(mode=0o700)
+    found = submission.load(mine)
+    submission.snapshot(found, copy)
+    assert submission.tree_digest(copy) == found.tree_sha256
+    assert (copy / "train.py").stat().st_mode & 0o777 == 0o644 and copy.stat().st_mode & 0o777 == 0o755
+    (mine / "train.py").write_text("print(3)\n")
+    other = tmp_path / "other"
+    other.mkdir()
+    with pytest.raises(SubmissionError, match="changed while"):
+        submission.snapshot(found, other)
+
+
+def test_every_submission_here_is_good_and_the_baseline_is_the_frozen_one():
+    baseline = submission.load(ROOT / "baseline")
+    assert baseline.tree_sha256 == load("cpu-logic").baseline.tree_sha256
+    for folder in (ROOT / "submissions").iterdir():
+        if folder.is_dir():
+            assert submission.load(folder).manifest.track == "cpu-logic"
