@@ -340,7 +340,7 @@ def verify(
     folders: Annotated[list[Path], typer.Argument(help="Submissions; several share one set of baseline runs.")],
     track: TrackName = "cpu-logic",
     runs: Annotated[int | None, typer.Option(min=1, max=100, help="Runs each. Default: the track's number.")] = None,
-    ledger: LedgerFolder = Path("records"),
+    ledger: LedgerFolder = Path("runs/records"),
     key: KeyFile = DEFAULT_KEY,
     as_json: Json = False,
 ) -> None:

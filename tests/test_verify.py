@@ -15,7 +15,10 @@ from harness.ledger.signature import generate, load_key
 from harness.tracks.track import Baseline, load
 from harness.verify import Interrupted, VerifyError, verify
 
-pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed"),
+]
 
 # Learns nothing: asks, answers with an empty completion, saves the base model as it is.
 QUICK = """
