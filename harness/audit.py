@@ -108,6 +108,10 @@ def _record(folder: Path, item: record.Record, standing: judge.Standing | None, 
         "each run's seed follows from the root",
     )
 
+    checks = predicate.isolation_checks
+    proven = "full" if checks and all(checks.values()) else "none"
+    yield finding("isolation", proven == predicate.isolation, f"{predicate.isolation}, with {len(checks)} checks")
+
     # Every completion, graded again on questions regenerated from the root.
     completions_file, curves_file = f"{folder.name}/completions.jsonl.xz", f"{folder.name}/curves.jsonl.xz"
     try:

@@ -113,8 +113,11 @@ def verify(
         raise VerifyError("a submission is named twice")
 
     isolation = sandbox.isolation()
-    reporter.say(f"isolation: {isolation.level}" + "".join(f"\n  {reason}" for reason in isolation.reasons))
     checks = {check.name: check.ok for check in doctor.checks()} if isolation.level == "full" else {}
+    # What runs in a sandbox that the doctor could break out of still runs in it, but is not called isolated.
+    proven: sandbox.Level = "full" if checks and all(checks.values()) else "none"
+    reasons = [*isolation.reasons, *(f"`nano-r1 doctor`: {name} failed" for name, ok in checks.items() if not ok)]
+    reporter.say("\n  ".join([f"isolation: {proven}", *reasons]))
 
     root, nonce = secrets.token_bytes(32), secrets.token_bytes(32)
     announcement = log.Commitment(
@@ -136,7 +139,7 @@ def verify(
             arms = arms_for(submissions, baseline, Path(work))
             run_all(arms, track, runs, root, isolation.level, Path(work), reporter, cancel)
             return [
-                _close(arm, arms[0], track, runs, ledger, key, entry, root, nonce, isolation.level, checks)
+                _close(arm, arms[0], track, ledger, key, entry, root, nonce, proven, checks)
                 for arm in arms
                 if arm.source is not None
             ]
@@ -176,9 +179,11 @@ def run_all(
 ) -> None:
     """R rounds; in each, every arm once, the order rotated so that no arm always follows the same other."""
     for run in range(runs):
-        for arm in arms[run % len(arms) :] + arms[: run % len(arms)]:
+        for turn in range(len(arms)):
+            number = (run + turn) % len(arms)
+            arm = arms[number]
             if arm.failure is None and any(other.source and other.failure is None for other in arms):
-                _run_one(arm, track, run, root, level, work / f"{arm.name}-{run}", reporter, cancel)
+                _run_one(arm, track, run, root, level, work / f"run-{number}-{run}", reporter, cancel)
             if arms[0].failure is not None:  # nothing left to compare with
                 for other in arms[1:]:
                     other.failure = other.failure or f"the frozen baseline failed: {arms[0].failure}"
@@ -329,7 +334,6 @@ def _close(
     arm: Arm,
     reference: Arm,
     track: Track,
-    runs: int,
     ledger: Ledger,
     key: Key,
     entry: str,
