@@ -1,8 +1,8 @@
 """Short: lean with fewer steps and a higher learning rate.
 
-Changed from submissions/lean/train.py: 48 steps instead of 64, and a peak learning rate of 6e-4 instead of 4e-4. Both decay
-linearly to zero, so the sum of the learning rates is 1.125 of what it was. Almost no token is clipped (one in a
-thousand) at 4e-4: the steps were shorter than the clip range allows.
+Changed from submissions/lean/train.py: 56 steps instead of 64, and a peak learning rate of 5e-4 instead of 4e-4. Both
+decay linearly to zero, so the learning rates add up to 1.09 times what they did. At 4e-4 almost no token is clipped
+(one in a thousand): the steps were shorter than the clip range allows.
 """
 
 import copy
@@ -16,14 +16,14 @@ from harness.client import connect
 
 # ---------------------------------------------------------------- constants
 
-STEPS = 48  # rollouts
+STEPS = 56  # rollouts
 PROMPTS = 32  # questions a rollout
 GROUP = 8  # completions a question: G
 MINIBATCHES = 4  # updates a rollout
 MAX_NEW_TOKENS = 64  # half of what the track allows: longer searches seldom pay
 TEMPERATURE = 1.0  # sampling and scoring alike
 
-LEARNING_RATE = 6e-4  # decays linearly to zero
+LEARNING_RATE = 5e-4  # decays linearly to zero
 BETAS = (0.9, 0.95)
 WEIGHT_DECAY = 0.0
 MAX_GRAD_NORM = 1.0
