@@ -7,7 +7,6 @@ every stored completion graded again, statistics and verdict recomputed, the boa
 
 from __future__ import annotations
 
-import hashlib
 import json
 import lzma
 import subprocess
@@ -15,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness import evaluate, judge, submission
+from harness import doctor, evaluate, judge, submission
 from harness.environment import Grader
 from harness.keys import commitment, derive, seed_of
 from harness.ledger import merkle, record
@@ -109,8 +108,9 @@ def _record(folder: Path, item: record.Record, standing: judge.Standing | None, 
     )
 
     checks = predicate.isolation_checks
-    proven = "full" if checks and all(checks.values()) else "none"
-    yield finding("isolation", proven == predicate.isolation, f"{predicate.isolation}, with {len(checks)} checks")
+    yield finding(
+        "isolation", doctor.proven(checks) == predicate.isolation, f"{predicate.isolation}, with {len(checks)} checks"
+    )
 
     # Every completion, graded again on questions regenerated from the root.
     completions_file, curves_file = f"{folder.name}/completions.jsonl.xz", f"{folder.name}/curves.jsonl.xz"
@@ -180,7 +180,7 @@ def _history(ledger: Ledger) -> Iterator[Finding]:
         if shown.returncode != 0:
             continue  # the commit that deleted it; the next older one still has it
         size, root = parse_checkpoint(shown.stdout)
-        if size > len(lines) or merkle.root(lines[:size]) != root:
+        if not merkle.consistent(size, root, lines):
             yield Finding(
                 check="history",
                 file="index",
@@ -208,7 +208,7 @@ def _board(ledger: Ledger, board: Path) -> Iterator[Finding]:
         return
     for name, data in pages.items():
         path = board / name
-        same = path.is_file() and hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(data).digest()
+        same = path.is_file() and path.read_bytes() == data
         message = "as rendered from the ledger" if same else "not what the ledger renders to: run `nano-r1 leaderboard`"
         yield Finding(check="board", file=f"{board.name}/{name}", ok=same, message=message)
     stale = {path.relative_to(board).as_posix() for path in board.glob("curves/*.svg")} - pages.keys()

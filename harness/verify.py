@@ -114,8 +114,7 @@ def verify(
 
     isolation = sandbox.isolation()
     checks = {check.name: check.ok for check in doctor.checks()} if isolation.level == "full" else {}
-    # What runs in a sandbox that the doctor could break out of still runs in it, but is not called isolated.
-    proven: sandbox.Level = "full" if checks and all(checks.values()) else "none"
+    proven = doctor.proven(checks)
     reasons = [*isolation.reasons, *(f"`nano-r1 doctor`: {name} failed" for name, ok in checks.items() if not ok)]
     reporter.say("\n  ".join([f"isolation: {proven}", *reasons]))
 
@@ -408,12 +407,12 @@ def abandon(ledger: Ledger, key: Key, entry: str, name: str | None, reason: str)
 
 def standing_record(ledger: Ledger, track: Track) -> judge.Standing | None:
     """The official record that a new one must beat: same version of the track, same rules."""
-    made = [
-        item
-        for item in ledger.records()
-        if item.official and item.record.predicate.track == track.id and item.record.predicate.verdict.record
-    ]
-    return judge.standing_from(made[-1].record, made[-1].folder) if made else None
+    folder = ledger.standing(track.id)
+    return (
+        judge.standing_from(record.load((ledger.folder / folder / "record.json").read_bytes()), folder)
+        if folder
+        else None
+    )
 
 
 def evidence(
