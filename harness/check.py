@@ -98,7 +98,7 @@ RULES: dict[str, Rule] = {
     "packed-data": Rule(
         "error",
         f"More than {MAX_PACKED:,} bytes of the folder look like data: dense strings, runs, tables, numbers.",
-        "Take them out (rule 2). The warnings beside this one say where they are.",
+        "Take them out (R2). The warnings beside this one say where they are.",
     ),
     "copied": Rule(
         "error", "train.py is another submission's, comments and spaces apart.", "Name what differs, or drop it."
@@ -109,7 +109,7 @@ RULES: dict[str, Rule] = {
         "error", "A name in the code with a letter outside ASCII, which may look like another.", "Write beta, not β."
     ),
     "foreign-import": Rule(
-        "error", "A package that the track does not have.", "Use Python's library and the track's packages (rule 7)."
+        "error", "A package that the track does not have.", "Use Python's library and the track's packages (R7)."
     ),
     "harness-import": Rule(
         "error", "Something of the harness besides the public names of harness.client.", "Import `connect` alone."
@@ -139,17 +139,18 @@ RULES: dict[str, Rule] = {
     "own-file": Rule(
         "warning", "The trainer names a file of its own folder that is no code.", "Keep what it needs in the code."
     ),
+    "own-weights": Rule(
+        "warning", "Weights are named or written without run.save, or a link, pipe or hole is made.", "Use run.save."
+    ),
     "unrepeatable": Rule(
         "warning", "The date, a file's time or entropy that run.seed does not fix.", "Use time.monotonic and run.seed."
     ),
     "decodes-tokens": Rule(
         "warning", "Token ids are turned into text: a solver would begin so.", "Say in the README what it is for."
     ),
-    "puzzle-words": Rule(
-        "warning", "A string with words of the track's questions.", "No question need be read (rule 3)."
-    ),
+    "puzzle-words": Rule("warning", "A string with words of the track's questions.", "No question need be read (R3)."),
     "solver": Rule(
-        "warning", "Exact fractions, permutations, or a function named for solving or for a task.", "See rule 3."
+        "warning", "Exact fractions, permutations, or a function named for solving or for a task.", "See R3."
     ),
     "long-literal": Rule("warning", f"A string of more than {LONG_LITERAL:,} characters.", "Shorten it."),
     "many-literals": Rule("warning", f"More than {MANY_LITERALS:,} characters of strings in a file.", "Shorten them."),
@@ -480,6 +481,10 @@ CALLS: dict[str, tuple[str, str]] = {
     **_each(("solver", "is how puzzles are searched"),
             "itertools.permutations itertools.combinations itertools.combinations_with_replacement itertools.product"),
     "fractions": ("solver", "is how puzzles are computed"),
+    **_each(("own-weights", "writes without run.save"),
+            "os.symlink os.link os.mkfifo os.mknod os.truncate os.ftruncate torch.save safetensors.serialize_file"
+            " safetensors.torch.save_file safetensors.torch.save safetensors.torch.save_model safetensors.numpy.save"
+            " safetensors.numpy.save_file"),
 }  # fmt: skip
 
 # Modules that other modules hold: torch.os.system is os.system.
@@ -494,6 +499,7 @@ ATTRIBUTES: dict[str, tuple[str, str]] = {
     **_each(("dynamic-attribute", "gives names as data"), "__dict__ __mro__ __bases__ __base__"),
     **_each(("unrepeatable", "is not fixed by run.seed"),
             "st_mtime st_mtime_ns st_ctime st_ctime_ns st_atime st_atime_ns st_ino"),
+    **_each(("own-weights", "makes a link or writes a checkpoint"), "symlink_to hardlink_to save_pretrained"),
     **_each(("decodes-tokens", "turns token ids into text"),
             "batch_decode convert_ids_to_tokens convert_tokens_to_string id_to_token"),
 }  # fmt: skip
@@ -762,6 +768,8 @@ class _Module:
             self._say("own-file", node.lineno, shown(text))
         if words := puzzle_words() & set(re.findall(r"[A-Za-z]{3,}", text)):
             self._say("puzzle-words", node.lineno, ", ".join(sorted(words)))
+        if "model.safetensors" in text:
+            self._say("own-weights", node.lineno, "model.safetensors")
         if "tokenizer.json" in text:
             self._say("decodes-tokens", node.lineno, "tokenizer.json")
 

@@ -76,9 +76,11 @@ def review(repository: Path, base: str, head: str = "HEAD") -> Review:
 
 
 def judge(changes: Sequence[Change], recorded: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """(why the branch is refused, what else to know). Pure. `recorded`: submission folder -> its record's folder."""
+    """(why the branch is refused, what else to know). `recorded`: submission folder -> its record's folder."""
     refusals, notes = [], []
     for folder, record in sorted(recorded.items()):
+        if not folder.startswith("submissions/"):
+            continue  # the baseline: frozen by a track's version, and replaced with it
         touched = [change.path for change in changes if change.path.startswith(f"{folder}/")]
         if touched:
             refusals.append(
@@ -94,8 +96,8 @@ def judge(changes: Sequence[Change], recorded: Mapping[str, str]) -> tuple[list[
             refusals.append(f"the branch brings {_names(new)} and changes {what} ({_names(kinds[name])}): {remedy}")
     if "frozen" in kinds:
         notes.append(
-            f"{_names(kinds['frozen'])} decides results: the digest of each track that uses it changes, and its "
-            "standing records must be verified again in the same piece of work"
+            f"{_names(kinds['frozen'])} decides results: a track's digest changes with it, or no longer fits it. "
+            "Raise the track's version or verify its standing records again, in the same piece of work"
         )
     if "ledger" in kinds and not new:
         notes.append("records/ or leaderboard/ changes: `nano-r1 audit` says whether `nano-r1` wrote it")

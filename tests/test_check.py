@@ -43,6 +43,7 @@ PACKAGES = frozenset({"torch", "transformers"})
 RANDOM = random.Random(1)
 NOISE = RANDOM.randbytes(4096)
 BASE64 = base64.b64encode(NOISE).decode()
+MUCH = RANDOM.randbytes(20_000).hex()
 PROSE = (ROOT / "docs" / "verification.md").read_text()
 
 
@@ -90,7 +91,8 @@ SNIPPETS = {
     "dynamic-attribute": ("getattr(x, 'sys' + 'tem')", "getattr(x, 'system')"),
     "patching": ("import time\ntime.monotonic = f", "import torch\ntorch.backends.mkldnn.enabled = False"),
     "host-path": ("open('/proc/self/maps')", "print('tokens/process')"),
-    "own-file": ("open('README.md')", "open('model.safetensors')"),
+    "own-file": ("open('README.md')", "open('READ.md')"),
+    "own-weights": ("f = run.output / 'model.safetensors'", "run.save(model)"),
     "unrepeatable": ("import time\nif time.time() > 3: pass", "import time\nclock = time.monotonic()"),
     "decodes-tokens": ("text = t.decode(ids)", "text = data.decode('utf-8')"),
     "puzzle-words": (r"m = re.search(r'(\d+) stones', text)", "m = 'the step and the loss'"),
@@ -103,7 +105,7 @@ SNIPPETS = {
     "long-line": ("x = 1" + " + 1" * 40, "x = 1" + " + 1" * 38),
     "minified": ("a = 1; b = 2; c = 3; d = 4\n" * 6, "a = 1; b = 2\n" * 6),
     "hidden-whitespace": ("x = 1" + " " * 60 + "; y = 2", "x = 1" + " " * 20 + "# y"),
-    "much-source": (REFERENCE + "".join(f"# {BASE64[i : i + 60]}\n" for i in range(0, 5400, 2)), REFERENCE),
+    "much-source": ("".join(f"# {MUCH[i : i + 60]}\n" for i in range(0, len(MUCH), 60)), REFERENCE),
 }  # fmt: skip
 ELSEWHERE = {"files", "manifest", "copied", "unchanged", "digest-known"}
 
@@ -182,6 +184,9 @@ def test_a_snippet_is_found_and_a_near_miss_is_not(name, tmp_path):
         ("p = 'NANO_R1_SOCKET'", "host-path", 1),
         ("p = '../baseline/train.py'", "host-path", 1),
         ("open(__file__)", "own-file", 1),
+        ("from safetensors.torch import save_file", "own-weights", 1),
+        ("import os\nos.symlink('a', 'b')", "own-weights", 2),
+        ("model.save_pretrained(run.output)", "own-weights", 1),
         ("x = 0x" + "f" * 40, "table", 1),
         ("x = {" + ", ".join(f"{i}: {-i}" for i in range(30)) + "}", "table", 1),
         ("x = (\n    '" + BASE64[:60] + "'\n    '" + BASE64[60:140] + "')", "dense-literal", 2),
