@@ -3,8 +3,8 @@
 A submission comes alone. A branch that brings one and changes what would judge it, or the ledger, or what runs this
 gate, is refused, however harmless the change looks: nobody has to decide that in a hurry.
 
-The branch is read from git's objects and never checked out. So the gate runs from a checkout of the *base*,
-and a branch that changes the gate, the screen or the workflow is judged by those that it would replace.
+The branch is read from git's objects and never checked out. So the gate can run from a checkout of the *base*, and a
+branch that changes the gate or the screen is judged by those that it would replace.
 """
 
 from __future__ import annotations

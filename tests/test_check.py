@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 
 from harness import check
 from harness.check import RULES, errors, screen
-from harness.submission import MAX_BYTES
+from harness.submission import MAX_BYTES, tree_digest
 from harness.tracks.track import ROOT
 
 
@@ -269,13 +269,23 @@ def test_a_copy_is_an_error_and_an_unchanged_baseline_a_warning(tmp_path):
 
 
 def test_a_folder_that_the_ledger_knows_is_named(tmp_path):
-    for name, place in (("lean", "2026-11-20_cpu-logic_lean/record.json"), ("no-waste", "records/log/")):
-        folder = tmp_path / name
-        shutil.copytree(ROOT / "submissions" / name, folder)
-        (one,) = check.check(folder)
-        assert one.code == "digest-known" and place in one.message
-        (folder / "README.md").write_text("changed")
-        assert check.check(folder) == []
+    folder = tmp_path / "lean"
+    shutil.copytree(ROOT / "submissions" / "lean", folder)
+    (one,) = check.check(folder)
+    assert one.code == "digest-known" and "recorded in records/2026-11-20_cpu-logic_lean/record.json" in one.message
+    (folder / "README.md").write_text("changed")
+    assert check.check(folder) == []
+
+    # Announced, as the reference of another's record, and beside an entry that is no JSON.
+    digest = tree_digest(folder)
+    log = tmp_path / "project" / "records" / "log"
+    log.mkdir(parents=True)
+    (log / "a.json").write_text(f"{digest} [[[")
+    (log / "b.json").write_text(json.dumps({"predicate": {"reference": {"tree_sha256": digest}, "submission": {}}}))
+    assert check.check(folder, tmp_path / "project") == []
+    (log / "c.json").write_text(json.dumps({"submissions": [{"name": "lean", "tree_sha256": digest}]}))
+    (one,) = check.check(folder, tmp_path / "project")
+    assert one.code == "digest-known" and "announced in records/log/c.json" in one.message
 
 
 def test_every_submission_here_has_no_error_and_no_warning_but_its_record():

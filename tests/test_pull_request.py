@@ -15,6 +15,7 @@ from harness.tasks import TASKS
 from harness.tracks.track import FROZEN, ROOT, load
 
 MANIFEST = 'name = "mine"\ntrack = "cpu-logic"\ntitle = "t"\nchange = "c"\ncontributors = ["ada"]\n'
+MINE = {"submissions/mine/train.py": "x = 1\n", "submissions/mine/submission.toml": MANIFEST}
 
 
 def git(repository, *arguments, text=True):
@@ -54,12 +55,13 @@ def repository(tmp_path):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(".lock", "__pycache__"))
     write(folder, {"harness/judge.py": "1", "harness/cli.py": "1", "README.md": "1", "leaderboard/README.md": "1"})
     git(folder, "init", "-q", "-b", "main")
-    commit(folder, {})
+    draft = {
+        name.replace("mine", "draft"): text.replace("mine", "draft").replace("x = 1", "x = 2")
+        for name, text in MINE.items()
+    }
+    commit(folder, draft)
     git(folder, "checkout", "-q", "-b", "topic")
     return folder
-
-
-MINE = {"submissions/mine/train.py": "x = 1\n", "submissions/mine/submission.toml": MANIFEST}
 
 
 def test_a_submission_alone_passes(repository):
@@ -126,9 +128,9 @@ def test_a_recorded_folder_never_changes(repository, change):
 
 
 def test_a_folder_without_a_record_may_change_or_go(repository):
-    commit(repository, {"submissions/no-waste/README.md": "clearer\n"})
+    commit(repository, {"submissions/draft/README.md": "clearer\n"})
     assert review(repository, "main").passed
-    shutil.rmtree(repository / "submissions" / "no-waste")
+    shutil.rmtree(repository / "submissions" / "draft")
     commit(repository, {"harness/cli.py": "2"})
     assert review(repository, "main").passed
 
