@@ -11,7 +11,7 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from harness.check import Finding
     from harness.ledger.record import TaskResult, Verdict
     from harness.tasks import Task
     from harness.tracks.track import Track
@@ -57,7 +58,9 @@ def main() -> None:
 
 
 def stop(message: str) -> None:
-    sys.stderr.write(f"nano-r1: {message}\n")
+    """A message may quote a hostile file: nothing in it reaches the terminal as a control sequence."""
+    printable = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in message)
+    sys.stderr.write(f"nano-r1: {printable}\n")
     raise SystemExit(2)
 
 
@@ -176,10 +179,11 @@ def doctor_command(as_json: Json = False) -> None:
 
     isolation = sandbox.isolation()
     checks = doctor.checks() if isolation.level == "full" else []
+    proven = doctor.proven({check.name: check.ok for check in checks})  # what a record made here would say
     if as_json:
         say_json(
             {
-                "isolation": isolation.level,
+                "isolation": proven,
                 "reasons": isolation.reasons,
                 "checks": {check.name: {"ok": check.ok, "detail": check.detail} for check in checks},
             }
@@ -193,10 +197,12 @@ def doctor_command(as_json: Json = False) -> None:
             out.print(table)
         for reason in isolation.reasons:
             out.print(f"- {reason}")
-        out.print(f"isolation: [bold]{isolation.level}[/]")
+        out.print(f"isolation: [bold]{proven}[/]")
         if isolation.level == "none":
             out.print("Records made here are self-reported. To mend it: [bold]sudo apt-get install bubblewrap[/]")
-    if isolation.level == "none" or not all(check.ok for check in checks):
+        elif proven == "none":
+            out.print("A check failed: records made here are never valid until it passes.")
+    if proven == "none":
         raise typer.Exit(1)
 
 
@@ -209,14 +215,18 @@ def new(
     track: TrackName = "cpu-logic",
 ) -> None:
     """Start a submission: a copy of the track's baseline under submissions/NAME."""
-    import re
     import shutil
 
+    from pydantic import TypeAdapter, ValidationError
+
+    from harness.ledger import record
     from harness.tracks import track as module
 
     chosen = module.load(track)
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", name):
-        stop(f"{name!r} is not a name: use lower-case letters, digits and dashes")
+    try:
+        TypeAdapter(record.Name).validate_python(name)
+    except ValidationError:
+        stop(f"{name!r} is not a name: use lower-case letters, digits and dashes, at most 64")
     folder = Path("submissions") / name
     if folder.exists():
         stop(f"{folder} exists; choose another name, or edit it")
@@ -331,6 +341,63 @@ def _format_cells(row: TaskResult) -> list[str]:
         f"{row.truncated / row.questions:.4f}",
         f"{row.tokens / row.questions:.1f}",
     ]
+
+
+# ---------------------------------------------------------------- screening a submission
+
+
+@app.command(name="check")
+def check_command(
+    folders: Annotated[list[Path] | None, typer.Argument(help="Submissions to screen.")] = None,
+    against: Annotated[str | None, typer.Option(help="Judge a branch instead: the commit it is to join.")] = None,
+    head: Annotated[str, typer.Option(help="The branch, with --against.")] = "HEAD",
+    as_json: Json = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown for a pull request.")] = False,
+) -> None:
+    """Screen submissions without running them; or, with --against, all that a pull request changes."""
+    from dataclasses import asdict
+
+    from harness import check, pull_request
+
+    if bool(folders) == (against is not None):
+        stop("name submission folders, or a commit with --against")
+    if as_json and as_markdown:
+        stop("choose one of --json and --markdown")
+    if against is not None:
+        review = pull_request.review(pull_request.top(Path.cwd()), against, head)
+        if as_json:
+            say_json({**asdict(review), "passed": review.passed})
+        elif as_markdown:
+            sys.stdout.write(pull_request.markdown(review))
+        else:
+            for sentence in review.refusals:
+                console().print(f"[bold red]refused[/]  {escape(sentence)}", soft_wrap=True)
+            for sentence in review.notes:
+                console().print(f"note     {escape(sentence)}", soft_wrap=True)
+            _show_findings(review.submissions)
+            console().print(f"{len(review.changes)} changed files: [bold]{'passed' if review.passed else 'refused'}[/]")
+        raise typer.Exit(0 if review.passed else 1)
+    results = {str(folder): check.check(folder) for folder in folders or []}
+    if as_json:
+        say_json({folder: [asdict(each) for each in found] for folder, found in results.items()})
+    elif as_markdown:
+        sys.stdout.write(check.markdown(results))
+    else:
+        _show_findings(results)
+    if any(check.errors(found) for found in results.values()):
+        raise typer.Exit(1)
+
+
+def _show_findings(results: Mapping[str, Sequence[Finding]]) -> None:
+    from harness import check
+
+    out = console()
+    for folder, found in results.items():
+        for each in found:
+            mark = "[bold red]error[/]  " if each.severity == "error" else "warning"
+            where, what = check.place(each), check.shown_line(each.message)
+            out.print(mark, escape(f"{where}: {each.code}: {what}. {each.advice}"), soft_wrap=True)
+        out.print(f"{escape(check.shown(folder))}: {check.verdict(found)}", soft_wrap=True)
 
 
 # ---------------------------------------------------------------- records
