@@ -6,6 +6,7 @@ end the connection, what comes back, and what a run must have counted in the end
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import random
@@ -13,6 +14,7 @@ import socket
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,12 +41,16 @@ CLOSED, REFUSED, SILENCE = "closed", "refused", "silence"  # what may come back 
 class Model:
     """The protocol and the counts of a run, worked out apart from harness.environment."""
 
-    def __init__(self, track: Track, tokenizer: Tokenizer) -> None:
-        self.track, self.tokenizer = track, tokenizer
+    def __init__(self, track: Track, tokenizer: Tokenizer, control: bool) -> None:
+        self.track, self.tokenizer, self.control = track, tokenizer, control
         self.vocabulary, self.end = tokenizer.get_vocab_size(), tokenizer.token_to_id(track.base.end_token)
         self.world: int | None = None
         self.ranks: set[int] = set()
         self.prompts = self.queries = self.tokens = 0
+        self.asked: Counter[int] = Counter()  # completions scored, by item
+
+    def totals(self) -> environment.Totals:
+        return environment.Totals(self.prompts, self.queries, max(self.asked.values(), default=0), self.tokens)
 
     def item(self, index: int) -> Sample:
         tasks = self.track.train.tasks
@@ -74,6 +80,10 @@ class Model:
                 allowed = min(8192, self.track.budget.reward_queries - self.queries)
                 if len(rows) > allowed or not all(self._fits(peer, row) for row in rows):
                     return REFUSED
+                asked = self.asked + Counter(peer.names[name] for name, _ in rows)
+                if rows and max(asked.values()) > self.track.budget.queries_per_prompt:
+                    return REFUSED
+                self.asked = asked
                 self.queries += len(rows)
                 self.tokens += sum(len(ids) for _, ids in rows)
                 return [self._score(peer.names[name], ids) for name, ids in rows]
@@ -91,7 +101,9 @@ class Model:
         if not ids or ids[-1] != self.end:
             return {"correct": False, "formatted": False}
         text = self.tokenizer.decode(ids[:-1], skip_special_tokens=False)
-        return dict(zip(("correct", "formatted"), opinion(self.item(index), text), strict=True))
+        correct, formatted = opinion(self.item(index), text)
+        # In a control run the truth of a well-formed answer must have no part in its score.
+        return {"formatted": True} if self.control and formatted else {"correct": correct, "formatted": formatted}
 
 
 @functools.lru_cache(maxsize=1 << 14)
@@ -357,22 +369,23 @@ def volley(rng: random.Random, peers: list[Peer], model: Model, tally: Tally, al
     strangers = [peer for peer in peers if peer.rank is None]  # who is first to say hello matters, so one at a time
     chosen = strangers[:1] or rng.sample(peers, 1 if alone else rng.randint(1, len(peers)))
     waiting: list[tuple[Peer, Frame, Any]] = []
+    full = False  # a frame that no socket buffer holds goes last: else both ends might wait for the other to read
     begun = time.perf_counter()
     for peer in chosen:
-        for number in range(rng.choice([1, 1, 2, 4])):
+        for number in range(0 if full else rng.choice([1, 1, 2, 4])):
             frame = frame_for(rng, peer, model)
-            if (len(frame.sent) > 100_000 and waiting) or (number and frame.then == "leave"):
-                break  # both ends would wait for the other to read; earlier requests might go unread
+            full = len(frame.sent) > 100_000
+            if (full and waiting) or (number and frame.then == "leave"):  # which would leave earlier frames unread
+                break
             wanted = SILENCE if frame.body is None else model.answer(peer, frame.body)
-            peer.socket.sendall(frame.sent)
+            with contextlib.suppress(BrokenPipeError):  # a frame too large is refused while it comes
+                peer.socket.sendall(frame.sent)
             if frame.then == "shut":
                 peer.socket.shutdown(socket.SHUT_WR)
                 wanted = CLOSED
             waiting.append((peer, frame, wanted))
-            if wanted == CLOSED or frame.then == "leave" or len(frame.sent) > 100_000:
+            if wanted == CLOSED or frame.then == "leave" or full:
                 break
-        if len(waiting[-1][1].sent) > 100_000 if waiting else False:
-            break
     for peer, frame, wanted in waiting:
         if frame.then == "leave":
             peer.socket.close()
@@ -380,8 +393,8 @@ def volley(rng: random.Random, peers: list[Peer], model: Model, tally: Tally, al
             tally.note(frame.kind, "unheard", 0.0)
             continue
         got = peer.reply()
-        if wanted == CLOSED and isinstance(got, dict) and set(got) == {"error"}:
-            got = peer.reply()  # said why; then the end must come
+        if wanted == CLOSED and frame.then == "wait":  # it says why; then comes the end
+            got = peer.reply() if isinstance(got, dict) and set(got) == {"error"} else f"{got} without a word"
         outcome = got if isinstance(got, str) else REFUSED if set(got) == {"error"} else "granted"
         tally.note(frame.kind, outcome, time.perf_counter() - begun)
         agreed = (
@@ -417,8 +430,10 @@ def honest(path: Path, model: Model) -> str | None:
             spent = model.queries + 4 > model.track.budget.reward_queries
             return None if rank is None or spent else f"an honest trainer was refused: {refusal}"
     model.queries += 4
+    model.asked.update(int(prompt.id) for prompt in prompts)
     model.tokens += sum(len(ids) for _, ids in rows)
-    return None if all(one.correct for one in scores) else "an honest trainer's right answers were graded wrong"
+    right = all(one.formatted and (one.correct or model.control) for one in scores)
+    return None if right else "an honest trainer's right answers were graded wrong"
 
 
 def session(
@@ -426,16 +441,19 @@ def session(
 ) -> Generator[None, None, None]:
     """One environment from start to stop; at most about `frames` frames."""
     tight = rng.random() < 0.2  # a budget that is used up on the way
-    budget = track.budget.model_copy(update={"reward_queries": rng.randrange(200)}) if tight else track.budget
-    track = track.model_copy(update={"budget": budget})
-    model, begun, threads = Model(track, tokenizer), time.monotonic(), threading.active_count()
+    limits = {"reward_queries": rng.randrange(200), "queries_per_prompt": rng.randint(1, 9)} if tight else {}
+    track = track.model_copy(update={"budget": track.budget.model_copy(update=limits)})
+    control = b"draws" if rng.random() < 0.3 else None
+    model, begun, threads = Model(track, tokenizer, control is not None), time.monotonic(), threading.active_count()
     known, sent = len(tally.findings), 0
     served = environment.Environment(
-        track, KEY, RUN_SEED, path, "/base", "/output", lambda: round((time.monotonic() - begun) * 1000)
+        track, KEY, RUN_SEED, path, "/base", "/output", lambda: round((time.monotonic() - begun) * 1000), control
     )
     with served:
         peers: list[Peer] = []
         while sent < frames and len(tally.findings) == known:
+            if sent > 100 and len(model.ranks) > (model.world or 64) - 2:
+                break  # who connects now is told that its rank is taken, and little else
             while len(peers) < 4:
                 peers.append(Peer(path))
             count = volley(rng, peers, model, tally, alone=tight)
@@ -456,7 +474,7 @@ def session(
         tally.findings.append("a thread outlives the environment")
     if served.fault is not None:
         tally.findings.append(f"the environment failed: {served.fault}")
-    wanted = environment.Totals(model.prompts, model.queries, model.tokens)
+    wanted = model.totals()
     scored = sum(point["completions"] for point in curve), sum(point["tokens"] for point in curve)
     if len(tally.findings) == known and (totals != wanted or scored != (model.queries, model.tokens)):
         tally.findings.append(f"counted {totals} and {scored} on the curve, should be {wanted}")
