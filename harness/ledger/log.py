@@ -207,6 +207,25 @@ def fresh_id(when: datetime) -> str:
     return f"{when.astimezone(UTC):%Y%m%dt%H%M%S}-{secrets.token_hex(3)}"
 
 
+def status_change(record: str, status: str, rule: str, reason: str, signer: str, now: datetime) -> StatusChange:
+    """A change of a record's status, as a person asked for it. Raises LedgerError."""
+    try:
+        return StatusChange.model_validate(
+            {
+                "id": fresh_id(now),
+                "created_utc": now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "signer": signer,
+                "record": record,
+                "status": status,
+                "rule": rule,
+                "reason": reason,
+            }
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise LedgerError(f"{'.'.join(map(str, first['loc']))} {first['input']!r}: {first['msg']}") from None
+
+
 def parse_entry(path: str, data: bytes, signature: bytes) -> Signed:
     """Read an entry's bytes strictly and check its signature. Raises Fault naming the file."""
     record = _RECORD_PATH.fullmatch(path)
