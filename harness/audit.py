@@ -218,7 +218,7 @@ def _curves(folder: Path, home: str, item: record.Record) -> Iterator[Finding]:
     file = f"{home}/curves.jsonl.xz"
     try:
         counted = {run.run: 0 for run in item.predicate.runs}
-        for point in evidence_lines(folder / file):
+        for point in json.loads(b"[%s]" % b",".join(_lines(folder / file))):  # at once: five times as fast
             counted[point["run"]] += point["completions"]
         same = counted == {run.run: run.reward_queries for run in item.predicate.runs}
         yield Finding("curves", file, same, "the curves add up to the reward queries")
@@ -252,13 +252,18 @@ def _changed(repository: Path, path: str) -> Iterator[Finding]:
 
 def evidence_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The JSON lines of an xz file, at most MAX_EVIDENCE_BYTES of them."""
+    for line in _lines(path):
+        yield json.loads(line)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
     with lzma.open(path) as file:
         size = 0
         for line in file:
             size += len(line)
             if size > MAX_EVIDENCE_BYTES:
                 raise ValueError(f"{path.name} decompresses to more than {MAX_EVIDENCE_BYTES:,} bytes")
-            yield json.loads(line)
+            yield line
 
 
 def _board(ledger: Ledger, board: Path) -> Iterator[Finding]:
