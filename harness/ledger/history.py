@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 
@@ -100,14 +101,16 @@ class Git:
 
     def commits(self, *names: str) -> list[str]:
         """Every commit behind HEAD that touched one of these files, newest first; none before the first commit."""
-        if not self.has_commits():
+        if not self.has_commits:
             return []
         return self.ask("log", "--full-history", "--format=%H", "HEAD", "--", *names).split()
 
+    @cached_property
     def first_parents(self) -> set[str]:
         """The commits from HEAD down by first parents: what the branch itself was, without what was merged in."""
-        return set(self.ask("rev-list", "--first-parent", "HEAD").split()) if self.has_commits() else set()
+        return set(self.ask("rev-list", "--first-parent", "HEAD").split()) if self.has_commits else set()
 
+    @cached_property
     def has_commits(self) -> bool:
         try:
             return bool(self.ask("rev-parse", "--verify", "--quiet", "HEAD"))
@@ -155,7 +158,7 @@ def history(folder: Path, entries: Sequence[Entry], kept: bytes | None = None) -
 
 def _checkpoints(git: Git, entries: Sequence[Entry], sound: set[tuple[int, bytes]]) -> Iterator[Finding]:
     """Is every checkpoint that git remembers consistent with today's log? Those that are go into `sound`."""
-    line, found, bad = git.first_parents(), dict[tuple[int, bytes], list[str]](), 0
+    line, found, bad = git.first_parents, dict[tuple[int, bytes], list[str]](), 0
     for commit in git.commits("checkpoint"):
         data = git.read(commit, "checkpoint")
         if data is None:  # the commit that removed it; the next older one still has it
@@ -211,9 +214,9 @@ def _trouble(git: Git, commit: str, size: int, root: bytes, places: dict[str, in
 
 def _trusted(git: Git) -> Iterator[Finding]:
     """Are allowed_signers and revoked_keys as committed, and grew they as they may along the first-parent line?"""
-    if not git.has_commits() or git.read("HEAD", "checkpoint") is None:
+    if not git.has_commits or git.read("HEAD", "checkpoint") is None:
         return  # a ledger that git does not keep
-    line = git.first_parents()
+    line = git.first_parents
     for name in TRUSTED:
         path = git.folder / name
         now = path.read_bytes() if path.is_file() and not path.is_symlink() else None
