@@ -440,7 +440,7 @@ HIDING: dict[str, str] = {
     **_each("imports by name", "importlib imp runpy pkgutil zipimport zipapp builtins"),
     **_each("loads or builds code", "pickle _pickle marshal shelve copyreg code codeop py_compile compileall timeit"
             " doctest"),
-}
+}  # fmt: skip
 REVIEWED = {
     **_each("native code and raw memory", "ctypes _ctypes mmap"),
     **_each("other processes", "subprocess _posixsubprocess multiprocessing concurrent pty signal venv ensurepip"),
