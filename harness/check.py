@@ -49,6 +49,7 @@ TABLE = 48  # constants in one list, tuple, set or dict
 BIG_INTEGER = 128  # bits
 LONG_LINE = 160  # characters
 MUCH = 4  # times the baseline's information: bytes after compression
+ROWS = 50  # of a table, errors first; a comment on GitHub holds 65,536 characters
 SHOWN = 10  # findings of one code; the last one says how many more there are
 
 
@@ -352,7 +353,7 @@ def _name(name: str, allowed: frozenset[str]) -> Iterator[Finding]:
         yield finding("shadowing", name, None, f"`import {top}` would find this file")
 
 
-# Written out as escapes: this file must pass its own screen.
+# Written out as escapes: nobody should have to trust what they cannot see.
 _BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2028\u2029"
@@ -435,13 +436,14 @@ def _each(value: T, names: str) -> dict[str, T]:
 
 
 # Modules of Python's library. In none of the two: as good as any.
-HIDING = {
+HIDING: dict[str, str] = {
     **_each("imports by name", "importlib imp runpy pkgutil zipimport zipapp builtins"),
-    **_each("loads or builds code", "pickle _pickle marshal shelve copyreg code codeop py_compile compileall"),
-}
+    **_each("loads or builds code", "pickle _pickle marshal shelve copyreg code codeop py_compile compileall timeit"
+            " doctest"),
+}  # fmt: skip
 REVIEWED = {
     **_each("native code and raw memory", "ctypes _ctypes mmap"),
-    **_each("other processes", "subprocess _posixsubprocess multiprocessing concurrent pty signal"),
+    **_each("other processes", "subprocess _posixsubprocess multiprocessing concurrent pty signal venv ensurepip"),
     **_each("threads and what runs at exit", "threading _thread atexit asyncio sched"),
     **_each("sockets and the network", "socket _socket socketserver ssl http urllib ftplib smtplib poplib imaplib"
             " telnetlib nntplib xmlrpc select selectors webbrowser"),
@@ -458,7 +460,7 @@ CALLS: dict[str, tuple[str, str]] = {
             "exec eval compile __import__ __builtins__ __loader__ __spec__ types.CodeType types.FunctionType"
             " types.LambdaType sys.meta_path sys.path_hooks torch.hub torch.package torch.jit.load"
             " torch.ops.load_library torch.classes.load_library torch.utils.cpp_extension torch.utils.model_zoo"
-            " numpy.ctypeslib transformers.dynamic_module_utils"),
+            " torch.serialization numpy.ctypeslib numpy.f2py transformers.dynamic_module_utils logging.config"),
     **_each(("review-call", "starts, signals or leaves processes"),
             "os.system os.popen os.fork os.forkpty os.kill os.killpg os.abort os._exit os.setsid os.setpgid os.setpgrp"
             " os.posix_spawn os.posix_spawnp os.execl os.execle os.execlp os.execlpe os.execv os.execve os.execvp"
@@ -472,7 +474,8 @@ CALLS: dict[str, tuple[str, str]] = {
             "sys.settrace sys.setprofile sys._getframe sys._current_frames sys.modules sys.path sys.addaudithook"
             " sys.excepthook sys.unraisablehook breakpoint"),
     **_each(("review-call", "reads raw files"), "numpy.fromfile numpy.memmap torch.from_file"),
-    **_each(("dynamic-attribute", "gives names as data"), "globals locals vars"),
+    **_each(("dynamic-attribute", "gives names as data"),
+            "globals locals vars operator.attrgetter operator.methodcaller"),
     **_each(("unrepeatable", "is not fixed by run.seed"),
             "time.time time.time_ns time.localtime time.gmtime time.ctime time.strftime time.clock_gettime"
             " datetime.datetime.now datetime.datetime.utcnow datetime.datetime.today datetime.date.today os.stat"
@@ -487,7 +490,7 @@ CALLS: dict[str, tuple[str, str]] = {
             " safetensors.numpy.save_file"),
 }  # fmt: skip
 
-# Modules that other modules hold: torch.os.system is os.system.
+# Modules that other modules hold, perhaps with an underscore: torch.os.system is os.system.
 _HELD = {"os", "sys", "builtins", "subprocess", "ctypes", "socket", "importlib", "pickle", "marshal", "gc", "inspect",
          "mmap", "threading", "shutil"}  # fmt: skip
 
@@ -615,6 +618,8 @@ class _Module:
             self._say("review-import", line, f"{shown(full)}: {REVIEWED[top]}")
         elif top not in self._own | self._allowed | sys.stdlib_module_names:
             self._say("foreign-import", line, shown(full))
+        elif top.startswith("_") and top not in self._own | {"__future__"}:
+            self._say("review-import", line, f"{shown(full)}: private to Python's library")
         else:
             self._look_up(full, line)
             if top == "tokenizers" or (top == "transformers" and name and "Tokenizer" in name):
@@ -633,9 +638,9 @@ class _Module:
     def _look_up(self, full: str, line: int) -> None:
         """Say what is known of a dotted name, or of the longest part of it that anything is known of."""
         parts = full.split(".")
-        held = [i for i, part in enumerate(parts) if i and part in _HELD]
+        held = [i for i, part in enumerate(parts) if i and part.lstrip("_") in _HELD]
         if held:
-            parts = parts[held[-1] :]
+            parts = [parts[held[-1]].lstrip("_"), *parts[held[-1] + 1 :]]
             if parts[0] in HIDING:
                 self._say("hidden-code", line, f"{shown(full)}: {HIDING[parts[0]]}")
             elif parts[0] in REVIEWED:
@@ -705,15 +710,15 @@ class _Module:
 
         if full in ("getattr", "setattr", "delattr", "hasattr") and len(node.args) > 1:
             self._by_name(node, full)
-        if full.endswith("torch.load") and not literally("weights_only", True):
+        if full == "torch.load" and not literally("weights_only", True):
             self._say("hidden-code", node.lineno, "torch.load without weights_only=True unpickles")
         if "allow_pickle" in keywords and not literally("allow_pickle", False):
             self._say("hidden-code", node.lineno, "allow_pickle unpickles")
         if "trust_remote_code" in keywords and not literally("trust_remote_code", False):
             self._say("hidden-code", node.lineno, "trust_remote_code runs code from a folder")
-        if isinstance(node.func, ast.Attribute) and node.func.attr == "decode" and node.args:
-            first = node.args[0]  # bytes.decode("utf-8") is another thing
-            if not (isinstance(first, ast.Constant) and isinstance(first.value, str)):
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "decode":
+            given = [*node.args, *keywords.values()]  # bytes.decode("utf-8") is another thing
+            if any(not (isinstance(each, ast.Constant) and isinstance(each.value, str)) for each in given):
                 self._say("decodes-tokens", node.lineno, ".decode(…)")
 
     def _by_name(self, node: ast.Call, function: str) -> None:
@@ -858,10 +863,11 @@ def markdown(results: Mapping[str, Sequence[Finding]]) -> str:
         lines += [f"### {plain(shown(folder))}: {verdict(findings)}", ""]
         if findings:
             lines += ["| | Where | Code | What | What to do |", "|---|---|---|---|---|"]
-        for each in findings:
+        for each in findings[:ROWS]:
             cells = [f"**{each.severity}**" if each.severity == "error" else each.severity]
-            cells += [plain(text) for text in (place(each), each.code, shown_line(each.message), each.advice)]
+            cells += [plain(text) for text in (place(each), each.code, shown_line(each.message)[:120], each.advice)]
             lines.append(f"| {' | '.join(cells)} |")
+        lines += ["", f"{len(findings) - ROWS} more are not shown."] * (len(findings) > ROWS)
         lines += [""] * bool(findings)
     return "\n".join(lines)
 

@@ -155,6 +155,12 @@ def test_a_snippet_is_found_and_a_near_miss_is_not(name, tmp_path):
         ("import os\no = os\no.fork()", "review-call", 3),
         ("import os as o\nx = o.environ['HOME']", "review-call", 2),
         ("import os\ngetattr(os, 'system')('x')", "review-call", 2),
+        ("import random\nrandom._os.system('x')", "review-call", 2),
+        ("import _socket, _queue", "review-import", 1),
+        ("import _pytest", "foreign-import", 1),
+        ("import timeit", "hidden-code", 1),
+        ("import operator\noperator.attrgetter(name)(x)", "dynamic-attribute", 2),
+        ("tok.decode(token_ids=ids)", "decodes-tokens", 1),
         ("import sys\nsys.settrace(f)", "review-call", 2),
         ("import sys\nsys._getframe(1)", "review-call", 2),
         ("import torch.multiprocessing as mp", "review-call", 1),
@@ -324,6 +330,13 @@ def test_a_flood_of_findings_is_cut_and_counted():
     assert len(mine) == check.SHOWN and mine[-1].message.endswith("and 490 more of this kind")
     exact = look(code("import vllm\n" * check.SHOWN))
     assert [each.message for each in exact if each.code == "foreign-import"] == ["vllm"] * check.SHOWN
+
+
+def test_a_table_is_cut_and_counted():
+    many = [check.finding("long-line", "train.py", number, "x") for number in range(1, check.ROWS + 8)]
+    said = check.markdown({"mine": [check.finding("syntax", "train.py", 1, "x"), *many]})
+    rows = [line for line in said.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + check.ROWS and "syntax" in rows[2] and "8 more are not shown." in said
 
 
 def test_it_imports_and_executes_nothing(tmp_path):
