@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from harness.ledger import record, signature
-from harness.ledger.log import Announced, Commitment, Ledger
+from harness.ledger.log import Announced, Commitment, Ledger, status_change
 from harness.tracks import track as tracks
 from leaderboard import charts
 from leaderboard.render import Board, RenderError, board, entries, front, plain, ranks, render, rendered
@@ -123,8 +123,10 @@ class Shelf:
         (folder / "allowed_signers").write_text(signature.allowed_line(line, "verifier", *window) + "\n")
         self.sessions = 0
 
-    def add(self, one: record.Record, *, official: bool = True, curve: bytes | None = None) -> Path:
-        """Announce, sign and append the record. `curve`: its curves.jsonl.xz."""
+    def add(
+        self, one: record.Record, *, official: bool = True, curve: bytes | None = None, against: str | None = "standing"
+    ) -> Path:
+        """Announce, sign and append the record. `curve`: its curves.jsonl.xz. `against`: judged against what stands."""
         key = self.listed if official else self.unlisted
         files = {} if curve is None else {"curves.jsonl.xz": curve, "log.txt.xz": lzma.compress(b"step 1\n")}
         said = one.predicate
@@ -144,7 +146,8 @@ class Shelf:
         )
         self.ledger.commit(promise, key)
         hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-        verdict = said.verdict.model_copy(update={"standing": self.ledger.standing(said.track)})
+        opponent = self.ledger.standing(said.track) if against == "standing" else against
+        verdict = said.verdict.model_copy(update={"standing": opponent})
         said = said.model_copy(update={"files": hashes, "commitment": opened, "signer": key.identity})
         said = said.model_copy(update={"verdict": verdict})
         return self.ledger.add_record(one.model_copy(update={"predicate": said}), files, key)
@@ -259,6 +262,36 @@ def test_a_provisional_track_says_so(ledger: Shelf) -> None:
         b"rovisional" not in data
         for data in rendered(ledger.folder, [track.model_copy(update={"status": "measured"})]).values()
     )
+
+
+@pytest.mark.parametrize("status", ["disputed", "withdrawn", "superseded"])
+def test_a_record_whose_status_changed_is_shown_apart_with_rule_and_reason(ledger: Shelf, status: str) -> None:
+    home = "2026-01-02_cpu-logic_no-kl"
+    why = "see [this](http://x.example) <b>|</b> @them"
+    moment = datetime(2026, 1, 20, tzinfo=UTC)
+    ledger.ledger.set_status(status_change(home, status, "R13", why, "verifier", moment), ledger.listed)
+    text = page(ledger)
+    (row,) = [line for line in section(text, "Disputed, withdrawn or superseded").splitlines() if "no-kl" in line]
+    assert f"**{status}** under R13: " in row and "http://x.example" not in row and "<b>" not in row
+    assert "| no-kl |" not in section(text, "Ranking") + section(text, "History") + section(text, "Apart")
+    assert "Standing record: **baseline**" in text  # what stood before it
+    assert f"curves/{home}.svg" in rendered(ledger.folder)
+    ledger.ledger.set_status(status_change(home, "verified", "R13", "cleared", "verifier", moment), ledger.listed)
+    assert "Standing record: **no-kl**" in page(ledger) and "withdrawn or superseded" not in page(ledger)
+
+
+def test_a_record_that_was_tested_against_another_is_ranked_but_is_no_record(ledger: Shelf) -> None:
+    ledger.add(make_record("late", 0.2, 9), against=None)
+    text = page(ledger)
+    assert "Standing record: **no-kl**" in text and "| 1 | late |" in section(text, "Ranking")
+    row = next(line for line in section(text, "History").splitlines() if "| late |" in line)
+    assert "no: tested against nothing on another branch" in row
+
+
+def test_records_of_a_revoked_key_are_shown_apart(ledger: Shelf) -> None:
+    (ledger.folder / "revoked_keys").write_text(f"{ledger.listed.public}\n")
+    text = page(ledger)
+    assert section(text, "Apart").count("its key was revoked") == 3 and "No record stands yet" in text
 
 
 # ---------------------------------------------------------------- the same bytes
