@@ -714,7 +714,7 @@ def merge(
         out = console()
         for path in added:
             out.print(f"appended {path}", soft_wrap=True, markup=False)
-        out.print(f"{len(added)} entries of {theirs} appended", markup=False)
+        out.print(f"{len(added)} new from {theirs}", markup=False)
         for name in TRUSTED:
             here = (ledger / name).read_bytes() if (ledger / name).is_file() else b""
             for line in (git.read(commit, name) or b"").decode(errors="replace").splitlines():

@@ -18,6 +18,7 @@ import argparse
 import hashlib
 import json
 import lzma
+import os
 import random
 import resource
 import subprocess
@@ -52,7 +53,7 @@ class Shape:
 
     source: submission.Submission
     path: str
-    results: list[dict[str, record.TaskResult]]  # a run each
+    results: list[dict[str, record.TaskResult]]  # a run each, the control run last
     files: dict[str, bytes]
 
 
@@ -67,9 +68,9 @@ def shape(track: Track, path: str, root: bytes, accuracy: float, chance: random.
     source = submission.load(ROOT / path)
     grader, tokenizer = Grader(track), Tokenizer.from_str((track.base_folder / "tokenizer.json").read_text())
     given, results = [], []
-    for run in range(track.verdict.runs):
+    for run in range(track.verdict.runs + 1):  # the last is the control run
         samples = evaluate.questions(track, derive(root, "heldout", source.tree_sha256, run))
-        right = accuracy + chance.uniform(-0.01, 0.01)
+        right = (accuracy if run < track.verdict.runs else 0.25) + chance.uniform(-0.01, 0.01)
         completions = []
         for item in samples:
             if chance.random() < right:
@@ -89,7 +90,7 @@ def shape(track: Track, path: str, root: bytes, accuracy: float, chance: random.
             "tokens": 8192,
             "tasks": {},
         }
-        for run in range(track.verdict.runs)
+        for run in range(track.verdict.runs + 1)
         for i in range(64)
     ]
     files = {"completions.jsonl.xz": packed(given), "curves.jsonl.xz": packed(points), "log.txt.xz": lzma.compress(b"")}
@@ -104,7 +105,7 @@ def shapes(track: Track) -> list[Shape]:
     return [shape(track, path, SHARED_ROOT, 0.9 + 0.01 * (i % 5), chance) for i, path in enumerate(paths)]
 
 
-def runs(track: Track, form: Shape, wall_ms: float, started: str, chance: random.Random) -> list[record.Run]:
+def runs(form: Shape, wall_ms: float, started: str, chance: random.Random) -> list[record.Run]:
     made = []
     for run, tasks in enumerate(form.results):
         fields: dict[str, Any] = {
@@ -116,6 +117,7 @@ def runs(track: Track, form: Shape, wall_ms: float, started: str, chance: random
             "peak_memory_bytes": chance.randrange(10**9, 2 * 10**9),
             "prompts": 2048,
             "reward_queries": 16_384,
+            "most_queries_per_prompt": 8,
             "sampled_tokens": 524_288,
             "weights_sha256": chance.randbytes(32).hex(),
             "evaluate_ms": 11_000,
@@ -164,19 +166,20 @@ def make(folder: Path, count: int, forms: list[Shape], track: Track) -> None:
         )  # fmt: skip
         for form in session:
             name, tree = form.source.manifest.name, form.source.tree_sha256
-            made = runs(track, form, 120_000 * chance.uniform(0.5, 1.1), moment, chance)
+            *made, control = runs(form, 120_000 * chance.uniform(0.5, 1.1), moment, chance)
             reference = record.Reference(tree_sha256=track.baseline.tree_sha256, wall_ms=baseline)
-            verdict = judge.judge(track, made, reference, "full", standing)
+            verdict = judge.judge(track, made, reference, "full", standing, control)
             home = f"{day:%Y-%m-%d}_{track.name}_{name}"
             said = form.source.manifest
             subjects = [record.Subject(name=name, digest={"sha256": tree})]
             subjects += [
                 record.Subject(name=f"run-{run.run}/model.safetensors", digest={"sha256": run.weights_sha256})
-                for run in made
+                for run in [*made, control]
             ]
             predicate = record.Predicate(
                 track=track.id, track_digest=track.digest, created_utc=moment, signer=key.identity, isolation="full",
-                isolation_checks=CHECKS, machine=MACHINE, runs=made, reference=reference, verdict=verdict,
+                isolation_checks=CHECKS, machine=MACHINE, runs=made, control=control, reference=reference,
+                verdict=verdict,
                 submission=record.Submission(
                     name=name, path=form.path, tree_sha256=tree, title=said.title, change=said.change,
                     contributors=said.contributors,
@@ -200,7 +203,7 @@ def make(folder: Path, count: int, forms: list[Shape], track: Track) -> None:
 
 
 def measure(folder: Path, sample: int) -> dict[str, Any]:
-    """Audit, in this process: seconds, peak memory, and what was found."""
+    """Audit, in this process and those that it starts: seconds, peak memory (at most), and what was found."""
     start, findings, failed, graded = time.monotonic(), 0, 0, 0
     for finding in audit.audit(log.Ledger(folder), None, ROOT, sample=sample):
         findings += 1
@@ -208,11 +211,12 @@ def measure(folder: Path, sample: int) -> dict[str, Any]:
         if not finding.ok:
             failed += 1
             print(f"{finding.check} {finding.file}: {finding.message}", file=sys.stderr)
-    usage = resource.getrusage(resource.RUSAGE_SELF)
+    own, others = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    cores = len(os.sched_getaffinity(0))
     return {
         "seconds": time.monotonic() - start,
-        "cpu_seconds": usage.ru_utime + usage.ru_stime,
-        "peak_mib": usage.ru_maxrss / 1024,
+        "cpu_seconds": own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime,
+        "peak_mib": (own.ru_maxrss + cores * others.ru_maxrss) / 1024,
         "findings": findings,
         "failed": failed,
         "graded": graded,

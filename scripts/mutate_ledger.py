@@ -50,16 +50,20 @@ class Outcome:
 
 
 def copy_repository(destination: Path) -> None:
-    """What an audit reads, committed to a new git repository."""
-    destination.mkdir(parents=True)
-    for name in PARTS:
-        source = ROOT / name
+    """What an audit reads, committed: on top of this repository's history, or of none where there is none."""
+    if (ROOT / ".git").exists():
+        subprocess.run(["git", "clone", "-q", str(ROOT), str(destination)], check=True)
+    else:
+        subprocess.run(["git", "init", "-q", str(destination)], check=True)
+    for name in PARTS:  # as it is now, committed or not
+        source, target = ROOT / name, destination / name
         if source.is_dir():
-            shutil.copytree(source, destination / name, ignore=IGNORED)
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(source, target, ignore=IGNORED)
         else:
-            shutil.copyfile(source, destination / name)
+            shutil.copyfile(source, target)
     git = ["git", "-C", str(destination), "-c", "user.name=t", "-c", "user.email=t@example.org"]
-    for command in (["init", "-q"], ["add", "-A", "-f"], ["commit", "-qm", "as it is"]):
+    for command in (["add", "-A", "-f"], ["commit", "-q", "--allow-empty", "-m", "as it is"]):
         subprocess.run([*git, *command], check=True)
 
 

@@ -744,10 +744,6 @@ class Ledger:
         """The submissions of a commitment that have neither record nor abandonment."""
         return _session(self.state(), entry).open
 
-    def open_submissions(self, entry: str) -> list[str]:
-        """The submissions of a commitment that have neither record nor abandonment."""
-        return _session(self._sessions(), entry).open
-
     def standing(self, track_id: str) -> str | None:
         """The folder of the track's standing record, which a new one must beat, if there is one."""
         return self.state().standing(track_id)
