@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, field_serializer, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer, field_validator
 
 from harness import submission
 from harness.ledger.log import Commitment
@@ -207,6 +207,10 @@ class Journal:
         except FileNotFoundError:
             known = ", ".join(journal.folder.name for journal in journals(self.folder.parent) if journal.complete)
             raise JournalError(f"no session is kept in {self.folder}; kept: {known or 'none'}") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise JournalError(f"{path} cannot be read: {where}: {first['msg']}") from None
         except (OSError, ValueError, RecursionError) as error:
             raise JournalError(f"{path} cannot be read: {error}") from None
 

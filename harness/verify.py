@@ -289,6 +289,7 @@ def _go_on(
         cancel=cancel,
     )
     arms = arms_for(session.members)
+    outcomes: list[Outcome] | None = None
     try:
         journal.save(session)
         try:
@@ -296,7 +297,6 @@ def _go_on(
             outcomes = [_close(arm, arms[0], plan, session, ledger, key) for arm in arms if arm.wanted]
         except (KeyboardInterrupt, Interrupted):
             abandon(ledger, key, announced, None, "interrupted by the verifier")
-            outcomes = None
     except Exception as error:
         raise VerifyError(f"{plainly(error)}. The session is still open: {resuming(announced.id, ledger)}") from error
     journal.end()

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -58,6 +59,7 @@ class Tally:
     resumes: int = 0  # of the sessions that closed, as their records count them
     kept: int = 0  # finished runs that stood in a journal when its verifier was killed
     appends: int = 0  # that had returned when their process was killed
+    sandboxes: int = 0  # that were alive when their verifier was killed
     slowest_death_s: float = 0.0
     wrong: list[str] = field(default_factory=list)
 
@@ -102,10 +104,11 @@ def kill_sessions(place: Path, kills: int, chance: random.Random, tally: Tally, 
         duration = _run(place, Ledger(place / f"records-{name}"), None, None, tally)
     workplaces: set[str] = set()
     killed = number = 0
-    while killed < kills:
+    while killed < kills and len(tally.wrong) < 20:  # enough to see that something is wrong
         if number % SESSIONS_PER_LEDGER == 0:
             watched = Watched(place / f"records-{number}")
         number += 1
+        older = {entry.path for entry in watched.ledger.entries()}
         entry: str | None = None
         kept: dict[str, bytes] = {}
         while True:
@@ -115,8 +118,11 @@ def kill_sessions(place: Path, kills: int, chance: random.Random, tally: Tally, 
             if seconds is None:
                 killed += 1
                 advance()
-            entry = entry or _open(place, watched.ledger)
+            entry = entry or _announced(watched.ledger, older)
             if entry is None or entry not in {each.id for each in watched.ledger.open_commitments()}:
+                break
+            if seconds is not None:
+                tally.wrong.append(f"{entry} is still open, though its process ended by itself")
                 break
             folder = Journal(tiny.state(place), entry).folder
             found = {path.name: path.read_bytes() for path in folder.glob("run-*.json")}
@@ -126,11 +132,8 @@ def kill_sessions(place: Path, kills: int, chance: random.Random, tally: Tally, 
             kept = found
             if (folder / "workplace").exists():
                 workplaces.add((folder / "workplace").read_text())
-            if seconds is not None:
-                tally.wrong.append(f"{entry} is still open, though its process ended by itself")
-                break
         if entry is None:
-            tally.unannounced += seconds is None
+            tally.unannounced += 1
         else:
             _compare(watched.ledger, entry, kept, tally)
     for folder in place.glob("records-*"):
@@ -148,15 +151,18 @@ def _run(place: Path, ledger: Ledger, entry: str | None, after: float | None, ta
     begun = time.monotonic()
     process.start()
     process.join(after)
-    if process.exitcode is not None:
+    killed_at, sandboxes = time.monotonic(), tiny.sandboxed(process.pid)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+    if process.exitcode != -signal.SIGKILL:
         tally.must(process.exitcode == 0, f"the verification of {entry or 'a new session'} failed")
-        return time.monotonic() - begun
-    process.kill()
-    killed_at = time.monotonic()
-    process.join()
+        return killed_at - begun
+    tally.sandboxes += bool(sandboxes)
     while (alive := tiny.sandboxed(process.pid)) and time.monotonic() < killed_at + SURVIVAL_SECONDS:
         time.sleep(0.01)
-    tally.slowest_death_s = max(tally.slowest_death_s, time.monotonic() - killed_at)
+    if sandboxes:
+        tally.slowest_death_s = max(tally.slowest_death_s, time.monotonic() - killed_at)
     tally.must(not alive, f"processes {alive} of a sandbox outlived their verifier")
     tally.kills[_doing(told.read_text().splitlines() if told.exists() else [])] += 1
     return None
@@ -174,10 +180,10 @@ def _doing(lines: list[str]) -> str:
     return "verify: between two steps"
 
 
-def _open(place: Path, ledger: Ledger) -> str | None:
-    """The session of this ledger that can be gone on with, if there is one."""
-    known = (each.id for each in ledger.open_commitments())
-    return next((entry for entry in known if Journal(tiny.state(place), entry).complete), None)
+def _announced(ledger: Ledger, older: set[str]) -> str | None:
+    """The session that was announced since the ledger held the entries `older`."""
+    fresh = [each.path for each in ledger.entries() if each.path.startswith("log/") and each.path not in older]
+    return fresh[0].removeprefix("log/").removesuffix(".json") if fresh else None
 
 
 def _compare(ledger: Ledger, entry: str, kept: dict[str, bytes], tally: Tally) -> None:
@@ -268,7 +274,7 @@ def show(tally: Tally, seed: int, seconds: float) -> None:
     out.print(f"killed before anything was announced: {tally.unannounced}")
     out.print(f"finished runs in the journal at a kill: {tally.kept}; appends that had returned at a kill: {tally.appends}")
     out.print(f"left in the ledger: {', '.join(f'{what} {number}' for what, number in sorted(tally.left.items()))}")
-    out.print(f"the last process of a sandbox was gone {tally.slowest_death_s:.2f} s after the kill, or sooner")
+    out.print(f"sandboxes alive at a kill: {tally.sandboxes}; the last was gone {tally.slowest_death_s:.2f} s after it")
     for sentence in tally.wrong:
         out.print(f"VIOLATION: {sentence}", markup=False)
     out.print(f"{len(tally.wrong)} violations in {seconds:.0f} s")
