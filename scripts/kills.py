@@ -84,7 +84,9 @@ class Watched:
             piece = ".next" in under_way and (finding.check == "unlisted" or finding.file in HEAD)
             tally.must(piece or finding.file in under_way, f"before the repair, {finding.file}: {finding.message}")
         self.ledger.entries()  # raises if a reader is stopped by what the writer left
-        tally.must(self.ledger.repair() == bool(under_way), f"{folder}: the repair did not see {under_way or 'nothing'}")
+        tally.must(
+            self.ledger.repair() == bool(under_way), f"{folder}: the repair did not see {under_way or 'nothing'}"
+        )
         for finding in check(folder):
             tally.must(finding.ok, f"after the repair, {finding.file}: {finding.message}")
         index = (folder / "index").read_bytes() if (folder / "index").exists() else b""
@@ -270,9 +272,13 @@ def show(tally: Tally, seed: int, seconds: float) -> None:
     table.add_section()
     table.add_row("all", str(tally.kills.total()))
     out.print(table)
-    out.print(f"sessions closed with a record: {tally.closed}, after {tally.resumes} resumes that began a run or a closing")
+    out.print(
+        f"sessions closed with a record: {tally.closed}, after {tally.resumes} resumes that began a run or a closing"
+    )
     out.print(f"killed before anything was announced: {tally.unannounced}")
-    out.print(f"finished runs in the journal at a kill: {tally.kept}; appends that had returned at a kill: {tally.appends}")
+    out.print(
+        f"finished runs in the journal at a kill: {tally.kept}; appends that had returned at a kill: {tally.appends}"
+    )
     out.print(f"left in the ledger: {', '.join(f'{what} {number}' for what, number in sorted(tally.left.items()))}")
     out.print(f"sandboxes alive at a kill: {tally.sandboxes}; the last was gone {tally.slowest_death_s:.2f} s after it")
     for sentence in tally.wrong:

@@ -1,15 +1,28 @@
 """The audit on this repository's own records: clean as they are, and every kind of change found and named."""
 
+import importlib.util
 import json
 import lzma
+import os
 import shutil
 import subprocess
+import sys
+from dataclasses import astuple
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from harness.audit import audit
-from harness.ledger.log import Ledger
-from harness.tracks.track import ROOT
+from harness import submission
+from harness.audit import audit, evidence_lines
+from harness.ledger import signature
+from harness.ledger.log import Ledger, status_change
+from harness.tracks import track as tracks
+from harness.tracks.track import ROOT, Track
+
+SPEC = importlib.util.spec_from_file_location("mutate_ledger", ROOT / "scripts" / "mutate_ledger.py")
+mutate = importlib.util.module_from_spec(SPEC)
+sys.modules[SPEC.name] = mutate
+SPEC.loader.exec_module(mutate)
 
 RECORDS = sorted(path.parent.name for path in (ROOT / "records").glob("*/record.json"))
 SSH = shutil.which("ssh-keygen")
@@ -37,12 +50,12 @@ def copy(pristine, tmp_path):
     return tmp_path / "repository"
 
 
-def findings(repository):
-    return list(audit(Ledger(repository / "records"), repository / "leaderboard", repository))
+def findings(repository, **options):
+    return list(audit(Ledger(repository / "records"), repository / "leaderboard", repository, **options))
 
 
-def wrong(repository):
-    return [finding for finding in findings(repository) if not finding.ok]
+def wrong(repository, **options):
+    return [finding for finding in findings(repository, **options) if not finding.ok]
 
 
 def test_the_records_are_sound(pristine):
@@ -109,17 +122,152 @@ def test_the_board_edited_by_hand(copy):
         path.write_text(before)
 
 
-def test_a_rewritten_history_is_found(copy):
-    git = ["git", "-C", str(copy), "-c", "user.name=t", "-c", "user.email=t@example.org"]
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "as it was"]):
-        subprocess.run([*git, *command], check=True)
-    assert wrong(copy) == []
-    checkpoint = copy / "records" / "checkpoint"
+@pytest.fixture
+def committed(tmp_path):
+    """A copy as a git repository, with this repository's history."""
+    mutate.copy_repository(tmp_path / "committed")
+    return tmp_path / "committed"
+
+
+def test_a_rewritten_history_is_found(committed):
+    git = ["git", "-C", str(committed), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    assert wrong(committed, sample=0) == []
+    checkpoint = committed / "records" / "checkpoint"
     origin, _, root = checkpoint.read_text().splitlines()
-    checkpoint.write_text(f"{origin}\n99\n{root}\n")
+    checkpoint.write_text(f"{origin}\n999\n{root}\n")
     subprocess.run([*git, "commit", "-qam", "a longer log"], check=True)
     subprocess.run([*git, "revert", "--no-edit", "HEAD"], check=True, capture_output=True)
-    assert [(finding.check, finding.file) for finding in wrong(copy)] == [("history", "index")]
+    assert [(finding.check, finding.file) for finding in wrong(committed, sample=0)] == [("history", "index")]
+
+
+def test_the_name_of_a_changed_file_is_found_with_git(committed):
+    for name, change in [("train.py", b"# more\n"), ("README.md", b"\n"), ("extra.txt", b"new")]:
+        path = committed / "submissions" / "lean" / name
+        before = path.read_bytes() if path.exists() else None
+        path.write_bytes((before or b"") + change)
+        assert {finding.file for finding in wrong(committed, sample=0)} >= {f"submissions/lean/{name}"}
+        path.write_bytes(before) if before is not None else path.unlink()
+
+
+# ---------------------------------------------------------------- another version of the track
+
+
+@pytest.fixture
+def archive(committed):
+    """Every record is superseded, in entries that a new official key signed."""
+    ledger = Ledger(committed / "records")
+    moment = datetime(2040, 1, 1, tzinfo=UTC)
+    public = signature.generate(committed / "key", "archivist")
+    key = signature.load_key(committed / "key")
+    line = signature.allowed_line(public, "archivist", moment, moment + timedelta(hours=1))
+    with (committed / "records" / "allowed_signers").open("a") as file:
+        file.write(f"{line}\n")
+    for folder in ledger.state().records:
+        ledger.set_status(status_change(folder, "superseded", "R10", "the track moved on", "archivist", moment), key)
+    git = ["git", "-C", str(committed), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run([*git, "commit", "-qam", "a key"], check=True)
+    return committed, key, moment
+
+
+def unsound(repository, **options):
+    """What is wrong but for the board, which was not rendered again."""
+    found = audit(Ledger(repository / "records"), None, repository, **options)
+    return [finding for finding in found if not finding.ok]
+
+
+def other_digest(archive, monkeypatch):
+    """Today's track is of another digest than that of any record."""
+    monkeypatch.setattr(Track, "digest", "f" * 64)
+    return archive[0]
+
+
+def test_a_superseded_record_of_another_track_is_not_graded_and_the_audit_says_so(archive, monkeypatch):
+    repository = other_digest(archive, monkeypatch)
+    found = list(audit(Ledger(repository / "records"), None, repository))
+    assert [finding for finding in found if not finding.ok] == []
+    said = [finding.message for finding in found if finding.check == "track digest"]
+    assert len(said) == len(RECORDS)
+    assert all("Grading was not repeated" in message and "superseded under R10" in message for message in said)
+    names = {finding.check for finding in found}
+    assert {"signature", "commitment opened", "subjects", "seeds", "isolation", "evidence", "curves"} <= names
+    assert {"submission tree", "submission manifest"} <= names
+    assert not [name for name in names if "re-graded" in name or name == "verdict"]
+
+
+def test_without_such_an_entry_another_digest_is_a_failure(archive, monkeypatch):
+    repository, key, moment = archive
+    change = status_change(RECORDS[0], "disputed", "R13", "is it?", "archivist", moment)
+    Ledger(repository / "records").set_status(change, key)
+    other_digest(archive, monkeypatch)
+    found = [(finding.check, finding.file) for finding in unsound(repository, sample=0)]
+    assert found[:1] == [("track digest", f"{RECORDS[0]}/record.json")]
+    assert {check for check, _ in found} <= {"track digest", "submission tree"}
+
+
+def test_a_superseded_record_is_still_checked_for_what_does_not_need_the_track(archive, monkeypatch):
+    repository = other_digest(archive, monkeypatch)
+    path = repository / "records" / RECORDS[0] / "curves.jsonl.xz"
+    lines = lzma.decompress(path.read_bytes()).splitlines(keepends=True)
+    path.write_bytes(lzma.compress(b"".join(lines[1:])))
+    assert {finding.check for finding in unsound(repository, sample=0)} == {"evidence", "curves"}
+    folder = "submissions/lean"
+    (repository / folder / "train.py").write_text("# another\n")
+    files = {finding.file for finding in unsound(repository, sample=0)}
+    assert {folder, f"{folder}/train.py"} <= files
+
+
+def test_a_baseline_that_moved_on_with_its_track_must_be_remembered_by_git(archive, monkeypatch):
+    git = ["git", "-C", str(archive[0]), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    if subprocess.check_output([*git, "rev-parse", "--is-shallow-repository"]).strip() == b"true":
+        pytest.skip("a shallow clone remembers too little")
+    repository = other_digest(archive, monkeypatch)
+    path = repository / "baseline" / "train.py"
+    path.write_text(path.read_text() + "# a new version of the baseline\n")
+    assert {finding.file for finding in unsound(repository, sample=0)} == {"baseline", "baseline/train.py"}
+    real = tracks.load("cpu-logic")
+    frozen = real.baseline.model_copy(update={"tree_sha256": submission.load(repository / "baseline").tree_sha256})
+    monkeypatch.setattr(tracks, "load", lambda name: real.model_copy(update={"baseline": frozen}))
+    found = list(audit(Ledger(repository / "records"), None, repository, sample=0))
+    assert [finding for finding in found if not finding.ok] == []
+    (said,) = {f.message.partition(";")[2][:11] for f in found if f.check == "submission tree" and f.file == "baseline"}
+    assert said == " in commit "
+    for name in (".git", "README.md"):
+        shutil.rmtree(repository / name, ignore_errors=True)
+    assert unsound(repository, sample=0) == []  # nothing to ask; the message says so
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "-A", "-f"], check=True)
+    subprocess.run([*git, "commit", "-qm", "a past without it"], check=True)
+    assert {finding.file for finding in unsound(repository, sample=0)} == {"baseline"}
+
+
+# ---------------------------------------------------------------- many records
+
+
+def test_several_processes_find_what_one_finds(pristine, monkeypatch):
+    module = sys.modules["harness.audit"]
+    alone = findings(pristine, sample=0)
+    monkeypatch.setattr(module, "ALONE", -1)
+    monkeypatch.setattr(module, "BATCH", 2)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
+    together = findings(pristine, sample=0)
+    assert together != alone  # another order: it was done elsewhere
+    assert sorted(map(astuple, together)) == sorted(map(astuple, alone))
+
+
+def test_a_sample_is_drawn_afresh_and_named(pristine):
+    draws = set()
+    for _ in range(40):
+        first = next(audit(Ledger(pristine / "records"), None, pristine, sample=1))
+        draws.add(first.message.rpartition(": ")[2])
+    assert len(draws) > 1 and draws <= set(RECORDS)
+
+
+def test_evidence_that_unpacks_to_too_much_is_a_finding(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["harness.audit"], "MAX_EVIDENCE_BYTES", 1000)
+    for data in (b"1\n" * 501, b"1" * 1001):
+        (tmp_path / "bomb.xz").write_bytes(lzma.compress(data))
+        with pytest.raises(ValueError, match="more than 1,000 bytes"):
+            list(evidence_lines(tmp_path / "bomb.xz"))
 
 
 @pytest.mark.skipif(SSH is None, reason="ssh-keygen is not installed")

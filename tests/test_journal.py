@@ -64,7 +64,14 @@ def session(**other):
 
 
 def trained(**other):
-    values = {"wall_ms": 1500, "run": run(), "completions": [[1, 2]], "curve": [{"t_ms": 3}], "log": b"x", "failure": None}
+    values = {
+        "wall_ms": 1500,
+        "run": run(),
+        "completions": [[1, 2]],
+        "curve": [{"t_ms": 3}],
+        "log": b"x",
+        "failure": None,
+    }
     return Trained(**(values | other))
 
 
@@ -108,7 +115,7 @@ def no_file_over(size):
 # ---------------------------------------------------------------- there and back
 
 COUNT = st.integers(0, 2**53)
-RESULT = st.fixed_dictionaries({name: COUNT for name in TaskResult.model_fields})
+RESULT = st.fixed_dictionaries(dict.fromkeys(TaskResult.model_fields, COUNT))
 RUN = st.builds(
     run,
     wall_ms=COUNT,
@@ -197,7 +204,7 @@ def test_an_unknown_session_names_those_that_are_kept(tmp_path, source):
         journal.begin([source])
         if entry != "half-begun":
             journal.save(session())
-    with alone(tmp_path / "state"), pytest.raises(JournalError, match="kept: first, second$"):
+    with alone(tmp_path / "state"), pytest.raises(JournalError, match=r"kept: first, second$"):
         Journal(tmp_path / "state", "nothing").session()
     assert [each.folder.name for each in journals(tmp_path / "state")] == ["first", "half-begun", "second"]
     journal.end()

@@ -25,7 +25,7 @@ def test_six_random_kills_break_nothing():
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 violations" in done.stdout
     counted = [line.strip("│ ").split("│") for line in done.stdout.splitlines() if line.startswith("│")]
-    assert int(dict((row[0].strip(), row[1]) for row in counted)["all"]) == 6
+    assert int({row[0].strip(): row[1] for row in counted}["all"]) == 6
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from harness.ledger import record, signature
-from harness.ledger.log import Announced, Commitment, Ledger
+from harness.ledger.log import Announced, Commitment, Ledger, status_change
 from harness.tracks import track as tracks
 from leaderboard import charts
 from leaderboard.render import Board, RenderError, board, entries, front, plain, ranks, render, rendered
@@ -33,6 +33,7 @@ from leaderboard.render import Board, RenderError, board, entries, front, plain,
 ROOT = Path(__file__).resolve().parent.parent
 TASKS = ["countdown", "josephus", "linear", "nim"]
 HEX = "0" * 64
+TRACK = tracks.load("cpu-logic").id
 
 
 # ---------------------------------------------------------------- a ledger to render, made of real records
@@ -92,7 +93,7 @@ def make_record(
         "title": f"The {name}", "change": "one thing", "contributors": ["Ada Lovelace"],
     }  # fmt: skip
     predicate: dict[str, Any] = {
-        "track": "cpu-logic@1", "track_digest": HEX, "created_utc": f"2026-01-{day:02}T01:00:00Z", "signer": "verifier",
+        "track": TRACK, "track_digest": HEX, "created_utc": f"2026-01-{day:02}T01:00:00Z", "signer": "verifier",
         "isolation": "full", "isolation_checks": {}, "runs": each, "files": {},
         "commitment": record.Commitment(entry="c-1", commitment_sha256=HEX, root_hex=HEX, nonce_hex=HEX),
         "machine": record.Machine(cpu="any", cores=2, memory_bytes=2**33, kernel="Linux 6", python="3", packages={}),
@@ -123,8 +124,10 @@ class Shelf:
         (folder / "allowed_signers").write_text(signature.allowed_line(line, "verifier", *window) + "\n")
         self.sessions = 0
 
-    def add(self, one: record.Record, *, official: bool = True, curve: bytes | None = None) -> Path:
-        """Announce, sign and append the record. `curve`: its curves.jsonl.xz."""
+    def add(
+        self, one: record.Record, *, official: bool = True, curve: bytes | None = None, against: str | None = "standing"
+    ) -> Path:
+        """Announce, sign and append the record. `curve`: its curves.jsonl.xz. `against`: judged against what stands."""
         key = self.listed if official else self.unlisted
         files = {} if curve is None else {"curves.jsonl.xz": curve, "log.txt.xz": lzma.compress(b"step 1\n")}
         said = one.predicate
@@ -144,7 +147,10 @@ class Shelf:
         )
         self.ledger.commit(promise, key)
         hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+        opponent = self.ledger.standing(said.track) if against == "standing" else against
+        verdict = said.verdict.model_copy(update={"standing": opponent})
         said = said.model_copy(update={"files": hashes, "commitment": opened, "signer": key.identity})
+        said = said.model_copy(update={"verdict": verdict})
         return self.ledger.add_record(one.model_copy(update={"predicate": said}), files, key)
 
 
@@ -218,7 +224,7 @@ def test_the_front_page_names_the_standing_record(ledger: Shelf) -> None:
         ({"day": 31, "created_utc": "2026-02-02T00:00:00Z"}, True, "self-reported"),
         ({"isolation": "none"}, True, "without isolation"),
         ({"runs": 1}, True, "1 of 5 runs"),
-        ({"track": "cpu-logic@2"}, True, "made on another version"),
+        ({"track": "cpu-logic@9999"}, True, "made on another version"),
         (
             {"valid": False, "record": False, "reasons": ["nim accuracy is not above the gate"]},
             True,
@@ -257,6 +263,36 @@ def test_a_provisional_track_says_so(ledger: Shelf) -> None:
         b"rovisional" not in data
         for data in rendered(ledger.folder, [track.model_copy(update={"status": "measured"})]).values()
     )
+
+
+@pytest.mark.parametrize("status", ["disputed", "withdrawn", "superseded"])
+def test_a_record_whose_status_changed_is_shown_apart_with_rule_and_reason(ledger: Shelf, status: str) -> None:
+    home = "2026-01-02_cpu-logic_no-kl"
+    why = "see [this](http://x.example) <b>|</b> @them"
+    moment = datetime(2026, 1, 20, tzinfo=UTC)
+    ledger.ledger.set_status(status_change(home, status, "R13", why, "verifier", moment), ledger.listed)
+    text = page(ledger)
+    (row,) = [line for line in section(text, "Disputed, withdrawn or superseded").splitlines() if "no-kl" in line]
+    assert f"**{status}** under R13: " in row and "http://x.example" not in row and "<b>" not in row
+    assert "| no-kl |" not in section(text, "Ranking") + section(text, "History") + section(text, "Apart")
+    assert "Standing record: **baseline**" in text  # what stood before it
+    assert f"curves/{home}.svg" in rendered(ledger.folder)
+    ledger.ledger.set_status(status_change(home, "verified", "R13", "cleared", "verifier", moment), ledger.listed)
+    assert "Standing record: **no-kl**" in page(ledger) and "withdrawn or superseded" not in page(ledger)
+
+
+def test_a_record_that_was_tested_against_another_is_ranked_but_is_no_record(ledger: Shelf) -> None:
+    ledger.add(make_record("late", 0.2, 9), against=None)
+    text = page(ledger)
+    assert "Standing record: **no-kl**" in text and "| 1 | late |" in section(text, "Ranking")
+    row = next(line for line in section(text, "History").splitlines() if "| late |" in line)
+    assert "no: tested against nothing on another branch" in row
+
+
+def test_records_of_a_revoked_key_are_shown_apart(ledger: Shelf) -> None:
+    (ledger.folder / "revoked_keys").write_text(f"{ledger.listed.public}\n")
+    text = page(ledger)
+    assert section(text, "Apart").count("its key was revoked") == 3 and "No record stands yet" in text
 
 
 # ---------------------------------------------------------------- the same bytes
@@ -446,7 +482,7 @@ def words(svg: bytes) -> list[str]:
 def test_a_record_chart_has_its_panels_lines_and_gate(ledger: Shelf) -> None:
     svg = rendered(ledger.folder)["curves/2026-01-02_cpu-logic_no-kl.svg"]
     labels = words(svg)
-    assert labels[0] == "no-kl · cpu-logic@1"
+    assert labels[0] == f"no-kl · {TRACK}"
     assert {"all tasks", *TASKS, "gate 90%", "gate 75%", "training accuracy", "seconds on the harness's clock"} <= set(
         labels
     )

@@ -167,3 +167,20 @@ def test_strict_json_agrees_with_json_and_load_is_total(value: Any) -> None:
     assert records.strict_json(data) == value
     with pytest.raises(RecordError):
         records.load(data)
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=30,
+)
+
+
+@given(PLAIN)
+def test_the_writer_writes_what_json_writes(value: Any) -> None:
+    assert records._write(value, "\n") + "\n" == canonical(value).decode()
+
+
+def test_the_writer_refuses_what_has_no_place_in_a_record() -> None:
+    with pytest.raises(TypeError, match="float has no place"):
+        records._write({"a": [1.5]}, "\n")

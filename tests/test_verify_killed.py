@@ -1,4 +1,4 @@
-"""A verification that is killed with SIGKILL, meets a full disk, a second one, or a clock that jumps; and what goes on."""
+"""A verification that is killed, or meets a full disk, a second one or a clock that jumps; and how it goes on."""
 
 import json
 import re
@@ -119,8 +119,7 @@ def is_sound(place):
 # ---------------------------------------------------------------- kill -9
 
 
-# Where it is killed, and the runs (submission-run) that were finished by then. Submission 0 is the baseline; number 1 of
-# a submission that is wanted is its control run.
+# Where it is killed, and the runs (submission-run) that were finished by then. 0-0 is the baseline's, 1-1 the control run.
 MOMENTS = {
     "announced, its line not yet in the index": ((r"rename .*/records/index$", 1), []),
     "training": ((r"advance one 0 train", 1), ["0-0"]),
@@ -187,7 +186,7 @@ def test_killed_in_the_middle_of_an_append(place):
 
 def test_killed_in_the_middle_of_the_last_append_there_is_nothing_left_to_do(place):
     entry = killed(place, (r"rename .*/checkpoint.sig$", 2))
-    with pytest.raises(VerifyError, match="not open .* nothing is left to do"):
+    with pytest.raises(VerifyError, match=r"not open .* nothing is left to do"):
         go_on(place, entry)
     assert len(Ledger(place / "records").records()) == 1
     is_sound(place)
@@ -349,7 +348,12 @@ def nano(place, *arguments, at=None):
 @pytest.mark.parametrize(
     ("disk", "filled_before", "message", "finished"),
     [
-        ("state/nano-r1", r"rename .*/workplace$", r"cannot keep the session: .*run-1-0.json: No space left on device", 1),
+        (
+            "state/nano-r1",
+            r"rename .*/workplace$",
+            r"cannot keep the session: .*run-1-0.json: No space left on device",
+            1,
+        ),
         ("records", r"rename .*/run-1-1.json$", r"No space left on device; nothing was added", 3),
     ],
 )

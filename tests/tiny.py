@@ -1,4 +1,4 @@
-"""A whole verification in seconds, in a process of its own to which things happen at a chosen step: SIGKILL, a full disk.
+"""A whole verification in seconds, in a process of its own that meets SIGKILL or a full disk at a chosen step.
 
 The track is cpu-logic with two questions a task, and its trainers learn nothing; sandbox, socket, evaluation, journal
 and ledger are the real ones. `scripts/kills.py` kills at random, the tests at chosen steps.
@@ -30,7 +30,9 @@ from harness.verify import resume, verify
 
 # One process imports torch; the others are forked from it, as fresh as they come and ten seconds sooner.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["harness.verify", "harness.engines.transformers", "transformers.models.llama.modeling_llama"])
+CONTEXT.set_forkserver_preload(
+    ["harness.verify", "harness.engines.transformers", "transformers.models.llama.modeling_llama"]
+)
 
 TRAINER = """
 import shutil, time
@@ -116,7 +118,7 @@ def fill(folder: Path) -> None:
 
 
 class Teller:
-    """A reporter that appends a line a step to a file: `begin ARM RUN PHASE`, `advance` likewise, `say …`, `rename TO`."""
+    """A reporter that writes a line a step to a file: `begin ARM RUN PHASE`, `advance` likewise, `say …`, `rename TO`."""
 
     def __init__(self, path: Path, at: At | None = None) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -124,7 +126,9 @@ class Teller:
 
     def watch_renames(self) -> None:
         """Tell of each rename, just before it is made: that is where files are committed. Until the process ends."""
-        sys.addaudithook(lambda event, told: self.tell(f"rename {os.fsdecode(told[1])}") if event == "os.rename" else None)
+        sys.addaudithook(
+            lambda event, told: self.tell(f"rename {os.fsdecode(told[1])}") if event == "os.rename" else None
+        )
 
     def tell(self, line: str) -> None:
         os.write(self._file, line.replace("\n", " ").encode() + b"\n")
@@ -159,9 +163,7 @@ def session(place: Path, ledger: Path, names: list[str], entry: str | None, told
         resume(entry, ledger=Ledger(ledger), key=key, state=state(place), reporter=teller, cancel=cancel)
     else:
         items = [submission.load(place / name) for name in names]
-        verify(
-            track, items, runs=1, ledger=Ledger(ledger), key=key, state=state(place), reporter=teller, cancel=cancel
-        )
+        verify(track, items, runs=1, ledger=Ledger(ledger), key=key, state=state(place), reporter=teller, cancel=cancel)
 
 
 def command(place: Path, arguments: list[str], shown: Path, at: At | None = None) -> None:
@@ -216,9 +218,7 @@ def entries(made: record.Record, evidence: Mapping[str, bytes], number: int) -> 
             reason="for a test",
         )
         return
-    claim = record.Commitment(
-        entry=f"e{number}", commitment_sha256=secret, root_hex=root.hex(), nonce_hex=nonce.hex()
-    )
+    claim = record.Commitment(entry=f"e{number}", commitment_sha256=secret, root_hex=root.hex(), nonce_hex=nonce.hex())
     submitted = said.submission.model_copy(update={"name": name})
     predicate = said.model_copy(update={"commitment": claim, "submission": submitted})
     yield made.model_copy(update={"predicate": predicate}), evidence

@@ -1,0 +1,1 @@
+"""What scripts/fuzz.py throws, and how it knows what should come of it."""
