@@ -119,7 +119,7 @@ def is_sound(place):
 # ---------------------------------------------------------------- kill -9
 
 
-# Where it is killed, and the runs (submission-run) that were finished by then. 0-0 is the baseline's, 1-1 the control run.
+# Where it is killed, and the runs (submission-run) finished by then: 0-0 is the baseline's, 1-1 the control run.
 MOMENTS = {
     "announced, its line not yet in the index": ((r"rename .*/records/index$", 1), []),
     "training": ((r"advance one 0 train", 1), ["0-0"]),

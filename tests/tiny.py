@@ -118,7 +118,7 @@ def fill(folder: Path) -> None:
 
 
 class Teller:
-    """A reporter that writes a line a step to a file: `begin ARM RUN PHASE`, `advance` likewise, `say …`, `rename TO`."""
+    """A reporter that writes each step to a file: `begin ARM RUN PHASE`, `advance` likewise, `say …`, `rename TO`."""
 
     def __init__(self, path: Path, at: At | None = None) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
