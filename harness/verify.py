@@ -13,7 +13,6 @@ import lzma
 import os
 import platform
 import secrets
-import tempfile
 import threading
 import time
 from collections.abc import Iterable
@@ -26,7 +25,7 @@ from typing import Any, Protocol
 from harness import checkpoint, doctor, judge, sandbox, submission
 from harness.environment import Environment
 from harness.evaluate import evaluate
-from harness.journal import Journal, Member, Session, Trained, alone
+from harness.journal import Journal, JournalError, Member, Session, Trained, alone, journals
 from harness.keys import commitment, control_round, derive, seed_of
 from harness.ledger import log, record
 from harness.ledger.log import Ledger
@@ -131,11 +130,10 @@ def verify(
         raise VerifyError("a submission is named twice")
 
     with alone(state):
+        tidy(state, ledger, reporter)
         for left in ledger.open_commitments():
-            if (state / left.id).is_dir():
-                reporter.say(
-                    f"{left.id} was killed and is still open: `nano-r1 verify --resume {left.id}` goes on with it"
-                )
+            if Journal(state, left.id).complete:
+                reporter.say(f"{left.id} was killed and is still open: {resuming(left.id, ledger)}")
         level, checks = proven_isolation(reporter)
         root, nonce = secrets.token_bytes(32), secrets.token_bytes(32)
         announcement = log.Commitment(
@@ -153,6 +151,9 @@ def verify(
         journal.begin(items)
         session = Session(
             commitment=announcement,
+            ledger=str(ledger.folder.resolve()),
+            public=key.public,
+            announced=False,
             root_hex=root.hex(),
             nonce_hex=nonce.hex(),
             isolation=level,
@@ -166,11 +167,15 @@ def verify(
         try:
             journal.save(session)
             ledger.commit(announcement, key)
-        except BaseException:
-            if not is_open(ledger, announcement.id):
+        except BaseException as error:
+            if not ledger.interrupted():
                 journal.end()
-            raise
+                raise
+            raise VerifyError(
+                f"{plainly(error)}. It is announced as {announcement.id}: {resuming(announcement.id, ledger)}"
+            ) from error
         reporter.say(f"announced as {announcement.id} in {ledger.folder}")
+        session = session.model_copy(update={"announced": True})
         return _go_on(session, track, ledger, key, journal, reporter, cancel)
 
 
@@ -181,14 +186,22 @@ def resume(
     with alone(state):
         journal = Journal(state, entry)
         session = journal.session()
+        announced = session.commitment
+        if ledger.folder.is_dir():
+            ledger.repair()  # the kill may have come in the middle of an append
+        if not is_listed(ledger, entry):
+            raise VerifyError(
+                f"{entry} is not in {ledger.folder}: its ledger is {session.ledger}: name that with --ledger"
+            )
         if not is_open(ledger, entry):
             journal.end()
             raise VerifyError(
                 f"{entry} is not open in {ledger.folder}: nothing is left to do, and its journal is removed"
             )
-        announced = session.commitment
-        if key.identity != announced.signer:
-            raise VerifyError(f"{entry} was announced by {announced.signer}; this key is {key.identity}'s")
+        if (key.identity, key.public) != (announced.signer, session.public):
+            raise VerifyError(
+                f"{entry} was announced by {announced.signer} with another key than this of {key.identity}"
+            )
         track = load(announced.track.partition("@")[0])
         if track.digest != announced.track_digest:
             raise VerifyError(f"{entry} was announced for another {track.id}: check out the commit it was begun on")
@@ -200,14 +213,48 @@ def resume(
         level, _ = proven_isolation(reporter)
         if level != session.isolation:
             raise VerifyError(f"{entry} was begun with isolation {session.isolation}; here it is {level}")
-        session = session.model_copy(update={"resumed": session.resumed + 1})
-        journal.save(session)
+        session = session.model_copy(update={"announced": True, "resumed": session.resumed + 1})
         reporter.say(f"going on with {entry}")
         return _go_on(session, track, ledger, key, journal, reporter, cancel)
 
 
+def tidy(state: Path, ledger: Ledger, reporter: Reporter) -> None:
+    """Forget what kills left behind: sessions that are closed, or that never came to be announced."""
+    if ledger.folder.is_dir():
+        ledger.repair()
+    for journal in journals(state):
+        if not journal.complete:
+            journal.end()
+            continue
+        try:
+            session = journal.session()
+        except JournalError as error:
+            reporter.say(str(error))
+            continue
+        if session.ledger != str(ledger.folder.resolve()):
+            continue
+        entry = session.commitment.id
+        if not is_open(ledger, entry) and (is_listed(ledger, entry) or not session.announced):
+            journal.end()
+
+
+def is_listed(ledger: Ledger, entry: str) -> bool:
+    return any(each.path == f"log/{entry}.json" for each in ledger.entries())
+
+
 def is_open(ledger: Ledger, entry: str) -> bool:
     return any(each.id == entry for each in ledger.open_commitments())
+
+
+def resuming(entry: str, ledger: Ledger) -> str:
+    return f"`nano-r1 verify --resume {entry} --ledger {ledger.folder}` goes on from its finished runs"
+
+
+def plainly(error: BaseException) -> str:
+    """An error for people: ours are sentences already."""
+    if isinstance(error, OSError):
+        return f"{error.strerror}: {error.filename}" if error.filename else str(error)
+    return str(error) if type(error).__module__.startswith("harness") else f"{type(error).__name__}: {error}"
 
 
 def proven_isolation(reporter: Reporter) -> tuple[sandbox.Level, dict[str, bool]]:
@@ -242,19 +289,19 @@ def _go_on(
         cancel=cancel,
     )
     arms = arms_for(session.members)
+    outcomes: list[Outcome] | None = None
     try:
-        run_all(arms, plan)
-        outcomes = [_close(arm, arms[0], plan, session, ledger, key) for arm in arms if arm.wanted]
-    except (KeyboardInterrupt, Interrupted):
-        abandon(ledger, key, announced, None, "interrupted by the verifier")
-        journal.end()
-        raise Interrupted(f"{announced.id} is closed as abandoned") from None
+        journal.save(session)
+        try:
+            run_all(arms, plan)
+            outcomes = [_close(arm, arms[0], plan, session, ledger, key) for arm in arms if arm.wanted]
+        except (KeyboardInterrupt, Interrupted):
+            abandon(ledger, key, announced, None, "interrupted by the verifier")
     except Exception as error:
-        raise VerifyError(
-            f"{type(error).__name__}: {error}. The session is open and its finished runs are kept: "
-            f"`nano-r1 verify --resume {announced.id}` goes on from them"
-        ) from error
+        raise VerifyError(f"{plainly(error)}. The session is still open: {resuming(announced.id, ledger)}") from error
     journal.end()
+    if outcomes is None:
+        raise Interrupted(f"{announced.id} is closed as abandoned")
     return outcomes
 
 
@@ -292,9 +339,8 @@ def _run_once(arm: Arm, plan: Plan, run: int) -> None:
         return
     trained = plan.journal.kept(arm.number, run)
     if trained is None:
-        with tempfile.TemporaryDirectory(prefix="nano-r1-") as place:
-            Path(place).chmod(0o755)
-            trained = _train(arm, plan, run, Path(place))
+        with plan.journal.workplace() as place:
+            trained = _train(arm, plan, run, place)
         plan.journal.keep(arm.number, run, trained)
     arm.add(run, trained)
     if trained.failure is not None:
@@ -443,8 +489,8 @@ def limits(track: Track) -> sandbox.Limits:
 def _close(arm: Arm, reference: Arm, plan: Plan, session: Session, ledger: Ledger, key: Key) -> Outcome:
     """A record if every run finished, else an abandonment that says why."""
     track, announced = plan.track, session.commitment
-    if arm.name not in ledger.open_submissions(announced.id):  # closed before the session was killed
-        return Outcome(arm.name, None, None, "was closed before the session was taken up again: see the ledger")
+    if arm.name not in ledger.open_submissions(announced.id):
+        return _closed_before(arm.name, announced.id, ledger)
     if arm.failure is not None:
         abandon(ledger, key, announced, arm.name, arm.failure)
         return Outcome(arm.name, None, None, arm.failure)
@@ -492,6 +538,15 @@ def _close(arm: Arm, reference: Arm, plan: Plan, session: Session, ledger: Ledge
     )
     path = ledger.add_record(statement, files, key)
     return Outcome(arm.name, path, verdict, None)
+
+
+def _closed_before(name: str, entry: str, ledger: Ledger) -> Outcome:
+    """What came of a submission that was closed before its session was killed."""
+    for listed in ledger.records():
+        said = listed.record.predicate
+        if (said.commitment.entry, said.submission.name) == (entry, name):
+            return Outcome(name, ledger.folder / listed.folder, said.verdict, None)
+    return Outcome(name, None, None, f"was abandoned before its session was killed: see {ledger.folder / 'log'}")
 
 
 def abandon(ledger: Ledger, key: Key, announced: log.Commitment, name: str | None, reason: str) -> None:

@@ -37,6 +37,12 @@ def refused(done, *words):
         assert word in done.stderr + done.stdout
 
 
+@pytest.fixture(autouse=True)
+def own_state(tmp_path, monkeypatch):
+    """Sessions of the person who runs the tests are not looked at."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
 @pytest.fixture
 def key(tmp_path):
     assert nano("keygen", "tester", "--key", tmp_path / "key").returncode == 0
@@ -210,3 +216,10 @@ def test_train_shows_what_the_harness_saw_and_keeps_log_and_weights(tmp_path):
     assert row[2:4] == ["0.000", "0.000"]  # eight completions, none right, none formatted
     (folder / "train.py").write_text("raise SystemExit(7)\n")
     refused(nano("train", folder, "--output", tmp_path / "out", "--no-evaluate"), "exited with code 7", "log.txt")
+
+
+def test_resume_wants_a_session_that_is_kept_and_no_submissions(key, tmp_path):
+    refused(nano("verify", "--resume", "20261121t010203-abcdef", "--key", key), "no session is kept", "kept: none")
+    refused(nano("verify", "baseline", "--resume", "20261121t010203-abcdef", "--key", key), "not both")
+    refused(nano("verify", "--key", key), "name the submissions")
+    assert sorted(path.name for path in (tmp_path / "state" / "nano-r1").iterdir()) == ["lock"]

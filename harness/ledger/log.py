@@ -770,6 +770,10 @@ class Ledger:
         with self._writer() as found:
             return found
 
+    def interrupted(self) -> bool:
+        """Did an append stop after its commit point, so that the next one, or `repair`, puts it in place?"""
+        return os.path.lexists(self.folder / _STAGED)
+
     def commit(self, commitment: Commitment, key: Key) -> Path:
         """Announce a session. Returns the entry's path."""
         return self._add_log_entry(commitment, key)
