@@ -97,13 +97,16 @@ def _record(folder: Path, item: record.Record, standing: judge.Standing | None, 
     )
     subjects = {s.name: s.digest["sha256"] for s in item.subject}
     wanted = {predicate.submission.name: tree}
-    wanted |= {f"run-{run.run}/model.safetensors": run.weights_sha256 for run in predicate.runs}
+    every = [
+        *predicate.runs,
+        *([predicate.control] if predicate.control else []),
+    ]  # the control run's number is the last
+    wanted |= {f"run-{run.run}/model.safetensors": run.weights_sha256 for run in every}
     yield finding("subjects", subjects == wanted, "the subjects are the tree and each run's weights")
-    seeds = [seed_of(root, tree, i) for i in range(len(predicate.runs))]
+    seeds = [seed_of(root, tree, i) for i in range(len(every))]
     yield finding(
         "seeds",
-        seeds == [run.seed for run in predicate.runs]
-        and [run.run for run in predicate.runs] == list(range(len(seeds))),
+        seeds == [run.seed for run in every] and [run.run for run in every] == list(range(len(seeds))),
         "each run's seed follows from the root",
     )
 
@@ -117,7 +120,7 @@ def _record(folder: Path, item: record.Record, standing: judge.Standing | None, 
     try:
         stored = {line["run"]: line["completions"] for line in evidence_lines(folder / "completions.jsonl.xz")}
         grader = Grader(track)
-        for run in predicate.runs:
+        for run in every:
             samples = evaluate.questions(track, derive(root, "heldout", tree, run.run))
             again = evaluate.tally(track, grader, samples, stored.get(run.run, []))
             total = sum(row.questions for row in again.values())
@@ -128,21 +131,23 @@ def _record(folder: Path, item: record.Record, standing: judge.Standing | None, 
                 f"{sum(row.correct for row in run.tasks.values())}",
                 completions_file,
             )
-        yield finding("completions", len(stored) == len(predicate.runs), "one set for each run", completions_file)
+        yield finding("completions", len(stored) == len(every), "one set for each run", completions_file)
     except (OSError, ValueError, LookupError, TypeError, lzma.LZMAError) as error:
         yield finding("completions", False, f"cannot be graded: {type(error).__name__}: {error}", completions_file)
     try:
-        counted = {run.run: 0 for run in predicate.runs}
+        counted = {run.run: 0 for run in every}
         for point in evidence_lines(folder / "curves.jsonl.xz"):
             counted[point["run"]] += point["completions"]
-        same_count = counted == {run.run: run.reward_queries for run in predicate.runs}
+        same_count = counted == {run.run: run.reward_queries for run in every}
         yield finding("curves", same_count, "the curves add up to the reward queries", curves_file)
     except (OSError, ValueError, LookupError, TypeError, lzma.LZMAError) as error:
         yield finding("curves", False, f"cannot be read: {type(error).__name__}: {error}", curves_file)
 
     # The verdict is a pure function of the numbers.
     try:
-        again_verdict = judge.judge(track, predicate.runs, predicate.reference, predicate.isolation, standing)
+        again_verdict = judge.judge(
+            track, predicate.runs, predicate.reference, predicate.isolation, standing, predicate.control
+        )
         yield finding("verdict", again_verdict == predicate.verdict, "statistics and verdict recomputed from the runs")
     except judge.JudgeError as error:
         yield finding("verdict", False, f"cannot be recomputed: {error}")

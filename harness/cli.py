@@ -241,6 +241,7 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the run and of its prompts.")] = 0,
     output: Annotated[Path, typer.Option(help="Folder for the weights and the log.")] = Path("runs/train"),
     evaluate: Annotated[bool, typer.Option(help="Evaluate the weights at the end.")] = True,
+    control: Annotated[bool, typer.Option("--control", help="Make it a control run: scores that say nothing.")] = False,
 ) -> None:
     """One development run: no sandbox, the harness's view of reward and accuracy, live."""
     from harness import development, submission
@@ -249,7 +250,7 @@ def train(
     chosen = module.load(track)
     chosen.check_base()
     item = submission.load(folder)
-    code = development.train(chosen, item, seed, output, console())
+    code = development.train(chosen, item, seed, output, control, console())
     if code != 0:
         stop(f"{folder}/train.py exited with code {code}; its log is {output / 'log.txt'}")
     if evaluate:
@@ -337,30 +338,44 @@ def _format_cells(row: TaskResult) -> list[str]:
 
 @app.command()
 def verify(
-    folders: Annotated[list[Path], typer.Argument(help="Submissions; several share one set of baseline runs.")],
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Submissions; several share one set of baseline runs.")
+    ] = None,
     track: TrackName = "cpu-logic",
     runs: Annotated[int | None, typer.Option(min=1, max=100, help="Runs each. Default: the track's number.")] = None,
     ledger: LedgerFolder = Path("runs/records"),
     key: KeyFile = DEFAULT_KEY,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="ENTRY", help="Go on with this session, which was killed; no submissions then."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run submissions in the sandbox in turn with the baseline, judge, sign, append to the ledger."""
     from harness import submission
+    from harness.journal import default_state
     from harness.ledger.log import Ledger
     from harness.ledger.signature import load_key
     from harness.reporter import TerminalReporter
     from harness.tracks import track as module
     from harness.verify import Interrupted
+    from harness.verify import resume as resume_verification
     from harness.verify import verify as run_verification
 
+    if bool(folders) == (resume is not None):
+        stop("name the submissions to verify, or a session to go on with (--resume ENTRY), not both")
     chosen = module.load(track)
-    items = [submission.load(folder) for folder in folders]
-    signing = load_key(key)
+    items = [submission.load(folder) for folder in folders or []]
+    signing, log, state = load_key(key), Ledger(ledger), default_state()
     count = runs or chosen.verdict.runs
     with _cancellable() as cancel, TerminalReporter(quiet=as_json) as reporter:
         try:
-            outcomes = run_verification(
-                chosen, items, runs=count, ledger=Ledger(ledger), key=signing, reporter=reporter, cancel=cancel
+            outcomes = (
+                run_verification(
+                    chosen, items, runs=count, ledger=log, key=signing, state=state, reporter=reporter, cancel=cancel
+                )
+                if resume is None
+                else resume_verification(resume, ledger=log, key=signing, state=state, reporter=reporter, cancel=cancel)
             )
         except Interrupted as error:
             reporter.say(f"interrupted: {error}. Nothing else was written; the next `nano-r1 verify` starts afresh.")
@@ -406,6 +421,9 @@ def _show_verdict(out: Console, name: str, verdict: Verdict) -> None:
     out.print(f"wall time over the baseline's {cost.mean / 1e6:.3f} ({cost.low / 1e6:.3f} – {cost.high / 1e6:.3f})")
     if verdict.standing_p_ppb is not None:
         out.print(f"against {verdict.standing}: p = {verdict.standing_p_ppb / 1e9:.3g} (one-sided Mann-Whitney)")
+    if verdict.control_ppm is not None:
+        learned = ", ".join(f"{name} {value / 1e6:.3f}" for name, value in verdict.control_ppm.items())
+        out.print(f"control run, on scores that say nothing: {learned}")
     for reason in verdict.reasons:
         out.print(f"- {reason}", markup=False)
     label = "RECORD" if verdict.record else "valid, no record" if verdict.valid else "not valid as an official result"
@@ -453,6 +471,7 @@ def reproduce(
     """Run a record's submission again, in turn with the baseline, and say whether it agrees. Writes no record."""
     from dataclasses import asdict
 
+    from harness.journal import default_state
     from harness.ledger import record
     from harness.reporter import TerminalReporter
     from harness.reproduce import reproduce as run_reproduction
@@ -464,7 +483,7 @@ def reproduce(
     item = record.load(path.read_bytes())
     with _cancellable() as cancel, TerminalReporter(quiet=as_json) as reporter:
         try:
-            found = run_reproduction(item, runs=runs, reporter=reporter, cancel=cancel)
+            found = run_reproduction(item, runs=runs, state=default_state(), reporter=reporter, cancel=cancel)
         except Interrupted:
             raise typer.Exit(130) from None
     if as_json:

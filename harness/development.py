@@ -28,8 +28,11 @@ from harness.tracks.track import ROOT, Track
 ROWS = 12  # of the live table
 
 
-def train(track: Track, item: Submission, seed: int, output: Path, console: Console) -> int:
-    """Run train.py, show it live, stop it at the budget. Returns its exit code; files land in `output`."""
+def train(track: Track, item: Submission, seed: int, output: Path, control: bool, console: Console) -> int:
+    """Run train.py, show it live, stop it at the budget. Returns its exit code; files land in `output`.
+
+    `control`: as a verifier's control run, on scores that say nothing.
+    """
     output.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     with contextlib.ExitStack() as files:
@@ -44,6 +47,7 @@ def train(track: Track, item: Submission, seed: int, output: Path, console: Cons
             base=str(track.base_folder),
             output=str(output.resolve()),
             clock=lambda: round((time.monotonic() - start) * 1000),
+            control=development_key(seed) if control else None,
         ) as environment:
             process = subprocess.Popen(
                 [sys.executable, str(item.folder.resolve() / "train.py")],

@@ -13,12 +13,14 @@ import contextlib
 import copy
 import functools
 import hashlib
+import hmac
 import json
 import socket
 import sys
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,6 +130,36 @@ def _task_of(item: Sample) -> str:
     return item.id.partition("/")[0]
 
 
+# ---------------------------------------------------------------- scores that say nothing
+
+
+class Control:
+    """The scores of a control run: draws with the frequency that real successes have had so far, task by task.
+
+    Drawn, not shuffled, so a trainer that asks for one score at a time sees nothing else than one that asks for
+    a thousand; and from what came *before* a completion, so its own truth has no part in its score. Asked again,
+    the same completion gets the same score, as from the real grader, and counts once. Format is told truly: it is no
+    secret of the harness, and a score that called garbage well-formed would give the control run away.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._seen: dict[str, list[int]] = {}  # by task: [well-formed completions, right ones]
+        self._told: dict[bytes, bool] = {}
+
+    def score(self, item: Sample, token_ids: Sequence[int], real: Score) -> Score:
+        if not real.formatted:
+            return real
+        which = hashlib.sha256(f"{item.id} {' '.join(map(str, token_ids))}".encode()).digest()[:16]
+        if which not in self._told:
+            seen = self._seen.setdefault(_task_of(item), [0, 0])
+            draw = int.from_bytes(hmac.digest(self._key, which, "sha256")[:8], "big") / 2**64
+            self._told[which] = draw < (seen[1] + 1) / (seen[0] + 4)  # one in four before anything is known
+            seen[0] += 1
+            seen[1] += real.correct
+        return Score(correct=self._told[which], formatted=True, answer=real.answer)
+
+
 # ---------------------------------------------------------------- the environment
 
 
@@ -137,6 +169,7 @@ class Totals:
 
     prompts: int
     reward_queries: int
+    most_queries_per_prompt: int
     sampled_tokens: int
 
 
@@ -156,7 +189,8 @@ class Environment:
     """Serves one training run on a Unix socket, from `start` to `stop`.
 
     `base` and `output` are those folders as the trainer sees them. `clock` gives the milliseconds that the
-    run has used of its budget. `fault` is the traceback of the harness's own first error, None if all is well.
+    run has used of its budget. `control` makes it a control run: the key of its scores. `fault` is the
+    traceback of the harness's own first error, None if all is well.
     """
 
     def __init__(
@@ -168,8 +202,10 @@ class Environment:
         base: str,
         output: str,
         clock: Callable[[], int],
+        control: bytes | None = None,
     ) -> None:
         self.fault: str | None = None
+        self._control = None if control is None else Control(control)
         self._track, self._seed, self._path, self._clock = track, seed, socket_path, clock
         self._folders = {"base": base, "output": output}
         self._grader = Grader(track)
@@ -182,6 +218,7 @@ class Environment:
         self._world: int | None = None
         self._ranks: set[int] = set()
         self._prompts = self._queries = self._tokens = 0
+        self._asked: Counter[int] = Counter()  # completions graded, by item
         self._curve: list[dict[str, Any]] = []
 
     def start(self) -> None:
@@ -224,7 +261,7 @@ class Environment:
 
     def totals(self) -> Totals:
         with self._busy:
-            return Totals(self._prompts, self._queries, self._tokens)
+            return Totals(self._prompts, self._queries, max(self._asked.values(), default=0), self._tokens)
 
     @property
     def curve(self) -> list[dict[str, Any]]:
@@ -357,9 +394,17 @@ class Environment:
         indices = [self._check(session, row) for row in completions]
         if not indices:
             return []
+        most = self._track.budget.queries_per_prompt
+        asked = Counter(indices)
+        for index, times in asked.items():
+            if self._asked[index] + times > most:
+                raise _Refused(f"score: more than {most} completions of prompt {index}: go on to the next prompt")
         bodies = [row[1] for row in completions]
         items = [self._item(index) for index in indices]
         scores = [graded.score for graded in self._grader.grade_all(items, bodies)]
+        if self._control is not None:
+            scores = [self._control.score(*each) for each in zip(items, bodies, scores, strict=True)]
+        self._asked.update(asked)
         self._count(items, bodies, scores)
         return [{"correct": s.correct, "formatted": s.formatted} for s in scores]
 

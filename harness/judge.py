@@ -7,6 +7,8 @@ the integers: what is compared is what the record shows.
 
 *Valid* asks whether the runs pass every gate. All of them must be passed, so testing each at the track's
 significance keeps the chance of a false pass below it, and no correction for several tests is due.
+The *control run* is the same submission on scores that say nothing. What it can do, it did not learn from the
+reward: smuggled weights, a solver as a teacher. It must stay far below every gate, or the result is not valid.
 *Record* asks whether a valid submission is also cheaper than the standing record. Costs are relative to
 baseline runs made in turn on the same machine, so the two may come from different machines.
 """
@@ -74,11 +76,13 @@ def judge(
     reference: Reference,
     isolation: Literal["full", "none"],
     standing: Standing | None,
+    control: Run | None,
 ) -> Verdict:
     """The verdict on all runs of one submission in one session. Who signs it makes no difference here.
 
-    `standing` is None on a track without a record. Raises JudgeError when the numbers do not fit the
-    track: no runs, a run twice, a suite missing or of the wrong size, a wall time of 0.
+    `standing` is None on a track without a record, `control` None where none was made. Raises JudgeError when
+    the numbers do not fit the track: no runs, a run twice, a suite missing or of the wrong size, a wall time
+    of 0.
     """
     _check(track, runs, reference)
     accuracies = [_accuracies(track, run.tasks) for run in runs]
@@ -86,9 +90,11 @@ def judge(
         name: _gate_test([float(accuracy[name]) for accuracy in accuracies], gate)
         for name, gate in _gates(track).items()
     }
+    controlled = None if control is None else _accuracies(track, control.tasks)
     objections = [
         *_too_few_runs(track, runs),
         *(reason for name, test in gates.items() if (reason := _gate_reason(track, name, test))),
+        *_control_reasons(track, controlled),
         *(["isolation is none"] if isolation != "full" else []),
         *_over_budget(track, runs),
     ]
@@ -104,6 +110,7 @@ def judge(
         relative_cost_ppm=_relative_cost(runs, reference),
         standing=standing.folder if standing else None,
         standing_p_ppb=standing_p_ppb,
+        control_ppm=None if controlled is None else {name: round(value * PPM) for name, value in controlled.items()},
         valid=valid,
         record=not objections,
         reasons=objections,
@@ -152,6 +159,17 @@ def _gate_reason(track: Track, name: str, test: GateTest) -> str | None:
         passed, how = test.p_ppb < track.verdict.alpha_ppb, f" at {_p(track, test.p_ppb)}"
     accuracy, gate = test.accuracy_ppm.mean / PPM, test.gate_ppm / PPM
     return None if passed else f"{name} accuracy {accuracy:.4f} is not above the gate {gate:.4f}{how}"
+
+
+def _control_reasons(track: Track, accuracies: Mapping[str, Fraction] | None) -> list[str]:
+    if accuracies is None:
+        return ["there is no control run"]
+    most = track.heldout.control_ppm
+    return [
+        f"control run: {name} accuracy {float(value):.4f} is not below {most / PPM:.4f}, though its scores said nothing"
+        for name, value in accuracies.items()
+        if value * PPM >= most
+    ]
 
 
 def _p(track: Track, p_ppb: int) -> str:

@@ -14,7 +14,7 @@ def commitment(root: bytes, nonce: bytes) -> str:
 def derive(root: bytes, purpose: str, tree_sha256: str, run: int) -> bytes:
     """HMAC-SHA256(root, purpose/submission/run): 32 bytes that nobody could know before the root was revealed.
 
-    Purposes: `train` (the training prompts), `heldout` (the questions), `seed`.
+    Purposes: `train` (the training prompts), `heldout` (the questions), `seed`, `control` (scores that say nothing).
     """
     return hmac.digest(root, f"{purpose}/{tree_sha256}/{run}".encode(), "sha256")
 
@@ -22,3 +22,8 @@ def derive(root: bytes, purpose: str, tree_sha256: str, run: int) -> bytes:
 def seed_of(root: bytes, tree_sha256: str, run: int) -> int:
     """The run's seed, 31 bits."""
     return int.from_bytes(derive(root, "seed", tree_sha256, run)[:4], "big") >> 1
+
+
+def control_round(root: bytes, tree_sha256: str, runs: int) -> int:
+    """After which of the session's rounds the control run is made: the submission cannot know."""
+    return int.from_bytes(derive(root, "control round", tree_sha256, runs)[:4], "big") % runs

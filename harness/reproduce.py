@@ -15,10 +15,11 @@ from pathlib import Path
 from statistics import geometric_mean
 
 from harness import judge, sandbox, submission
+from harness.journal import Journal, Member, alone
 from harness.ledger import record
 from harness.tracks import track as tracks
 from harness.tracks.track import ROOT
-from harness.verify import Reporter, VerifyError, arms_for, run_all
+from harness.verify import Plan, Reporter, VerifyError, arms_for, in_order, run_all
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,9 @@ class Comparison:
         return self.low <= self.found <= self.high
 
 
-def reproduce(item: record.Record, *, runs: int, reporter: Reporter, cancel: threading.Event) -> list[Comparison]:
+def reproduce(
+    item: record.Record, *, runs: int, state: Path, reporter: Reporter, cancel: threading.Event
+) -> list[Comparison]:
     """Train and evaluate afresh, in turn with the baseline. Raises VerifyError if this is not the same problem."""
     predicate = item.predicate
     track = tracks.load(predicate.track.partition("@")[0])
@@ -47,23 +50,28 @@ def reproduce(item: record.Record, *, runs: int, reporter: Reporter, cancel: thr
     if len(predicate.runs) < 2:
         raise VerifyError("the record has one run: no interval to agree with")
     baseline = submission.load(ROOT / track.baseline.folder)
-    with tempfile.TemporaryDirectory(prefix="nano-r1-") as work:
-        Path(work).chmod(0o755)
-        arms = arms_for([source], baseline, Path(work))
+    items = in_order([source], baseline)
+    members = [Member(name=i.manifest.name, tree_sha256=i.tree_sha256, wanted=i is source) for i in items]
+    arms = arms_for(members)
+    with tempfile.TemporaryDirectory(prefix="nano-r1-") as work, alone(state):
+        journal = Journal(Path(work), "reproduction")
+        journal.begin(items)
         level = sandbox.isolation().level
-        run_all(arms, track, runs, secrets.token_bytes(32), level, Path(work), reporter, cancel)
-    arm, reference = next(a for a in arms if a.source is not None), arms[0]
+        run_all(arms, Plan(track, runs, secrets.token_bytes(32), level, journal, False, reporter, cancel))
+    arm, reference = next(each for each in arms if each.wanted), arms[0]
     if arm.failure or reference.failure:
         raise VerifyError(f"it did not finish here: {arm.failure or reference.failure}")
+    made = [trained.run for trained in arm.done.values() if trained.run is not None]
 
     accuracy = [judge.mean_accuracy(track, run.tasks) for run in predicate.runs]
-    found = [compare("mean accuracy", accuracy, [judge.mean_accuracy(track, run.tasks) for run in arm.runs])]
+    found = [compare("mean accuracy", accuracy, [judge.mean_accuracy(track, run.tasks) for run in made])]
     if arm is not reference:
-        here = [w / geometric_mean(reference.walls) for w in arm.walls]
+        walls = [trained.wall_ms for trained in reference.done.values()]
+        here = [run.wall_ms / geometric_mean(walls) for run in made]
         then = judge.relative_costs(predicate.runs, predicate.reference)
         found.append(compare("relative cost", then, here))
     queries = [float(run.reward_queries) for run in predicate.runs]
-    found.append(compare("reward queries", queries, [float(run.reward_queries) for run in arm.runs]))
+    found.append(compare("reward queries", queries, [float(run.reward_queries) for run in made]))
     return found
 
 

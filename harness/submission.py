@@ -59,14 +59,7 @@ def load(folder: Path) -> Submission:
     for name in ("train.py", "submission.toml"):
         if not (folder / name).is_file():
             raise SubmissionError(f"{folder} has no {name}; `nano-r1 new NAME` makes a folder that has all it needs")
-    path = folder / "submission.toml"
-    try:
-        manifest = Manifest.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SubmissionError(f"{path} is not TOML: {error}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise SubmissionError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    path, manifest = folder / "submission.toml", read_manifest(folder)
     if manifest.name != folder.resolve().name:
         raise SubmissionError(
             f"{path}: name is {manifest.name!r}, but the folder is {folder.resolve().name!r}: make them equal"
@@ -74,6 +67,18 @@ def load(folder: Path) -> Submission:
     if not manifest.contributors:
         raise SubmissionError(f"{path}: contributors is empty: name at least one")
     return Submission(folder=folder, manifest=manifest, tree_sha256=tree_digest(folder))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Raises SubmissionError."""
+    path = folder / "submission.toml"
+    try:
+        return Manifest.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SubmissionError(f"{path} is not TOML: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SubmissionError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 def tree_files(folder: Path) -> list[Path]:
@@ -106,14 +111,14 @@ def tree_digest(folder: Path) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def snapshot(submission: Submission, destination: Path) -> None:
-    """Copy the submission, so that an edit during the verification changes nothing, and make it readable to all."""
-    for path in tree_files(submission.folder):
+def snapshot(folder: Path, tree_sha256: str, destination: Path) -> None:
+    """Copy a submission into an empty folder, readable to all. Raises SubmissionError if it is not that tree."""
+    for path in tree_files(folder):
         target = destination / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(submission.folder / path, target)
+        shutil.copyfile(folder / path, target)
         target.chmod(0o644)
-    for folder in [destination, *(p for p in destination.rglob("*") if p.is_dir())]:
-        folder.chmod(0o755)
-    if tree_digest(destination) != submission.tree_sha256:
-        raise SubmissionError(f"{submission.folder} changed while it was being copied: start again")
+    for each in [destination, *(p for p in destination.rglob("*") if p.is_dir())]:
+        each.chmod(0o755)
+    if tree_digest(destination) != tree_sha256:
+        raise SubmissionError(f"{folder} changed while it was being copied: start again")

@@ -1,7 +1,8 @@
 """Verify submissions: announce, run in turn with the frozen baseline, evaluate, judge, sign, append.
 
 One session may verify several submissions round-robin against one set of baseline runs, so that all of
-them meet the same machine at the same hour. Every announcement ends in records or abandonments.
+them meet the same machine at the same hour. Each submission also makes one control run, on scores that say nothing.
+Every announcement ends in records or abandonments; a killed session is taken up again from `harness.journal`.
 """
 
 from __future__ import annotations
@@ -25,16 +26,17 @@ from typing import Any, Protocol
 from harness import checkpoint, doctor, judge, sandbox, submission
 from harness.environment import Environment
 from harness.evaluate import evaluate
-from harness.keys import commitment, derive, seed_of
+from harness.journal import Journal, Member, Session, Trained, alone
+from harness.keys import commitment, control_round, derive, seed_of
 from harness.ledger import log, record
 from harness.ledger.log import Ledger
 from harness.ledger.signature import Key
 from harness.submission import Submission
-from harness.tracks.track import ROOT, Track
+from harness.tracks.track import ROOT, Track, load
 
 
 class VerifyError(ValueError):
-    """The verification cannot begin; the message says what to do."""
+    """The verification cannot begin, or cannot go on for now; the message says what to do."""
 
 
 class Interrupted(Exception):
@@ -65,19 +67,32 @@ class Outcome:
 
 @dataclass
 class Arm:
-    """One submission (or the reference) and what its runs have given so far."""
+    """One submission (or the reference, arm 0) and what its runs have given so far, the control run last."""
 
+    number: int
     name: str
-    snapshot: Path
     tree_sha256: str
-    evaluated: bool
-    source: Submission | None
-    runs: list[record.Run] = field(default_factory=list)
-    walls: list[int] = field(default_factory=list)
-    completions: list[list[list[int]]] = field(default_factory=list)
-    curves: list[list[dict[str, Any]]] = field(default_factory=list)
-    logs: list[bytes] = field(default_factory=list)
+    wanted: bool  # is there to be a record? Only then are its runs evaluated and a control run made
+    done: dict[int, Trained] = field(default_factory=dict)
     failure: str | None = None
+
+    def add(self, run: int, trained: Trained) -> None:
+        self.done[run] = trained
+        self.failure = self.failure or trained.failure
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every run of a session has in common."""
+
+    track: Track
+    runs: int
+    root: bytes
+    level: sandbox.Level
+    journal: Journal
+    control: bool  # make control runs
+    reporter: Reporter
+    cancel: threading.Event
 
 
 # ---------------------------------------------------------------- the session
@@ -90,12 +105,15 @@ def verify(
     runs: int,
     ledger: Ledger,
     key: Key,
+    state: Path,
     reporter: Reporter,
     cancel: threading.Event,
 ) -> list[Outcome]:
     """Verify submissions on a track. `cancel` set (Ctrl-C) abandons the session and raises Interrupted.
 
-    Raises VerifyError before anything is announced; after that, every failure is an outcome.
+    `state` is where sessions are kept while they run. Raises VerifyError before anything is announced, and when
+    the harness or the machine fails later: then the session stays open, and `resume` goes on from its finished
+    runs. Every failure of a submission is an outcome.
     """
     track.check_base()
     baseline = submission.load(ROOT / track.baseline.folder)
@@ -112,110 +130,199 @@ def verify(
     if len({item.manifest.name for item in submissions}) < len(submissions):
         raise VerifyError("a submission is named twice")
 
+    with alone(state):
+        for left in ledger.open_commitments():
+            if (state / left.id).is_dir():
+                reporter.say(
+                    f"{left.id} was killed and is still open: `nano-r1 verify --resume {left.id}` goes on with it"
+                )
+        level, checks = proven_isolation(reporter)
+        root, nonce = secrets.token_bytes(32), secrets.token_bytes(32)
+        announcement = log.Commitment(
+            id=log.fresh_id(datetime.now(UTC)),
+            created_utc=utc_now(),
+            signer=key.identity,
+            track=track.id,
+            track_digest=track.digest,
+            submissions=[log.Announced(name=i.manifest.name, tree_sha256=i.tree_sha256) for i in submissions],
+            runs=runs,
+            commitment_sha256=commitment(root, nonce),
+        )
+        journal = Journal(state, announcement.id)
+        items = in_order(submissions, baseline)
+        journal.begin(items)
+        session = Session(
+            commitment=announcement,
+            root_hex=root.hex(),
+            nonce_hex=nonce.hex(),
+            isolation=level,
+            isolation_checks=checks,
+            machine=machine(track),
+            members=[
+                Member(name=item.manifest.name, tree_sha256=item.tree_sha256, wanted=item in submissions)
+                for item in items
+            ],
+        )
+        try:
+            journal.save(session)
+            ledger.commit(announcement, key)
+        except BaseException:
+            if not is_open(ledger, announcement.id):
+                journal.end()
+            raise
+        reporter.say(f"announced as {announcement.id} in {ledger.folder}")
+        return _go_on(session, track, ledger, key, journal, reporter, cancel)
+
+
+def resume(
+    entry: str, *, ledger: Ledger, key: Key, state: Path, reporter: Reporter, cancel: threading.Event
+) -> list[Outcome]:
+    """Go on with a session that was killed: its finished runs stand, the others are made. Raises as `verify`."""
+    with alone(state):
+        journal = Journal(state, entry)
+        session = journal.session()
+        if not is_open(ledger, entry):
+            journal.end()
+            raise VerifyError(
+                f"{entry} is not open in {ledger.folder}: nothing is left to do, and its journal is removed"
+            )
+        announced = session.commitment
+        if key.identity != announced.signer:
+            raise VerifyError(f"{entry} was announced by {announced.signer}; this key is {key.identity}'s")
+        track = load(announced.track.partition("@")[0])
+        if track.digest != announced.track_digest:
+            raise VerifyError(f"{entry} was announced for another {track.id}: check out the commit it was begun on")
+        track.check_base()
+        if machine(track) != session.machine:
+            raise VerifyError(
+                f"{entry} was begun on another machine or with other packages: its times say nothing here"
+            )
+        level, _ = proven_isolation(reporter)
+        if level != session.isolation:
+            raise VerifyError(f"{entry} was begun with isolation {session.isolation}; here it is {level}")
+        session = session.model_copy(update={"resumed": session.resumed + 1})
+        journal.save(session)
+        reporter.say(f"going on with {entry}")
+        return _go_on(session, track, ledger, key, journal, reporter, cancel)
+
+
+def is_open(ledger: Ledger, entry: str) -> bool:
+    return any(each.id == entry for each in ledger.open_commitments())
+
+
+def proven_isolation(reporter: Reporter) -> tuple[sandbox.Level, dict[str, bool]]:
+    """The level that a record made here and now may claim, with the checks that prove it."""
     isolation = sandbox.isolation()
     checks = {check.name: check.ok for check in doctor.checks()} if isolation.level == "full" else {}
     proven = doctor.proven(checks)
     reasons = [*isolation.reasons, *(f"`nano-r1 doctor`: {name} failed" for name, ok in checks.items() if not ok)]
     reporter.say("\n  ".join([f"isolation: {proven}", *reasons]))
-
-    root, nonce = secrets.token_bytes(32), secrets.token_bytes(32)
-    announcement = log.Commitment(
-        id=log.fresh_id(datetime.now(UTC)),
-        created_utc=utc_now(),
-        signer=key.identity,
-        track=track.id,
-        track_digest=track.digest,
-        submissions=[log.Announced(name=i.manifest.name, tree_sha256=i.tree_sha256) for i in submissions],
-        runs=runs,
-        commitment_sha256=commitment(root, nonce),
-    )
-    ledger.commit(announcement, key)
-    entry = announcement.id
-    reporter.say(f"announced as {entry} in {ledger.folder}")
-    try:
-        with tempfile.TemporaryDirectory(prefix="nano-r1-") as work:
-            Path(work).chmod(0o755)
-            arms = arms_for(submissions, baseline, Path(work))
-            run_all(arms, track, runs, root, isolation.level, Path(work), reporter, cancel)
-            return [
-                _close(arm, arms[0], track, ledger, key, entry, root, nonce, proven, checks)
-                for arm in arms
-                if arm.source is not None
-            ]
-    except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt | Interrupted)
-        if any(each.id == entry for each in ledger.open_commitments()):
-            failed = f"the harness failed: {type(error).__name__}: {error}"
-            abandon(ledger, key, entry, None, "interrupted by the verifier" if interrupted else failed)
-        if interrupted:
-            raise Interrupted(f"{entry} is closed as abandoned") from None
-        raise
+    return proven, checks
 
 
-def arms_for(submissions: list[Submission], baseline: Submission, work: Path) -> list[Arm]:
-    """The reference first. The baseline as a submission is its own reference: its runs serve as both."""
-    own = next((item for item in submissions if item.tree_sha256 == baseline.tree_sha256), None)
-    arms: list[Arm] = []
-    for item in [own or baseline, *(s for s in submissions if s is not own)]:
-        is_reference = not arms
-        folder = work / f"submission-{len(arms)}"
-        folder.mkdir()
-        submission.snapshot(item, folder)
-        wanted = not is_reference or own is not None
-        arms.append(Arm(item.manifest.name, folder, item.tree_sha256, wanted, item if wanted else None))
-    return arms
-
-
-def run_all(
-    arms: list[Arm],
+def _go_on(
+    session: Session,
     track: Track,
-    runs: int,
-    root: bytes,
-    level: sandbox.Level,
-    work: Path,
+    ledger: Ledger,
+    key: Key,
+    journal: Journal,
     reporter: Reporter,
     cancel: threading.Event,
-) -> None:
-    """R rounds; in each, every arm once, the order rotated so that no arm always follows the same other."""
-    for run in range(runs):
+) -> list[Outcome]:
+    """Make the runs that are missing, then close every submission that is open."""
+    announced = session.commitment
+    plan = Plan(
+        track=track,
+        runs=announced.runs,
+        root=bytes.fromhex(session.root_hex),
+        level=sandbox.isolation().level,
+        journal=journal,
+        control=True,
+        reporter=reporter,
+        cancel=cancel,
+    )
+    arms = arms_for(session.members)
+    try:
+        run_all(arms, plan)
+        outcomes = [_close(arm, arms[0], plan, session, ledger, key) for arm in arms if arm.wanted]
+    except (KeyboardInterrupt, Interrupted):
+        abandon(ledger, key, announced, None, "interrupted by the verifier")
+        journal.end()
+        raise Interrupted(f"{announced.id} is closed as abandoned") from None
+    except Exception as error:
+        raise VerifyError(
+            f"{type(error).__name__}: {error}. The session is open and its finished runs are kept: "
+            f"`nano-r1 verify --resume {announced.id}` goes on from them"
+        ) from error
+    journal.end()
+    return outcomes
+
+
+def in_order(submissions: list[Submission], baseline: Submission) -> list[Submission]:
+    """The reference first. The baseline as a submission is its own reference: its runs serve as both."""
+    own = next((item for item in submissions if item.tree_sha256 == baseline.tree_sha256), None)
+    return [own or baseline, *(item for item in submissions if item is not own)]
+
+
+def arms_for(members: list[Member]) -> list[Arm]:
+    return [Arm(number, each.name, each.tree_sha256, each.wanted) for number, each in enumerate(members)]
+
+
+def run_all(arms: list[Arm], plan: Plan) -> None:
+    """R rounds; in each, every arm once, the order rotated so that no arm always follows the same other.
+
+    A submission's control run comes after its run of a round that follows from the root, so that nothing outside tells
+    it from the others. Runs that the journal has are not made again.
+    """
+    for run in range(plan.runs):
         for turn in range(len(arms)):
-            number = (run + turn) % len(arms)
-            arm = arms[number]
-            if arm.failure is None and any(other.source and other.failure is None for other in arms):
-                # A name that says nothing: the submission can read the host's path of its socket in mountinfo.
-                _run_one(arm, track, run, root, level, work / secrets.token_hex(8), reporter, cancel)
+            arm = arms[(run + turn) % len(arms)]
+            if arm.failure is None and any(other.wanted and other.failure is None for other in arms):
+                _run_once(arm, plan, run)
+                if plan.control and arm.wanted and control_round(plan.root, arm.tree_sha256, plan.runs) == run:
+                    _run_once(arm, plan, plan.runs)
             if arms[0].failure is not None:  # nothing left to compare with
                 for other in arms[1:]:
                     other.failure = other.failure or f"the frozen baseline failed: {arms[0].failure}"
 
 
-def _run_one(
-    arm: Arm,
-    track: Track,
-    run: int,
-    root: bytes,
-    level: sandbox.Level,
-    place: Path,
-    reporter: Reporter,
-    cancel: threading.Event,
-) -> None:
+def _run_once(arm: Arm, plan: Plan, run: int) -> None:
+    """One run of an arm, made or remembered. Number plan.runs is the control run."""
+    if arm.failure is not None:
+        return
+    trained = plan.journal.kept(arm.number, run)
+    if trained is None:
+        with tempfile.TemporaryDirectory(prefix="nano-r1-") as place:
+            Path(place).chmod(0o755)
+            trained = _train(arm, plan, run, Path(place))
+        plan.journal.keep(arm.number, run, trained)
+    arm.add(run, trained)
+    if trained.failure is not None:
+        plan.reporter.say(f"{arm.name}: {trained.failure}")
+
+
+def _train(arm: Arm, plan: Plan, run: int, place: Path) -> Trained:
     """Train once in the sandbox, read the weights strictly, ask them fresh questions."""
-    place.mkdir(mode=0o755)
-    output = place / "output"
+    track, reporter = plan.track, plan.reporter
+    is_control = run == plan.runs
+    label = "control run" if is_control else f"run {run + 1}"
+    folder, output = place / "submission", place / "output"
+    plan.journal.copy(arm.number, arm.tree_sha256, folder)
     output.mkdir()
-    seed = seed_of(root, arm.tree_sha256, run)
+    seed = seed_of(plan.root, arm.tree_sha256, run)
     reporter.begin(arm.name, run, "train", track.budget.seconds)
     started = utc_now()
     clock = Clock()
-    inside = level == "full"
+    inside = plan.level == "full"
     with Environment(
         track,
-        derive(root, "train", arm.tree_sha256, run),
+        derive(plan.root, "train", arm.tree_sha256, run),
         seed,
         place / "socket",
         base="/base" if inside else str(track.base_folder),
         output="/output" if inside else str(output),
         clock=clock.elapsed_ms,
+        control=derive(plan.root, "control", arm.tree_sha256, run) if is_control else None,
     ) as environment:
         shown = 0
 
@@ -227,66 +334,69 @@ def _run_one(
 
         usage = sandbox.run(
             ["train.py"],
-            mounts=sandbox.Mounts(
-                submission=arm.snapshot, base=track.base_folder, output=output, socket=place / "socket"
-            ),
+            mounts=sandbox.Mounts(submission=folder, base=track.base_folder, output=output, socket=place / "socket"),
             limits=limits(track),
-            level=level,
+            level=plan.level,
             on_start=clock.start,
             on_tick=tick,
-            cancel=cancel,
+            cancel=plan.cancel,
         )
-    if cancel.is_set():
+    if plan.cancel.is_set():
         raise Interrupted
     if environment.fault is not None:
         raise RuntimeError(f"the environment failed: {environment.fault.strip().splitlines()[-1]}")
-    arm.logs.append(usage.log)
-    arm.curves.append(environment.curve)
-    arm.walls.append(usage.wall_ms)
     reporter.finished(usage.wall_ms / 1000)
-    reporter.say(f"{arm.name} run {run + 1}: trained in {usage.wall_ms / 1000:.1f} s, {progress(environment)}")
+    reporter.say(f"{arm.name} {label}: trained in {usage.wall_ms / 1000:.1f} s, {progress(environment)}")
+
+    def trained(
+        run: record.Run | None = None, completions: list[list[int]] | None = None, failure: str | None = None
+    ) -> Trained:
+        return Trained(
+            wall_ms=usage.wall_ms,
+            run=run,
+            completions=completions or [],
+            curve=environment.curve,
+            log=usage.log,
+            failure=None if failure is None else f"{label}: {failure}",
+        )
+
     if usage.failure is not None:
-        arm.failure = f"run {run + 1}: {usage.failure}"
-        reporter.say(f"{arm.name} {arm.failure}")
-        return
-    if not arm.evaluated:
-        return
+        return trained(failure=usage.failure)
+    if not arm.wanted:
+        return trained()
     try:
         checked = checkpoint.read(output / "model.safetensors", track.base_folder / "model.safetensors")
     except checkpoint.CheckpointError as error:
-        arm.failure = f"run {run + 1}: {error}"
-        reporter.say(f"{arm.name} {arm.failure}")
-        return
+        return trained(failure=str(error))
     total = sum(suite.questions for suite in track.heldout.suites)
     reporter.begin(arm.name, run, "evaluate", total)
 
     def answered(done: int) -> None:
-        if cancel.is_set():
+        if plan.cancel.is_set():
             raise Interrupted
         reporter.advance(done, f"{done}/{total} questions")
 
-    evaluation = evaluate(track, checked.data, derive(root, "heldout", arm.tree_sha256, run), answered)
-    arm.completions.append(evaluation.completions)
-    totals = environment.totals()
-    arm.runs.append(
-        record.Run(
-            run=run,
-            seed=seed,
-            started_utc=started,
-            wall_ms=usage.wall_ms,
-            cpu_ms=usage.cpu_ms,
-            peak_memory_bytes=usage.peak_memory_bytes,
-            prompts=totals.prompts,
-            reward_queries=totals.reward_queries,
-            sampled_tokens=totals.sampled_tokens,
-            weights_sha256=checked.sha256,
-            evaluate_ms=evaluation.evaluate_ms,
-            tasks=evaluation.tasks,
-        )
-    )
+    evaluation = evaluate(track, checked.data, derive(plan.root, "heldout", arm.tree_sha256, run), answered)
     accuracy = judge.mean_accuracy(track, evaluation.tasks)
     each = ", ".join(f"{task} {row.correct / row.questions:.3f}" for task, row in evaluation.tasks.items())
-    reporter.say(f"{arm.name} run {run + 1}: held-out accuracy {accuracy:.4f} ({each})")
+    reporter.say(f"{arm.name} {label}: held-out accuracy {accuracy:.4f} ({each})")
+    totals = environment.totals()
+    found = record.Run(
+        run=run,
+        seed=seed,
+        started_utc=started,
+        wall_ms=usage.wall_ms,
+        cpu_ms=usage.cpu_ms,
+        peak_memory_bytes=usage.peak_memory_bytes,
+        prompts=totals.prompts,
+        reward_queries=totals.reward_queries,
+        most_queries_per_prompt=totals.most_queries_per_prompt,
+        sampled_tokens=totals.sampled_tokens,
+        weights_sha256=checked.sha256,
+        evaluate_ms=evaluation.evaluate_ms,
+        tasks=evaluation.tasks,
+    )
+    return trained(found, evaluation.completions)
 
 
 class Clock:
@@ -330,35 +440,25 @@ def limits(track: Track) -> sandbox.Limits:
 # ---------------------------------------------------------------- the end of a submission's verification
 
 
-def _close(
-    arm: Arm,
-    reference: Arm,
-    track: Track,
-    ledger: Ledger,
-    key: Key,
-    entry: str,
-    root: bytes,
-    nonce: bytes,
-    level: sandbox.Level,
-    checks: dict[str, bool],
-) -> Outcome:
+def _close(arm: Arm, reference: Arm, plan: Plan, session: Session, ledger: Ledger, key: Key) -> Outcome:
     """A record if every run finished, else an abandonment that says why."""
-    assert arm.source is not None
-    manifest = arm.source.manifest
+    track, announced = plan.track, session.commitment
+    if arm.name not in ledger.open_submissions(announced.id):  # closed before the session was killed
+        return Outcome(arm.name, None, None, "was closed before the session was taken up again: see the ledger")
     if arm.failure is not None:
-        abandon(ledger, key, entry, arm.name, arm.failure)
+        abandon(ledger, key, announced, arm.name, arm.failure)
         return Outcome(arm.name, None, None, arm.failure)
-    walls = record.Reference(tree_sha256=reference.tree_sha256, wall_ms=reference.walls)
-    standing = standing_record(ledger, track)
-    verdict = judge.judge(track, arm.runs, walls, level, standing)
-    files = evidence(arm.completions, arm.curves, arm.logs)
+    manifest = submission.read_manifest(plan.journal.place(arm.number))
+    *runs, control = [trained.run for _, trained in sorted(arm.done.items()) if trained.run is not None]
+    walls = [reference.done[run].wall_ms for run in range(plan.runs)]
+    timed = record.Reference(tree_sha256=reference.tree_sha256, wall_ms=walls)
+    verdict = judge.judge(track, runs, timed, session.isolation, standing_record(ledger, track), control)
+    files = evidence(arm.done)
+    weights = [(f"run-{run.run}/model.safetensors", run.weights_sha256) for run in [*runs, control]]
     statement = record.Record(
         subject=[
-            record.Subject(name=arm.name, digest={"sha256": arm.tree_sha256}),
-            *(
-                record.Subject(name=f"run-{run.run}/model.safetensors", digest={"sha256": run.weights_sha256})
-                for run in arm.runs
-            ),
+            record.Subject(name=name, digest={"sha256": digest})
+            for name, digest in [(arm.name, arm.tree_sha256), *weights]
         ],
         predicate=record.Predicate(
             track=track.id,
@@ -372,15 +472,20 @@ def _close(
                 contributors=manifest.contributors,
             ),
             commitment=record.Commitment(
-                entry=entry, commitment_sha256=commitment(root, nonce), root_hex=root.hex(), nonce_hex=nonce.hex()
+                entry=announced.id,
+                commitment_sha256=announced.commitment_sha256,
+                root_hex=session.root_hex,
+                nonce_hex=session.nonce_hex,
             ),
-            created_utc=utc_now(),
+            created_utc=no_earlier_than(announced),
             signer=key.identity,
-            isolation=level,
-            isolation_checks=checks,
-            machine=machine(track),
-            runs=arm.runs,
-            reference=walls,
+            isolation=session.isolation,
+            isolation_checks=session.isolation_checks,
+            machine=session.machine,
+            runs=runs,
+            control=control,
+            resumed=session.resumed,
+            reference=timed,
             verdict=verdict,
             files={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
         ),
@@ -389,21 +494,25 @@ def _close(
     return Outcome(arm.name, path, verdict, None)
 
 
-def abandon(ledger: Ledger, key: Key, entry: str, name: str | None, reason: str) -> None:
+def abandon(ledger: Ledger, key: Key, announced: log.Commitment, name: str | None, reason: str) -> None:
     """Close a submission of a commitment, or all that are open, with the reason why there is no record."""
     printable = "".join(c if c.isprintable() else " " for c in reason)[:300]
-    now = datetime.now(UTC)
     ledger.abandon(
         log.Abandonment(
-            id=log.fresh_id(now),
-            created_utc=utc_now(),
+            id=log.fresh_id(datetime.now(UTC)),
+            created_utc=no_earlier_than(announced),
             signer=key.identity,
-            commitment=entry,
+            commitment=announced.id,
             submission=name,
             reason=printable,
         ),
         key,
     )
+
+
+def no_earlier_than(announced: log.Commitment) -> str:
+    """Now, or the announcement's time if the machine's clock was set back since: an answer cannot be older."""
+    return max(utc_now(), announced.created_utc)
 
 
 def standing_record(ledger: Ledger, track: Track) -> judge.Standing | None:
@@ -416,13 +525,12 @@ def standing_record(ledger: Ledger, track: Track) -> judge.Standing | None:
     )
 
 
-def evidence(
-    completions: list[list[list[int]]], curves: list[list[dict[str, Any]]], logs: list[bytes]
-) -> dict[str, bytes]:
+def evidence(done: dict[int, Trained]) -> dict[str, bytes]:
     """The other files of a record: held-out completions, harness-seen curves, the submission's log."""
-    answers = _json_lines({"run": i, "completions": ids} for i, ids in enumerate(completions))
-    points = _json_lines({"run": i, **point} for i, curve in enumerate(curves) for point in curve)
-    log = b"".join(b"==== run %d ====\n%s\n" % (i, text) for i, text in enumerate(logs))
+    runs = sorted(done.items())
+    answers = _json_lines({"run": i, "completions": trained.completions} for i, trained in runs)
+    points = _json_lines({"run": i, **point} for i, trained in runs for point in trained.curve)
+    log = b"".join(b"==== run %d ====\n%s\n" % (i, trained.log) for i, trained in runs)
     return {
         "completions.jsonl.xz": lzma.compress(answers, preset=6),
         "curves.jsonl.xz": lzma.compress(points, preset=6),

@@ -96,7 +96,7 @@ def main() -> None:
         Path(work).chmod(0o755)
         folder = Path(work) / "baseline"
         folder.mkdir()
-        submission.snapshot(baseline, folder)
+        submission.snapshot(baseline.folder, baseline.tree_sha256, folder)
         source = (folder / "train.py").read_text()
         steps = next(line for line in source.splitlines() if line.startswith("STEPS = "))
         (folder / "train.py").write_text(source.replace(steps, f"STEPS = {STEPS}"))

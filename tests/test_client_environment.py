@@ -59,10 +59,17 @@ def place() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def serve(track: Track, path: Path, base: Path = Path("/base"), output: Path = Path("/output")) -> Environment:
+def serve(
+    track: Track,
+    path: Path,
+    base: Path = Path("/base"),
+    output: Path = Path("/output"),
+    control: bytes | None = None,
+) -> Environment:
     """An environment whose run began just now."""
     begun = time.monotonic()
-    return Environment(track, KEY, 7, path, str(base), str(output), lambda: round((time.monotonic() - begun) * 1000))
+    clock = lambda: round((time.monotonic() - begun) * 1000)  # noqa: E731
+    return Environment(track, KEY, 7, path, str(base), str(output), clock, control)
 
 
 @pytest.fixture
@@ -241,6 +248,7 @@ def test_it_counts_what_it_grades(
     assert dataclasses.asdict(totals) == {
         "prompts": 4,
         "reward_queries": 82,
+        "most_queries_per_prompt": 22,
         "sampled_tokens": 20 * sum(len(ids) for _, ids in good) + len(answer(grader, "7")),
     }
     curve = environment.curve
@@ -270,6 +278,65 @@ def test_the_budget_of_reward_queries_holds_over_all_ranks(track: Track, grader:
         assert len(second.ask(op="score", completions=[["1", []]] * 2)["ok"]) == 2
         assert first.ask(op="score", completions=[["0", []]]) == used_up
         assert environment.totals().reward_queries == 5
+
+
+def test_a_prompt_may_be_asked_about_so_often_and_no_oftener(track: Track, grader: Grader, place: Path) -> None:
+    poor = track.model_copy(update={"budget": track.budget.model_copy(update={"queries_per_prompt": 3})})
+    with serve(poor, place / "s") as environment, Wire(place / "s") as wire:
+        wire.hello()
+        wire.ask(op="prompts", n=2)
+        assert len(wire.ask(op="score", completions=[["0", []]] * 2)["ok"]) == 2
+        refused = wire.ask(op="score", completions=[["1", []], ["0", []], ["0", []]])
+        assert refused == {"error": "score: more than 3 completions of prompt 0: go on to the next prompt"}
+        assert environment.totals().reward_queries == 2  # all or nothing
+        assert len(wire.ask(op="score", completions=[["1", []]] * 3 + [["0", []]])["ok"]) == 4
+        assert (environment.totals().most_queries_per_prompt, environment.totals().reward_queries) == (3, 6)
+
+
+# ---------------------------------------------------------------- the control run
+
+
+def controlled(track: Track, grader: Grader, place: Path, name: str, right: float, key: bytes = b"c") -> list[bool]:
+    """What a control run tells a trainer that is right so often, in its own order, one completion a request."""
+    told = []
+    with serve(track, place / name, control=key) as environment, Wire(place / name) as wire:
+        wire.hello()
+        prompts = wire.ask(op="prompts", n=1600)["ok"]
+        linear = [p for p in prompts if p["task"] == "linear"]
+        for number, prompt in enumerate(linear):
+            target = item(track, int(prompt["id"])).target if number % 10 < 10 * right else "0"
+            completion = answer(grader, target)
+            told.append(wire.ask(op="score", completions=[[prompt["id"], completion]])["ok"][0]["correct"])
+        assert environment.fault is None
+    return told
+
+
+def test_a_control_run_tells_the_frequency_and_not_the_truth(track: Track, grader: Grader, place: Path) -> None:
+    told = controlled(track, grader, place, "a", right=0.3)
+    truth = [number % 10 < 3 for number in range(len(told))]
+    assert len(told) == 400 and 0.2 < sum(told) / len(told) < 0.4  # 0.3 ± 4 sigma
+    agree = sum(a == b for a, b in zip(told, truth, strict=True)) / len(told)
+    assert abs(agree - (0.3 * 0.3 + 0.7 * 0.7)) < 0.1  # what independent draws agree by chance
+    assert 0.9 < sum(controlled(track, grader, place, "b", right=1.0)) / 400 < 1
+    assert controlled(track, grader, place, "c", right=0.3) == told  # from its key alone
+    assert controlled(track, grader, place, "d", right=0.3, key=b"d") != told
+
+
+def test_a_control_run_does_not_give_itself_away(track: Track, grader: Grader, place: Path) -> None:
+    """Asked twice it says the same, garbage is garbage, and asking often moves no frequency."""
+    with serve(track, place / "s", control=b"c") as environment, Wire(place / "s") as wire:
+        wire.hello()
+        prompts = wire.ask(op="prompts", n=80)["ok"]
+        rows = [[p["id"], answer(grader, "0")] for p in prompts]
+        first = wire.ask(op="score", completions=rows)["ok"]
+        assert wire.ask(op="score", completions=rows)["ok"] == first
+        assert all(score["formatted"] for score in first) and any(score["correct"] for score in first)
+        garbage = [[p["id"], answer(grader, "0", end=False)] for p in prompts]
+        assert wire.ask(op="score", completions=garbage)["ok"] == [{"correct": False, "formatted": False}] * 80
+        right = [[p["id"], answer(grader, item(track, int(p["id"])).target)] for p in prompts[:4]]
+        wire.ask(op="score", completions=right * 60)  # one truth, told sixty times
+        seen = environment._control._seen  # type: ignore[union-attr]
+        assert all(counts == [21, 1] for counts in seen.values())
 
 
 # ---------------------------------------------------------------- what is refused

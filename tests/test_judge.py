@@ -37,7 +37,7 @@ def track() -> Track:
     """The CPU track, with the numbers that these tests compute with."""
     real = load_track("cpu-logic")
     suites = [suite.model_copy(update={"questions": 1000, "gate_ppm": 750_000}) for suite in real.heldout.suites]
-    heldout = real.heldout.model_copy(update={"suites": suites, "mean_gate_ppm": 900_000})
+    heldout = real.heldout.model_copy(update={"suites": suites, "mean_gate_ppm": 900_000, "control_ppm": 600_000})
     rules = real.verdict.model_copy(update={"runs": 5, "alpha_ppb": 10_000_000})
     budget = real.budget.model_copy(update={"seconds": 600, "reward_queries": 200_000})
     return real.model_copy(update={"heldout": heldout, "verdict": rules, "budget": budget})
@@ -70,13 +70,14 @@ def reference(*wall_ms: int) -> Reference:
 
 
 BASELINE = (150_000, 152_000, 149_000, 151_000, 153_000)
+CONTROL = run(5, 150_000, 400, 300, 300, 100)  # what the base could do before
 
 
 # ---------------------------------------------------------------- passing
 
 
 def test_the_first_record_of_a_track_is_the_baseline_itself(track: Track) -> None:
-    verdict = judge(track, good_runs(list(BASELINE)), reference(*BASELINE), "full", None)
+    verdict = judge(track, good_runs(list(BASELINE)), reference(*BASELINE), "full", None, CONTROL)
     assert verdict.valid and verdict.record and verdict.reasons == []
     assert verdict.relative_cost_ppm == Interval(low=1_000_000, mean=1_000_000, high=1_000_000)
     assert verdict.standing is None and verdict.standing_p_ppb is None
@@ -85,7 +86,7 @@ def test_the_first_record_of_a_track_is_the_baseline_itself(track: Track) -> Non
 def test_gate_numbers_by_hand(track: Track) -> None:
     # means 0.93 0.93 0.94 0.95 0.95: s = 0.01, t = 0.04·√5/0.01 = 8.944 with 4 degrees: p = 0.000432
     runs = [run(i + 1, 100_000, 900 + d, 900 + d, 980 + d, 980 + d) for i, d in enumerate((-10, -10, 0, 10, 10))]
-    test = judge(track, runs, reference(*BASELINE), "full", None).gates["mean"]
+    test = judge(track, runs, reference(*BASELINE), "full", None, CONTROL).gates["mean"]
     assert test.gate_ppm == 900_000
     assert test.accuracy_ppm.mean == 940_000
     assert test.sigma_ppm == 10_000
@@ -94,30 +95,32 @@ def test_gate_numbers_by_hand(track: Track) -> None:
 
 
 def test_a_gate_for_the_mean_and_one_for_each_task(track: Track) -> None:
-    verdict = judge(track, good_runs(list(BASELINE)), reference(*BASELINE), "full", None)
+    verdict = judge(track, good_runs(list(BASELINE)), reference(*BASELINE), "full", None, CONTROL)
     assert list(verdict.gates) == ["mean", *TASKS]
     assert verdict.gates["linear"].sigma_ppm == 0 and verdict.gates["linear"].p_ppb == 0
 
 
 def test_no_interval_of_an_accuracy_leaves_0_to_1(track: Track) -> None:
     runs = [run(i + 1, 150_000, d, 940, 990, 1000 - d) for i, d in enumerate((0, 20, 0, 0, 0))]
-    gates = judge(track, runs, reference(*BASELINE), "full", None).gates
+    gates = judge(track, runs, reference(*BASELINE), "full", None, CONTROL).gates
     assert gates["countdown"].accuracy_ppm == Interval(low=0, mean=4000, high=15_106)  # 0.004 ± 2.776445·0.004
     assert gates["josephus"].accuracy_ppm == Interval(low=984_894, mean=996_000, high=1_000_000)
 
 
 def test_a_record_must_beat_the_standing_one(track: Track) -> None:
     standing = Standing("2026-11-20_cpu-logic_baseline", list(BASELINE), list(BASELINE))
-    faster = judge(track, good_runs([wall - 20_000 for wall in BASELINE]), reference(*BASELINE), "full", standing)
+    faster = judge(
+        track, good_runs([wall - 20_000 for wall in BASELINE]), reference(*BASELINE), "full", standing, CONTROL
+    )
     assert faster.record and faster.reasons == []
     assert faster.standing == standing.folder and faster.standing_p_ppb == round(1e9 / 252)
 
     # One of the five is slower than one of the standing five: U = 1, p = 2/252. Two: U = 2, p = 4/252.
     runs = good_runs([140_000, 141_000, 142_000, 143_000, 149_500])
-    close = judge(track, runs, reference(*BASELINE), "full", standing)
+    close = judge(track, runs, reference(*BASELINE), "full", standing, CONTROL)
     assert close.record and close.standing_p_ppb == round(2e9 / 252)
     runs = good_runs([140_000, 141_000, 142_000, 143_000, 150_500])
-    same = judge(track, runs, reference(*BASELINE), "full", standing)
+    same = judge(track, runs, reference(*BASELINE), "full", standing, CONTROL)
     assert same.valid and not same.record
     assert same.reasons == [
         "relative cost is not below that of the standing record 2026-11-20_cpu-logic_baseline at p < 0.01 (p = 0.016)"
@@ -128,7 +131,7 @@ def test_p_equal_to_alpha_is_not_below_it(track: Track) -> None:
     standing = Standing("first", list(BASELINE), list(BASELINE))
     for alpha_ppb, record in ((round(1e9 / 252), False), (round(1e9 / 252) + 1, True)):
         strict = track.model_copy(update={"verdict": track.verdict.model_copy(update={"alpha_ppb": alpha_ppb})})
-        verdict = judge(strict, good_runs([100_000] * 5), reference(*BASELINE), "full", standing)
+        verdict = judge(strict, good_runs([100_000] * 5), reference(*BASELINE), "full", standing, CONTROL)
         assert verdict.valid
         assert verdict.record is record
 
@@ -137,18 +140,22 @@ def test_costs_are_compared_relative_to_each_sessions_own_baseline(track: Track)
     """A machine twice as slow neither makes nor hinders a record."""
     standing = Standing("first", list(BASELINE), list(BASELINE))
     slow = [2 * wall for wall in BASELINE]
-    better = judge(track, good_runs([wall * 2 - 40_000 for wall in BASELINE]), reference(*slow), "full", standing)
+    better = judge(
+        track, good_runs([wall * 2 - 40_000 for wall in BASELINE]), reference(*slow), "full", standing, CONTROL
+    )
     assert better.record
     # On a machine twice as fast the walls halve, and the recipe is no better for it.
     quick = [wall // 2 for wall in BASELINE]
-    assert not judge(track, good_runs(quick), reference(*quick), "full", standing).record
+    assert not judge(track, good_runs(quick), reference(*quick), "full", standing, CONTROL).record
 
 
 def test_relative_cost_has_an_interval_and_one_run_has_none(track: Track) -> None:
-    many = judge(track, good_runs([75_000, 76_000, 74_500, 75_500, 76_500]), reference(*BASELINE), "full", None)
+    many = judge(
+        track, good_runs([75_000, 76_000, 74_500, 75_500, 76_500]), reference(*BASELINE), "full", None, CONTROL
+    )
     assert many.relative_cost_ppm.mean == pytest.approx(500_000, abs=100)
     assert 480_000 < many.relative_cost_ppm.low < 500_000 < many.relative_cost_ppm.high < 520_000
-    one = judge(track, [run(1, 75_000)], reference(150_000), "none", None)
+    one = judge(track, [run(1, 75_000)], reference(150_000), "none", None, CONTROL)
     assert one.relative_cost_ppm == Interval(low=500_000, mean=500_000, high=500_000)
 
 
@@ -156,11 +163,11 @@ def test_relative_cost_has_an_interval_and_one_run_has_none(track: Track) -> Non
 
 
 def test_one_run_supports_no_test(track: Track) -> None:
-    verdict = judge(track, [run(1, 150_000)], reference(150_000), "full", None)
+    verdict = judge(track, [run(1, 150_000)], reference(150_000), "full", None, CONTROL)
     assert not verdict.valid and not verdict.record
     assert verdict.reasons == ["1 run of the 5 that the track asks for: one run supports no test"]
     assert all(test.p_ppb is None and test.sigma_ppm == 0 for test in verdict.gates.values())
-    below = judge(track, [run(1, 150_000, 500, 940, 990, 990)], reference(150_000), "full", None)
+    below = judge(track, [run(1, 150_000, 500, 940, 990, 990)], reference(150_000), "full", None, CONTROL)
     assert below.reasons[1:] == [
         "mean accuracy 0.8550 is not above the gate 0.9000",
         "countdown accuracy 0.5000 is not above the gate 0.7500",
@@ -169,49 +176,51 @@ def test_one_run_supports_no_test(track: Track) -> None:
 
 def test_one_run_is_never_valid_even_where_a_track_asks_for_one(track: Track) -> None:
     lax = track.model_copy(update={"verdict": track.verdict.model_copy(update={"runs": 1})})
-    assert not judge(lax, [run(1, 150_000)], reference(150_000), "full", None).valid
+    assert not judge(lax, [run(1, 150_000)], reference(150_000), "full", None, CONTROL).valid
 
 
 def test_four_runs_of_five(track: Track) -> None:
-    verdict = judge(track, good_runs([150_000] * 4), reference(*BASELINE), "full", None)
+    verdict = judge(track, good_runs([150_000] * 4), reference(*BASELINE), "full", None, CONTROL)
     assert verdict.reasons == ["4 runs of the 5 that the track asks for"]
 
 
 def test_above_the_gate_by_less_than_the_noise_is_not_past_it(track: Track) -> None:
     # means 0.905 ± 0.01: s = 0.00791, t = 0.005·√5/0.00791 = √2 with 4 degrees: p = 0.115
     runs = [run(i + 1, 150_000, 850 + 4 * d, 880, 940, 950) for i, d in enumerate((-10, -5, 0, 5, 10))]
-    verdict = judge(track, runs, reference(*BASELINE), "full", None)
+    verdict = judge(track, runs, reference(*BASELINE), "full", None, CONTROL)
     assert not verdict.valid
     assert verdict.reasons == ["mean accuracy 0.9050 is not above the gate 0.9000 at p < 0.01 (p = 0.12)"]
 
 
 def test_a_weak_task_is_not_made_up_for_by_the_others(track: Track) -> None:
     runs = [run(i + 1, 150_000, 700 + d, 980, 1000, 1000) for i, d in enumerate((0, 0, 20, -20, 10))]
-    verdict = judge(track, runs, reference(*BASELINE), "full", None)
+    verdict = judge(track, runs, reference(*BASELINE), "full", None, CONTROL)
     assert verdict.reasons == ["countdown accuracy 0.7020 is not above the gate 0.7500 at p < 0.01 (p = 1)"]
 
 
 def test_no_isolation(track: Track) -> None:
-    verdict = judge(track, good_runs(list(BASELINE)), reference(*BASELINE), "none", None)
+    verdict = judge(track, good_runs(list(BASELINE)), reference(*BASELINE), "none", None, CONTROL)
     assert not verdict.valid and verdict.reasons == ["isolation is none"]
 
 
 def test_over_budget(track: Track) -> None:
     runs = good_runs(list(BASELINE))
     runs[2] = runs[2].model_copy(update={"wall_ms": 612_000})
-    assert judge(track, runs, reference(*BASELINE), "full", None).reasons == ["run 3 took 612.0 s of 600"]
+    assert judge(track, runs, reference(*BASELINE), "full", None, CONTROL).reasons == ["run 3 took 612.0 s of 600"]
     runs[2] = runs[2].model_copy(update={"wall_ms": 600_001})
-    assert judge(track, runs, reference(*BASELINE), "full", None).reasons == ["run 3 took 600.1 s of 600"]
+    assert judge(track, runs, reference(*BASELINE), "full", None, CONTROL).reasons == ["run 3 took 600.1 s of 600"]
     runs[2] = runs[2].model_copy(update={"wall_ms": 600_000})
-    assert judge(track, runs, reference(*BASELINE), "full", None).valid
+    assert judge(track, runs, reference(*BASELINE), "full", None, CONTROL).valid
     runs[2] = runs[2].model_copy(update={"reward_queries": 200_001})
-    verdict = judge(track, runs, reference(*BASELINE), "full", None)
+    verdict = judge(track, runs, reference(*BASELINE), "full", None, CONTROL)
     assert verdict.reasons == ["run 3 made 200001 reward queries of 200000"]
 
 
 def test_an_invalid_submission_is_no_record_however_fast(track: Track) -> None:
     standing = Standing("first", [100_000, 101_000, 99_000, 100_000, 102_000], list(BASELINE))
-    verdict = judge(track, good_runs([10_000, 11_000, 12_000, 13_000, 14_000]), reference(*BASELINE), "none", standing)
+    verdict = judge(
+        track, good_runs([10_000, 11_000, 12_000, 13_000, 14_000]), reference(*BASELINE), "none", standing, CONTROL
+    )
     assert verdict.standing_p_ppb is not None and verdict.standing_p_ppb < track.verdict.alpha_ppb
     assert not verdict.record and verdict.reasons == ["isolation is none"]
 
@@ -247,7 +256,7 @@ def test_numbers_that_fit_no_session_raise(track: Track, broken: str) -> None:
     if runs and tasks != runs[0].tasks:
         runs[0] = runs[0].model_copy(update={"tasks": tasks})
     with pytest.raises(JudgeError):
-        judge(track, runs, walls, "full", None)
+        judge(track, runs, walls, "full", None, CONTROL)
 
 
 # ---------------------------------------------------------------- one evaluation
@@ -281,7 +290,7 @@ def test_a_verdict_explains_itself(
     track: Track, runs: list[Run], walls: list[int], isolation: Any, costs: list[int] | None
 ) -> None:
     standing = Standing("first", costs, list(BASELINE)) if costs else None
-    verdict = judge(track, runs, reference(*walls), isolation, standing)
+    verdict = judge(track, runs, reference(*walls), isolation, standing, CONTROL)
     assert verdict.record == (not verdict.reasons)
     assert verdict.valid or not verdict.record
     assert (verdict.standing_p_ppb is None) == (standing is None)
@@ -292,7 +301,7 @@ def test_a_verdict_explains_itself(
         assert interval.low <= interval.mean <= interval.high
     # A pure function: again, after a trip through JSON, and with the runs in another order.
     assert Verdict.model_validate_json(dump(verdict)) == verdict
-    again = judge(track, runs[::-1], reference(*walls[::-1]), isolation, standing)
+    again = judge(track, runs[::-1], reference(*walls[::-1]), isolation, standing, CONTROL)
     assert again.model_copy(update={"reasons": sorted(again.reasons)}) == verdict.model_copy(
         update={"reasons": sorted(verdict.reasons)}
     )
@@ -300,9 +309,12 @@ def test_a_verdict_explains_itself(
 
 def test_the_audit_rebuilds_the_same_verdict_from_the_record(track: Track) -> None:
     runs, walls = good_runs([140_000, 141_000, 139_500, 140_500, 142_000]), reference(*BASELINE)
-    verdict = judge(track, runs, walls, "full", None)
+    verdict = judge(track, runs, walls, "full", None, CONTROL)
     record = load(dump(as_record(track, runs, walls, verdict)))
-    assert judge(track, record.predicate.runs, record.predicate.reference, record.predicate.isolation, None) == verdict
+    assert (
+        judge(track, record.predicate.runs, record.predicate.reference, record.predicate.isolation, None, CONTROL)
+        == verdict
+    )
     standing = standing_from(record, "2026-11-20_cpu-logic_faster")
     assert standing.folder == "2026-11-20_cpu-logic_faster"
     assert standing.relative_costs == pytest.approx(
@@ -334,7 +346,7 @@ def test_with_four_runs_a_side_no_gap_is_wide_enough_for_a_record(track: Track) 
     """Why a track asks for five: the smallest p of 4 against 4 is 1/70."""
     lax = track.model_copy(update={"verdict": track.verdict.model_copy(update={"runs": 4})})
     standing = Standing("first", [100_000, 110_000, 120_000, 130_000], list(BASELINE))
-    verdict = judge(lax, good_runs([1000, 1001, 1002, 1003]), reference(*BASELINE), "full", standing)
+    verdict = judge(lax, good_runs([1000, 1001, 1002, 1003]), reference(*BASELINE), "full", standing, CONTROL)
     assert verdict.valid and not verdict.record
     assert verdict.standing_p_ppb == round(1e9 / 70)
 
@@ -346,8 +358,8 @@ def test_between_sessions_the_noise_of_both_baselines_counts(track: Track) -> No
     )
     runs = good_runs([98_000, 98_500, 97_900, 98_300, 98_100])
     lucky = reference(156_000, 150_000, 147_000, 153_000, 149_000)
-    assert not judge(track, runs, lucky, "full", standing).record
-    assert judge(track, runs, reference(*standing.reference_wall_ms), "full", standing).record
+    assert not judge(track, runs, lucky, "full", standing, CONTROL).record
+    assert judge(track, runs, reference(*standing.reference_wall_ms), "full", standing, CONTROL).record
 
 
 def test_identical_recipes_seldom_make_a_record(track: Track) -> None:
@@ -359,6 +371,30 @@ def test_identical_recipes_seldom_make_a_record(track: Track) -> None:
     trials = 500
     for _ in range(trials):
         a, ref_a, b, ref_b = ([round(draw.gauss(100_000, 2_000)) for _ in range(5)] for _ in range(4))
-        verdict = judge(track, good_runs(a), reference(*ref_a), "full", Standing("first", b, ref_b))
+        verdict = judge(track, good_runs(a), reference(*ref_a), "full", Standing("first", b, ref_b), CONTROL)
         false += verdict.record
     assert false / trials < 0.01
+
+
+# ---------------------------------------------------------------- the control run
+
+
+def test_a_control_run_that_learnt_as_much_makes_the_result_invalid(track: Track) -> None:
+    """At the ceiling is not below it; one task alone is enough; none at all is no evidence."""
+    runs, walls = good_runs(list(BASELINE)), reference(*BASELINE)
+    fine = judge(track, runs, walls, "full", None, run(5, 1, 599, 599, 599, 599))
+    assert fine.valid and fine.record
+    assert fine.control_ppm == {"mean": 599_000, **dict.fromkeys(TASKS, 599_000)}
+    smuggled = judge(track, runs, walls, "full", None, run(5, 1, 100, 100, 600, 100))
+    assert not smuggled.valid and not smuggled.record
+    assert smuggled.reasons == ["control run: nim accuracy 0.6000 is not below 0.6000, though its scores said nothing"]
+    solver = judge(track, runs, walls, "full", None, run(5, 1, 950, 950, 950, 950))
+    assert len(solver.reasons) == 5 and solver.reasons[0].startswith("control run: mean accuracy 0.9500")
+    without = judge(track, runs, walls, "full", None, None)
+    assert not without.valid and without.reasons == ["there is no control run"] and without.control_ppm is None
+
+
+def test_a_control_run_of_another_examination_is_no_control_run(track: Track) -> None:
+    tasks = {name: row for name, row in results(1, 1, 1, 1).items() if name != "nim"}
+    with pytest.raises(JudgeError, match="results are for"):
+        judge(track, good_runs(list(BASELINE)), reference(*BASELINE), "full", None, run(5, 1, tasks=tasks))

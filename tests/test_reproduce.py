@@ -38,9 +38,9 @@ def test_a_quantity_without_spread_must_be_equal():
         (lambda p: p.update(runs=p["runs"][:1]), "one run"),
     ],
 )
-def test_another_problem_is_refused_before_it_is_run(change, message):
-    value = json.loads(RECORDS[0].read_bytes())
+def test_another_problem_is_refused_before_it_is_run(change, message, tmp_path):
+    value = json.loads(RECORDS[-1].read_bytes())
     change(value["predicate"])
     item = record.Record.model_validate_json(json.dumps(value))
     with pytest.raises(VerifyError, match=message):
-        reproduce(item, runs=1, reporter=None, cancel=threading.Event())
+        reproduce(item, runs=1, state=tmp_path, reporter=None, cancel=threading.Event())

@@ -106,14 +106,14 @@ def test_a_snapshot_is_a_faithful_public_copy(mine, tmp_path):
     copy = tmp_path / "copy"
     copy.mkdir(mode=0o700)
     found = submission.load(mine)
-    submission.snapshot(found, copy)
+    submission.snapshot(found.folder, found.tree_sha256, copy)
     assert submission.tree_digest(copy) == found.tree_sha256
     assert (copy / "train.py").stat().st_mode & 0o777 == 0o644 and copy.stat().st_mode & 0o777 == 0o755
     (mine / "train.py").write_text("print(3)\n")
     other = tmp_path / "other"
     other.mkdir()
     with pytest.raises(SubmissionError, match="changed while"):
-        submission.snapshot(found, other)
+        submission.snapshot(found.folder, found.tree_sha256, other)
 
 
 def test_every_submission_here_is_good_and_the_baseline_is_the_frozen_one():

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from harness import submission
-from harness.keys import commitment, derive, seed_of
+from harness.keys import commitment, control_round, derive, seed_of
 from harness.ledger.log import Ledger, check
 from harness.ledger.signature import generate, load_key
 from harness.tracks.track import Baseline, load
@@ -87,6 +87,7 @@ def run(place, items, runs=1, listener=None, cancel=None):
         runs=runs,
         ledger=ledger,
         key=key,
+        state=place[4] / "state",
         reporter=listener or Listener(),
         cancel=cancel or threading.Event(),
     )
@@ -103,18 +104,27 @@ def test_two_submissions_in_turn_with_the_baseline(place):
     assert [o.name for o in outcomes] == ["one", "two"]
     trained = [(arm, index) for arm, index, phase in listener.phases if phase == "train"]
     names = ["quick-baseline", "one", "two"]
-    assert trained == [(name, 0) for name in names] + [(name, 1) for name in ["one", "two", "quick-baseline"]]
+    in_turn = [(arm, index) for arm, index in trained if index < 2]
+    assert in_turn == [(name, 0) for name in names] + [(name, 1) for name in ["one", "two", "quick-baseline"]]
+    assert sorted(arm for arm, index in trained if index == 2) == ["one", "two"]  # control runs
     item = ledger.records()[1].record.predicate
     assert item.submission.name == "two" and item.isolation == "full" and all(item.isolation_checks.values())
     assert len(item.runs) == 2 and len(item.reference.wall_ms) == 2
     root = bytes.fromhex(item.commitment.root_hex)
     assert commitment(root, bytes.fromhex(item.commitment.nonce_hex)) == item.commitment.commitment_sha256
-    assert [r.seed for r in item.runs] == [seed_of(root, item.submission.tree_sha256, i) for i in (0, 1)]
+    assert [r.seed for r in [*item.runs, item.control]] == [
+        seed_of(root, item.submission.tree_sha256, i) for i in (0, 1, 2)
+    ]
+    after = control_round(root, item.submission.tree_sha256, 2)
+    assert trained[trained.index(("two", 2)) - 1] == ("two", after)
+    assert item.control.run == 2 and item.verdict.control_ppm.keys() == item.verdict.gates.keys()
+    assert item.resumed == 0
     assert item.runs[0].reward_queries == 4 and item.runs[0].prompts == 4 and item.runs[0].sampled_tokens == 4
+    assert item.runs[0].most_queries_per_prompt == 1
     assert item.runs[0].weights_sha256 == item.runs[1].weights_sha256  # nothing was learnt
     assert not item.verdict.valid and not item.verdict.record
     lines = lzma.decompress((outcomes[1].folder / "completions.jsonl.xz").read_bytes()).splitlines()
-    assert [len(json.loads(line)["completions"]) for line in lines] == [8, 8]
+    assert [len(json.loads(line)["completions"]) for line in lines] == [8, 8, 8]
     assert b"[False, False, False, False]" in lzma.decompress((outcomes[1].folder / "log.txt.xz").read_bytes())
     assert not ledger.open_commitments() and not failures(ledger)
 
@@ -123,7 +133,9 @@ def test_baseline_is_its_own_reference(place):
     _, baseline, _, _, _ = place
     listener = Listener()
     (outcome,) = run(place, [baseline], 1, listener)
-    assert [phase for _, _, phase in listener.phases] == ["train", "evaluate"]
+    assert [(run, phase) for _, run, phase in listener.phases] == [
+        (0, "train"), (0, "evaluate"), (1, "train"), (1, "evaluate"),
+    ]  # fmt: skip
     cost = outcome.verdict.relative_cost_ppm
     assert (cost.low, cost.mean, cost.high) == (1_000_000,) * 3
     assert any("1 run" in reason for reason in outcome.verdict.reasons)

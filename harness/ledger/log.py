@@ -531,6 +531,10 @@ class Ledger:
         """Commitments with a submission that has neither record nor abandonment, oldest first."""
         return [session.commitment for session in self._sessions().values() if session.open]
 
+    def open_submissions(self, entry: str) -> list[str]:
+        """The submissions of a commitment that have neither record nor abandonment."""
+        return _session(self._sessions(), entry).open
+
     def standing(self, track_id: str) -> str | None:
         """The folder of the track's latest official record that was a record when made, if there is one."""
         made = [

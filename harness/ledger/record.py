@@ -20,6 +20,14 @@ Line = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"
 Utc = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z$")]
 
 
+def _absent(value: object) -> bool:
+    return value is None
+
+
+# A field that records of before 2026-11-21 lack. Left out where it is None, so that their bytes still have one form.
+Later = Field(default=None, exclude_if=_absent)
+
+
 class RecordError(ValueError):
     """The bytes are not a record; the message says where and why."""
 
@@ -67,6 +75,7 @@ class Run(Model):
     peak_memory_bytes: Count
     prompts: Count  # distinct training prompts handed out
     reward_queries: Count  # completions graded
+    most_queries_per_prompt: Annotated[Count | None, Later] = None  # completions graded of the prompt with most
     sampled_tokens: Count  # tokens of those completions
     weights_sha256: Sha256
     evaluate_ms: Count
@@ -102,7 +111,8 @@ class Verdict(Model):
     relative_cost_ppm: Interval  # wall time over the baseline's, ratio of geometric means, 95%
     standing: str | None  # folder of the record it was tested against
     standing_p_ppb: Count | None  # one-sided Mann-Whitney on relative cost
-    valid: bool  # past every gate at the track's significance, in budget, fully isolated
+    control_ppm: Annotated[dict[Name, Count] | None, Later] = None  # the control run's accuracy, by gate
+    valid: bool  # past every gate at the track's significance, control run below, in budget, fully isolated
     record: bool  # valid, and cheaper than the standing record at the track's significance
     reasons: list[Line]  # why not valid, or why valid but no record; empty for a record
 
@@ -127,6 +137,8 @@ class Predicate(Model):
     isolation_checks: dict[str, bool]
     machine: Machine
     runs: list[Run]
+    control: Annotated[Run | None, Later] = None  # one more run, on scores that say nothing; its number is len(runs)
+    resumed: Annotated[Count | None, Later] = None  # times that a killed session was taken up again
     reference: Reference
     verdict: Verdict
     files: dict[str, Sha256]  # every other file of the record's folder, by name

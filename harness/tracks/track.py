@@ -54,6 +54,7 @@ class Budget(Part):
     log_bytes: Positive
     processes: Positive
     reward_queries: Positive
+    queries_per_prompt: Positive
 
 
 class Base(Part):
@@ -74,7 +75,10 @@ class Suite(Part):
 
 
 class Heldout(Part):
+    """`control_ppm`: what a control run must stay below, on the mean and on every suite."""
+
     mean_gate_ppm: Ppm
+    control_ppm: Ppm
     suites: list[Suite]
 
 

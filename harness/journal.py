@@ -1,0 +1,178 @@
+"""What a verification keeps on disk while it runs, so that a killed one loses no finished run.
+
+    <state>/lock                      held while a verification runs: two at once would slow each other down
+    <state>/<entry>/session.json      what was announced, with the secret root: only its owner may enter the folder
+    <state>/<entry>/submission-<n>/   the submissions as they were announced; 0 is the frozen baseline
+    <state>/<entry>/run-<n>-<i>.json  run i of submission n, finished or failed: written once, whole
+
+A run that was under way when the session was killed has left nothing, and is made again with the same seed and
+questions. A run that finished stands, whatever it found: taking a session up again cannot be used to try again.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer, field_validator
+
+from harness import submission
+from harness.ledger.log import Commitment
+from harness.ledger.record import Machine, Run
+from harness.submission import Submission
+
+
+class JournalError(ValueError):
+    """A session that cannot be kept or taken up again; the message says why and what to do."""
+
+
+def default_state() -> Path:
+    """Where this user's sessions live: $XDG_STATE_HOME/nano-r1, usually ~/.local/state/nano-r1."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "nano-r1"
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Member(Model):
+    """One submission of a session. Member 0 is the reference; `wanted`: it gets a record or an abandonment."""
+
+    name: str
+    tree_sha256: str
+    wanted: bool
+
+
+class Session(Model):
+    """All that is needed to go on with a session in another process."""
+
+    commitment: Commitment
+    root_hex: str
+    nonce_hex: str
+    isolation: Literal["full", "none"]
+    isolation_checks: dict[str, bool]
+    machine: Machine
+    members: list[Member]
+    resumed: int = 0
+
+
+class Trained(Model):
+    """What one run has given: a bill and, if it was evaluated, its answers. `failure`: why it counts for nothing."""
+
+    wall_ms: int
+    run: Run | None  # None: failed, or the reference, which is not evaluated unless it is a submission itself
+    completions: list[list[int]]
+    curve: list[dict[str, Any]]
+    log: bytes
+    failure: str | None
+
+    @field_serializer("log")
+    def _to_text(self, log: bytes) -> str:
+        return base64.b64encode(log).decode()
+
+    @field_validator("log", mode="before")
+    @classmethod
+    def _from_text(cls, log: bytes | str) -> bytes:
+        return base64.b64decode(log) if isinstance(log, str) else log
+
+
+Kept = TypeVar("Kept", Session, Trained)  # what a file of a session's folder may hold
+
+
+class Journal:
+    """One session's folder."""
+
+    def __init__(self, state: Path, entry: str) -> None:
+        self.folder = state / entry
+
+    def begin(self, items: list[Submission]) -> None:
+        """Keep copies of the submissions, so that an edit meanwhile changes nothing. Raises JournalError."""
+        try:
+            self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700)
+            for number, item in enumerate(items):
+                home = self.place(number)
+                home.mkdir()
+                submission.snapshot(item.folder, item.tree_sha256, home)
+        except OSError as error:
+            self.end()
+            raise JournalError(
+                f"cannot keep the session in {error.filename or self.folder}: {error.strerror}"
+            ) from None
+
+    def save(self, session: Session) -> None:
+        self._write("session.json", session)
+
+    def session(self) -> Session:
+        """Raises JournalError."""
+        return self._read("session.json", Session)
+
+    def copy(self, number: int, tree_sha256: str, destination: Path) -> None:
+        """A fresh copy of a submission: its times and inode numbers say nothing about when the session began."""
+        destination.mkdir()
+        submission.snapshot(self.place(number), tree_sha256, destination)
+
+    def place(self, number: int) -> Path:
+        """The folder of a submission as it was announced."""
+        return self.folder / f"submission-{number}"
+
+    def keep(self, number: int, run: int, trained: Trained) -> None:
+        self._write(f"run-{number}-{run}.json", trained)
+
+    def kept(self, number: int, run: int) -> Trained | None:
+        """What an earlier process finished. Raises JournalError."""
+        name = f"run-{number}-{run}.json"
+        return self._read(name, Trained) if (self.folder / name).exists() else None
+
+    def end(self) -> None:
+        """The session is closed: forget it, root and all."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _write(self, name: str, value: BaseModel) -> None:
+        temporary = self.folder / f".{name}"
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(value.model_dump_json().encode())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(self.folder / name)
+        descriptor = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _read(self, name: str, kind: type[Kept]) -> Kept:
+        path = self.folder / name
+        try:
+            return kind.model_validate(json.loads(path.read_bytes()))
+        except FileNotFoundError:
+            known = ", ".join(sorted(each.name for each in self.folder.parent.glob("*/") if each.is_dir()))
+            raise JournalError(f"no session is kept in {self.folder}; kept: {known or 'none'}") from None
+        except (OSError, ValueError, ValidationError) as error:
+            raise JournalError(f"{path} cannot be read: {error}") from None
+
+
+@contextmanager
+def alone(state: Path) -> Iterator[None]:
+    """Raises JournalError if this user has a verification under way on this machine."""
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = open(state / "lock", "a")  # noqa: SIM115  closed below; the kernel lets go however the process ends
+    except OSError as error:
+        raise JournalError(f"cannot write {error.filename or state}: {error.strerror}") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise JournalError(
+                f"another verification is running here (it holds {state / 'lock'}): two at once would slow each "
+                "other down; wait for it"
+            ) from None
+        yield
