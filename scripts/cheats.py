@@ -78,7 +78,7 @@ shutil.copyfile(run.base / "model.safetensors", run.output / "model.safetensors"
 """
 
 # What may be held against a harmless submission: that it learnt nothing, and that one run supports no test.
-ALLOWED = re.compile(r"accuracy [0-9.]+ is not (above|below) the gate|\d runs? of the \d that the track asks for")
+ALLOWED = re.compile(r"accuracy [0-9.]+ is not above the gate|\d runs? of the \d that the track asks for")
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,10 @@ def cases() -> list[Case]:
 
 
 def small(seconds: int, folder: Path) -> Track:
-    """The CPU track with two questions a task, a baseline of a second, and less memory and fewer queries."""
+    """The CPU track with two questions a task, a baseline of a second, and less memory and fewer queries.
+
+    With two questions chance would fail the control run: that it fails those it should is for the full track to show.
+    """
     track, home = load("cpu-logic"), folder / f"quick-{seconds}"
     home.mkdir(exist_ok=True)
     (home / "train.py").write_text(BASELINE)
@@ -152,7 +155,7 @@ def small(seconds: int, folder: Path) -> Track:
     return track.model_copy(
         update={
             "baseline": baseline,
-            "heldout": track.heldout.model_copy(update={"suites": suites}),
+            "heldout": track.heldout.model_copy(update={"suites": suites, "control_ppm": 1_000_001}),
             "budget": track.budget.model_copy(update=budget),
         }
     )
@@ -188,12 +191,20 @@ def run_session(
     if items:
         with listening(usages):
             outcomes = verify.verify(
-                track, items, runs=first.runs, ledger=ledger, key=key, reporter=listener, cancel=threading.Event()
+                track,
+                items,
+                runs=first.runs,
+                ledger=ledger,
+                key=key,
+                state=work / "state",
+                reporter=listener,
+                cancel=threading.Event(),
             )
         said += listener.said
         statements = {o.name: record.load((o.folder / "record.json").read_bytes()) for o in outcomes if o.folder}
         hidden = [canary, (work / "key").read_text().splitlines()[1], *_secrets(statements)]
-        honest_answers = answers(track, list(statements.values()))
+        plain = [s for name, s in statements.items() if by_name(group, name).weights == "base"]
+        honest_answers = answers(track, plain)
         for outcome in outcomes:
             one = seen[outcome.name]
             one.logs = [usage.log.decode(errors="replace") for usage in usages[outcome.name]]
@@ -322,8 +333,6 @@ def _judge(case: Case, one: Seen) -> None:
         one.problems += [f"the log lacks {text!r}" for text in case.tried if text not in log]
         one.problems += [f"the log has {text!r}" for text in case.never if text in log]
         one.problems += [f"an attack worked: {line}" for line in re.findall(r"(?m)^TRIED .*: done.*$", log)]
-    if case.xfail and not one.problems:
-        one.got += " (although: " + case.xfail + ")"
 
 
 # ---------------------------------------------------------------- all of them
@@ -361,14 +370,9 @@ def table(wanted: list[Case], results: dict[str, Any]) -> str:
     rows = ["| case | attack | defence | expected | got |", "|---|---|---|---|---|"]
     for case in wanted:
         one = results["cases"][case.name]
-        short = (
-            re.sub(r"/\S*/(?=[a-z-]+/?)", "", one["got"])[:100]
-            if one["got"].startswith("refused")
-            else one["got"][:160]
-        )
-        state = f"{short}" if not one["problems"] else f"**{'; '.join(one['problems'])[:200]}**"
-        if one["problems"] and case.xfail:
-            state = f"as known: {case.xfail}"
+        state = re.sub(r"/\S*/", "", one["got"])[:160]  # no paths of this machine
+        if one["problems"]:
+            state = f"as known: {case.xfail}" if case.xfail else f"**{'; '.join(one['problems'])[:300]}**"
         cells = [f"`{case.name}`", case.attack, case.defence, case.verdict, state]
         rows.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     return "\n".join(rows) + "\n"
@@ -396,7 +400,7 @@ def main() -> int:
         args.json.write_text(json.dumps(results))
     rows = table(wanted, results)
     print(rows)
-    wrong = [case.name for case in wanted if bool(results["cases"][case.name]["problems"]) != bool(case.xfail)]
+    wrong = [case.name for case in wanted if results["cases"][case.name]["problems"] and not case.xfail]
     peak = results["peak_memory_mib"]
     total = f"{len(wanted)} cases in {results['seconds']} s, {len(wrong)} not as expected"
     print(f"{total}; the verifier took {peak} MiB")

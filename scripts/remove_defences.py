@@ -35,7 +35,7 @@ class Removal:
 
 REMOVALS = [
     Removal("the count of what is left running", "harness/sandbox.py",
-            "left = len(descendants())", "left = 0", ("daemon", "double-fork")),
+            "left = 0 if childless else max(1, len(descendants()))", "left = 0", ("daemon", "double-fork")),
     Removal("a supervisor that ignores SIGINT", "harness/sandbox.py",
             "    signal.signal(signal.SIGINT, signal.SIG_IGN)", "    #", ("interrupt-supervisor",)),
     Removal("the clock runs until nothing is alive", "harness/sandbox.py",
@@ -62,8 +62,8 @@ REMOVALS = [
             'line += ["--tmpfs", "/output"]', ("huge", "many-files")),
     Removal("the size of the log", "harness/sandbox.py",
             "self.over = self.over or len(data) > room", "pass", ("log-flood",)),
-    Removal("run folders without a number", "harness/verify.py",
-            "work / secrets.token_hex(8)", 'work / f"run-{number}-{run}"',
+    Removal("run folders that do not say which run it is", "harness/verify.py",
+            'tempfile.TemporaryDirectory(prefix="nano-r1-")', 'tempfile.TemporaryDirectory(prefix=f"nano-r1-{run}-")',
             ("test_the_runs_of_a_session_look_alike[detect-verifier]",)),
     Removal("no key twice in a header", "harness/checkpoint.py",
             "if len(set(keys)) != len(keys):", "if False:", ("duplicate-keys", "duplicate-inner-keys")),

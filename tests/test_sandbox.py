@@ -146,6 +146,24 @@ def test_a_background_process_is_found_killed_and_on_the_clock(
     assert usage.wall_ms >= 600 and usage.cpu_ms >= 200
 
 
+HEADLESS = (
+    "import ctypes, threading\n"
+    "threading.Thread(target=time.sleep, args=[60]).start()\n"
+    "ctypes.CDLL(None).syscall(60, 0)"  # SYS_exit of the first thread
+)
+HOPPING = "while os.fork() == 0 or os._exit(0): pass"
+
+
+@needs_sandbox
+@pytest.mark.parametrize("program", [HEADLESS, HOPPING], ids=["headless", "hopping"])
+def test_a_daemon_that_no_listing_shows_is_found(
+    place: Place, program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "GRACE_SECONDS", 0.6)
+    usage = place.run(f"import os, time\nif os.fork():\n os._exit(0)\nos.setsid()\n{program}")
+    assert usage.failure is not None and usage.failure.endswith("running after its main process exited")
+
+
 @needs_sandbox
 def test_no_signal_keeps_the_supervisor_from_counting(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "GRACE_SECONDS", 0.6)
@@ -158,7 +176,7 @@ def test_a_supervisor_that_dies_before_it_has_counted_fails_the_run(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = inspect.getsource(sandbox._supervise)
-    mortal = source.replace("    left = len(descendants())\n", "    raise SystemExit\n")
+    mortal = source.replace("    left = 0 if childless", "    raise SystemExit\n    left = 0 if childless")
     assert mortal != source
     monkeypatch.setattr(sandbox.inspect, "getsource", lambda _: mortal)  # type: ignore[attr-defined]
     usage = place.run("pass")

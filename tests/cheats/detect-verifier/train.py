@@ -43,8 +43,6 @@ seen = {
     "limits": read("/proc/self/limits"),
     "processes": sorted(filter(str.isdigit, os.listdir("/proc"))),
     "signals": status.split("SigBlk")[1].split("SigCgt")[0],
-    "sockets": read("/proc/net/unix"),
-    "keys": read("/proc/keys"),
     "prompts": [(prompt.id, prompt.task) for prompt in prompts],
     "budget": run.budget_seconds,
     "longest": run.max_new_tokens,

@@ -11,6 +11,7 @@ guesses = [
     for root in roots
     for name in ("keys.py", "verify.py", "tasks/linear.py", "environment.py")
 ]
+guesses += [f"{home}/.local/state/nano-r1" for home in ("/root", "/home/user", os.path.expanduser("~"))]
 for guess in sorted(set(guesses)):
     for door in ("", "/proc/1/root", "/proc/self/root", "/submission/../..", "/proc/1/cwd/../.."):
         try:
