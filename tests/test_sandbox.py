@@ -156,9 +156,7 @@ HOPPING = "while os.fork() == 0 or os._exit(0): pass"
 
 @needs_sandbox
 @pytest.mark.parametrize("program", [HEADLESS, HOPPING], ids=["headless", "hopping"])
-def test_a_daemon_that_no_listing_shows_is_found(
-    place: Place, program: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_daemon_that_no_listing_shows_is_found(place: Place, program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "GRACE_SECONDS", 0.6)
     usage = place.run(f"import os, time\nif os.fork():\n os._exit(0)\nos.setsid()\n{program}")
     assert usage.failure is not None and usage.failure.endswith("running after its main process exited")
