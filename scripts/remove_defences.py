@@ -108,7 +108,7 @@ def run_tests(copy: Path, tests: tuple[str, ...]) -> tuple[bool, str]:
     command += [f"tests/test_cheats.py::{node}" for node in nodes]
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
-    lines = re.findall(r"(?m)^E +(?:AssertionError: )?(?:assert )?(.*)$", done.stdout)
+    lines = re.findall(r"(?m)^E +(?:AssertionError: )?(?:assert )?([^\s[].*)$", done.stdout)
     if done.returncode not in (0, 1):  # neither passed nor failed
         raise SystemExit(f"pytest did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return done.returncode == 0, lines[0] if lines else ""

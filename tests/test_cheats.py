@@ -61,7 +61,8 @@ def env() -> dict[str, str]:
 
 @pytest.mark.parametrize("name", parameters())
 def test_a_case_gets_its_verdict(results: dict[str, Any], name: str) -> None:
-    assert results["cases"][name]["problems"] == []
+    problems = results["cases"][name]["problems"]
+    assert not problems, "; ".join(problems)
 
 
 @pytest.mark.parametrize("name", ["log-escapes"])
@@ -82,7 +83,8 @@ def test_the_board_of_all_these_records_holds_only_our_own_structure(results: di
             assert not re.search(r"<script|<image|<foreignObject|href|onerror=", text), page
             continue
         flat = [child for token in reader.parse(text) for child in [token, *(token.children or [])]]
-        assert [token.content.strip() for token in flat if "html" in token.type] == [f"<!-- {charts.GENERATED} -->"]
+        html = [token.content.strip() for token in flat if "html" in token.type]
+        assert html == [f"<!-- {charts.GENERATED} -->"], f"{page} has {html[1:]}"
         assert not [token for token in flat if token.type == "image" and "curves/" not in str(token.attrs["src"])]
         links = {str(token.attrs["href"]) for token in flat if token.type == "link_open"}
         good = r"(README|cpu-logic)\.md|\.\./(submissions|records)/[\w./-]+|curves/[\w./-]+"
@@ -104,7 +106,8 @@ def test_the_runs_of_a_session_look_alike(results: dict[str, Any], name: str) ->
         text = json.dumps(seen, indent=1, sort_keys=True)
         looks.append(re.sub(r"/nano-r1-\w{8}/", "/nano-r1-RANDOM/", text).splitlines())
     for other in looks[1:]:
-        assert list(difflib.unified_diff(looks[0], other, lineterm="", n=0)) == []
+        differs = [line for line in difflib.unified_diff(looks[0], other, lineterm="", n=0) if line[:1] in "+-"][2:]
+        assert not differs, "; ".join(differs)
 
 
 @pytest.mark.parametrize("name", ["descriptors-to-harness"])
