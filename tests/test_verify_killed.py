@@ -263,19 +263,14 @@ def other_track(place, entry):
         file.write("# changed\n")
 
 
-def kept_with(**changed):
-    def change(place, entry):
-        path = tiny.state(place) / entry / "session.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | changed))
-
-    return change
-
-
 def other_machine(place, entry):
     path = tiny.state(place) / entry / "session.json"
-    session = json.loads(path.read_text())
-    session["machine"]["cpu"] = "another"
-    path.write_text(json.dumps(session))
+    path.write_text(path.read_text().replace('"cores":', '"cores":1'))  # 2 cores become 12
+
+
+def other_isolation(place, entry):
+    path = tiny.state(place) / entry / "session.json"
+    path.write_text(path.read_text().replace('"isolation":"full"', '"isolation":"none"'))
 
 
 @pytest.mark.parametrize(
@@ -286,7 +281,7 @@ def other_machine(place, entry):
         (other_ledger, r"not in .*elsewhere: its ledger is .*/records: name that with --ledger"),
         (other_track, "announced for another cpu-logic@"),
         (other_machine, "begun on another machine"),
-        (kept_with(isolation="none"), "begun with isolation none; here it is full"),
+        (other_isolation, "begun with isolation none; here it is full"),
     ],
 )
 def test_a_session_goes_on_only_as_it_began(once_killed, tmp_path, monkeypatch, change, message):
@@ -383,6 +378,19 @@ def test_a_full_disk_leaves_the_session_open(place, disk, filled_before, message
         if finished == 3:
             assert item.record.predicate.control == Trained.model_validate_json(kept["run-1-1.json"]).run
         is_sound(place)
+
+
+def test_an_announcement_that_the_ledger_took_keeps_its_session_whatever_fails_next(place):
+    """Past the commit point it stands, though it could not be put in place: its root must not be lost."""
+    (place / "records").mkdir()
+    (place / "records" / "log").touch()  # where a folder should be
+    with pytest.raises(VerifyError, match=r"the entry is safe, .* It is announced as .* --resume"):
+        begin(place, Listener())
+    (journal,) = journals(tiny.state(place))
+    (place / "records" / "log").unlink()
+    (outcome,) = go_on(place, journal.folder.name)
+    assert outcome.folder is not None
+    is_sound(place)
 
 
 # ---------------------------------------------------------------- two at once, and the clock
