@@ -17,7 +17,7 @@ What was deleted from the usual frameworks: value network, reward model, process
 refresh of the reference model, reward shaping, warm-up, checkpoints, resumption, config files.
 
 The weights are float32. Matrices are multiplied, and completions sampled, in bfloat16 where the CPU has instructions
-for it and in float32 where it would have to emulate them, which is four times slower.
+for it, and in float32 where it would have to emulate them.
 """
 
 import copy

@@ -11,7 +11,7 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from harness.check import Finding
     from harness.ledger.record import TaskResult, Verdict
     from harness.tasks import Task
     from harness.tracks.track import Track
@@ -57,7 +58,9 @@ def main() -> None:
 
 
 def stop(message: str) -> None:
-    sys.stderr.write(f"nano-r1: {message}\n")
+    """A message may quote a hostile file: nothing in it reaches the terminal as a control sequence."""
+    printable = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in message)
+    sys.stderr.write(f"nano-r1: {printable}\n")
     raise SystemExit(2)
 
 
@@ -176,10 +179,11 @@ def doctor_command(as_json: Json = False) -> None:
 
     isolation = sandbox.isolation()
     checks = doctor.checks() if isolation.level == "full" else []
+    proven = doctor.proven({check.name: check.ok for check in checks})  # what a record made here would say
     if as_json:
         say_json(
             {
-                "isolation": isolation.level,
+                "isolation": proven,
                 "reasons": isolation.reasons,
                 "checks": {check.name: {"ok": check.ok, "detail": check.detail} for check in checks},
             }
@@ -193,10 +197,12 @@ def doctor_command(as_json: Json = False) -> None:
             out.print(table)
         for reason in isolation.reasons:
             out.print(f"- {reason}")
-        out.print(f"isolation: [bold]{isolation.level}[/]")
+        out.print(f"isolation: [bold]{proven}[/]")
         if isolation.level == "none":
             out.print("Records made here are self-reported. To mend it: [bold]sudo apt-get install bubblewrap[/]")
-    if isolation.level == "none" or not all(check.ok for check in checks):
+        elif proven == "none":
+            out.print("A check failed: records made here are never valid until it passes.")
+    if proven == "none":
         raise typer.Exit(1)
 
 
@@ -209,14 +215,18 @@ def new(
     track: TrackName = "cpu-logic",
 ) -> None:
     """Start a submission: a copy of the track's baseline under submissions/NAME."""
-    import re
     import shutil
 
+    from pydantic import TypeAdapter, ValidationError
+
+    from harness.ledger import record
     from harness.tracks import track as module
 
     chosen = module.load(track)
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", name):
-        stop(f"{name!r} is not a name: use lower-case letters, digits and dashes")
+    try:
+        TypeAdapter(record.Name).validate_python(name)
+    except ValidationError:
+        stop(f"{name!r} is not a name: use lower-case letters, digits and dashes, at most 64")
     folder = Path("submissions") / name
     if folder.exists():
         stop(f"{folder} exists; choose another name, or edit it")
@@ -333,6 +343,63 @@ def _format_cells(row: TaskResult) -> list[str]:
     ]
 
 
+# ---------------------------------------------------------------- screening a submission
+
+
+@app.command(name="check")
+def check_command(
+    folders: Annotated[list[Path] | None, typer.Argument(help="Submissions to screen.")] = None,
+    against: Annotated[str | None, typer.Option(help="Judge a branch instead: the commit it is to join.")] = None,
+    head: Annotated[str, typer.Option(help="The branch, with --against.")] = "HEAD",
+    as_json: Json = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown for a pull request.")] = False,
+) -> None:
+    """Screen submissions without running them; or, with --against, all that a pull request changes."""
+    from dataclasses import asdict
+
+    from harness import check, pull_request
+
+    if bool(folders) == (against is not None):
+        stop("name submission folders, or a commit with --against")
+    if as_json and as_markdown:
+        stop("choose one of --json and --markdown")
+    if against is not None:
+        review = pull_request.review(pull_request.top(Path.cwd()), against, head)
+        if as_json:
+            say_json({**asdict(review), "passed": review.passed})
+        elif as_markdown:
+            sys.stdout.write(pull_request.markdown(review))
+        else:
+            for sentence in review.refusals:
+                console().print(f"[bold red]refused[/]  {escape(sentence)}", soft_wrap=True)
+            for sentence in review.notes:
+                console().print(f"note     {escape(sentence)}", soft_wrap=True)
+            _show_findings(review.submissions)
+            console().print(f"{len(review.changes)} changed files: [bold]{'passed' if review.passed else 'refused'}[/]")
+        raise typer.Exit(0 if review.passed else 1)
+    results = {str(folder): check.check(folder) for folder in folders or []}
+    if as_json:
+        say_json({folder: [asdict(each) for each in found] for folder, found in results.items()})
+    elif as_markdown:
+        sys.stdout.write(check.markdown(results))
+    else:
+        _show_findings(results)
+    if any(check.errors(found) for found in results.values()):
+        raise typer.Exit(1)
+
+
+def _show_findings(results: Mapping[str, Sequence[Finding]]) -> None:
+    from harness import check
+
+    out = console()
+    for folder, found in results.items():
+        for each in found:
+            mark = "[bold red]error[/]  " if each.severity == "error" else "warning"
+            where, what = check.place(each), check.shown_line(each.message)
+            out.print(mark, escape(f"{where}: {each.code}: {what}. {each.advice}"), soft_wrap=True)
+        out.print(f"{escape(check.shown(folder))}: {check.verdict(found)}", soft_wrap=True)
+
+
 # ---------------------------------------------------------------- records
 
 
@@ -434,10 +501,17 @@ def _show_verdict(out: Console, name: str, verdict: Verdict) -> None:
 def audit(
     ledger: LedgerFolder = ROOT / "records",
     board: Annotated[Path | None, typer.Option(help="Rendered board. Default: leaderboard beside the ledger.")] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=0, metavar="K", help="Grade K records again, drawn afresh. Default: all.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="A checkpoint that you kept: today's log must go on from it.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Re-check every record offline: signatures, log, questions, grades, statistics, board."""
     import time
+    from dataclasses import asdict
 
     from harness.audit import audit as run_audit
     from harness.ledger.log import Ledger
@@ -445,19 +519,22 @@ def audit(
     if not ledger.is_dir():
         stop(f"{ledger} is not a folder; point --ledger at a ledger")
     pages = board or ledger.resolve().parent / "leaderboard"
+    kept = None if checkpoint is None else checkpoint.read_bytes()
     start = time.monotonic()
-    findings = []
-    out = console()
-    for finding in run_audit(Ledger(ledger), pages if pages.is_dir() else None):
-        findings.append(finding)
-        if not as_json:
-            mark = "[green]ok[/]  " if finding.ok else "[bold red]FAIL[/]"
-            out.print(mark, escape(f"{finding.check:20s} {finding.file}: {finding.message}"), soft_wrap=True)
-    failed = [finding for finding in findings if not finding.ok]
+    count = failed = 0
+    for finding in run_audit(Ledger(ledger), pages if pages.is_dir() else None, sample=sample, kept=kept):
+        # Each is shown when it is found and then forgotten, so that no ledger is too long.
+        if as_json:
+            sys.stdout.write(",\n" if count else "[\n")
+            sys.stdout.write(json.dumps(asdict(finding), sort_keys=True))
+        else:
+            mark = typer.style("ok  ", fg="green") if finding.ok else typer.style("FAIL", fg="red", bold=True)
+            typer.echo(f"{mark} {finding.check:20s} {finding.file}: {finding.message}")
+        count, failed = count + 1, failed + (not finding.ok)
     if as_json:
-        say_json([{"check": f.check, "file": f.file, "ok": f.ok, "message": f.message} for f in findings])
+        sys.stdout.write("\n]\n" if count else "[]\n")
     else:
-        out.print(f"{len(findings)} checks, {len(failed)} failed, {time.monotonic() - start:.1f} s")
+        typer.echo(f"{count} checks, {failed} failed, {time.monotonic() - start:.1f} s")
     if failed:
         raise typer.Exit(1)
 
@@ -531,6 +608,118 @@ def keygen(
         "A maintainer makes its records official by adding this line to records/allowed_signers:\n"
     )
     sys.stdout.write(allowed_line(public, identity, now, now + timedelta(hours=hours)).rstrip("\n") + "\n")
+
+
+# ---------------------------------------------------------------- the ledger: nano-r1 ledger …
+
+ledger_app = typer.Typer(help="Look after a ledger: status of records, merges, interrupted appends.")
+app.add_typer(ledger_app, name="ledger", no_args_is_help=True)
+
+
+def _existing(folder: Path) -> Path:
+    if not folder.is_dir():
+        stop(f"{folder} is not a folder; point --ledger at a ledger")
+    return folder
+
+
+@ledger_app.command()
+def show(ledger: LedgerFolder = ROOT / "records", as_json: Json = False) -> None:
+    """Sessions, open commitments, and every record with its status and whose word it is."""
+    from harness.ledger.log import Ledger
+
+    state = Ledger(_existing(ledger)).state()
+    if as_json:
+        say_json(
+            {
+                "sessions": [
+                    {
+                        "entry": entry,
+                        "created_utc": session.commitment.created_utc,
+                        "signer": session.commitment.signer,
+                        "track": session.commitment.track,
+                        "submissions": [each.name for each in session.commitment.submissions],
+                        "open": session.open,
+                    }
+                    for entry, session in state.sessions.items()
+                ],
+                "records": [
+                    {
+                        "record": folder,
+                        "track": known.track,
+                        "signer": known.signer,
+                        "authority": known.authority,
+                        "status": known.status,
+                        "rule": known.change.rule if known.change else None,
+                        "reason": known.change.reason if known.change else None,
+                        "stands": state.standing(known.track) == folder,
+                    }
+                    for folder, known in state.records.items()
+                ],
+            }
+        )
+        return
+    for entry, session in state.sessions.items():
+        names = ", ".join(each.name for each in session.commitment.submissions)
+        left = f", open: {', '.join(session.open)}" if session.open else ""
+        typer.echo(f"session {entry} by {session.commitment.signer} on {session.commitment.track}: {names}{left}")
+    for folder, known in state.records.items():
+        status = f"{known.status}, stands" if state.standing(known.track) == folder else known.status
+        why = f" under {known.change.rule}: {known.change.reason}" if known.change else ""
+        typer.echo(f"record {folder} by {known.signer} on {known.track}: {known.authority}, {status}{why}")
+
+
+@ledger_app.command()
+def status(
+    record: Annotated[str, typer.Argument(help="Folder of a record, such as 2026-11-20_cpu-logic_lean.")],
+    status: Annotated[str, typer.Argument(help="verified, disputed, withdrawn or superseded.")],
+    rule: Annotated[str, typer.Option(help="The rule that it follows from: R1 to R13 of CONTRIBUTING.md.")],
+    reason: Annotated[str, typer.Option(help="Why, in one line; the board shows it.")],
+    ledger: LedgerFolder = ROOT / "records",
+    key: KeyFile = DEFAULT_KEY,
+) -> None:
+    """Change what a record counts for, in a signed entry. The latest entry about a record wins."""
+    from harness.ledger.log import Ledger, status_change
+    from harness.ledger.signature import load_key
+
+    signing = load_key(key)
+    change = status_change(Path(record).name, status, rule, reason, signing.identity, datetime.now(UTC))
+    path = Ledger(_existing(ledger)).set_status(change, signing)
+    console().print(f"{change.record} is {change.status} under {change.rule}: {path}", soft_wrap=True, markup=False)
+
+
+@ledger_app.command()
+def repair(ledger: LedgerFolder = ROOT / "records") -> None:
+    """Finish or drop an append that was interrupted. Each append does this first; it needs no key."""
+    from harness.ledger.log import Ledger
+
+    found = Ledger(_existing(ledger)).repair()
+    console().print("an interrupted append was cleared up" if found else "nothing to repair")
+
+
+@ledger_app.command()
+def merge(
+    theirs: Annotated[str, typer.Option(help="The other side, as git names it: a branch, a commit, MERGE_HEAD.")],
+    ledger: LedgerFolder = ROOT / "records",
+    key: KeyFile = DEFAULT_KEY,
+) -> None:
+    """Append the entries of another branch that this log lacks, and sign the checkpoint. Changes no commit."""
+    from harness.ledger.history import Git
+    from harness.ledger.log import TRUSTED, Ledger
+    from harness.ledger.signature import load_key
+
+    signing = load_key(key)
+    with Git(_existing(ledger)) as git:
+        commit = git.commit(theirs)
+        added = Ledger(ledger).merge(git.reader(commit), signing)
+        out = console()
+        for path in added:
+            out.print(f"appended {path}", soft_wrap=True, markup=False)
+        out.print(f"{len(added)} entries of {theirs} appended", markup=False)
+        for name in TRUSTED:
+            here = (ledger / name).read_bytes() if (ledger / name).is_file() else b""
+            for line in (git.read(commit, name) or b"").decode(errors="replace").splitlines():
+                if line not in here.decode(errors="replace").splitlines():
+                    out.print(f"only theirs, add it if you vouch for it: {name}: {line}", soft_wrap=True, markup=False)
 
 
 # ---------------------------------------------------------------- showing

@@ -62,15 +62,15 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / "submission.toml"
     try:
         return Manifest.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SubmissionError(f"{path} is not TOML: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         raise SubmissionError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    except (ValueError, RecursionError) as error:  # tomllib: also integers of 5,000 digits, and arrays nested too deep
+        raise SubmissionError(f"{path} is not TOML: {error}") from None
 
 
 def tree_files(folder: Path) -> list[Path]:
-    """Every file of the folder, relative, sorted. Raises SubmissionError on a link, a device or a flood."""
+    """Every file of the folder, relative, sorted. Raises SubmissionError on a link, device, flood or odd name."""
     files, size = [], 0
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
@@ -81,6 +81,8 @@ def tree_files(folder: Path) -> list[Path]:
             continue
         if not stat.S_ISREG(info.st_mode):
             raise SubmissionError(f"{path} is not a regular file: a submission holds plain files only")
+        if not relative.as_posix().isprintable():  # with a newline in a name, two trees could share a digest
+            raise SubmissionError(f"{folder}: {relative.as_posix()!a} is no file name for people: rename it")
         files.append(relative)
         size += info.st_size
         if len(files) > MAX_FILES or size > MAX_BYTES:

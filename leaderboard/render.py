@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.ledger import record
-from harness.ledger.log import Ledger, LedgerError, Listed, read_file
+from harness.ledger.log import Known, Ledger, LedgerError, Listed, read_file
 from harness.tracks import track as tracks
 from harness.tracks.track import Track
 from leaderboard import charts
@@ -71,7 +71,7 @@ class Entry:
 
     folder: str
     predicate: record.Predicate
-    official: bool  # signed by a key that allowed_signers listed for the time of signing
+    known: Known  # whose word it is, and what has become of it
     curves: list[list[charts.Post]]  # a list a run; empty if the record has none
 
     @property
@@ -83,7 +83,7 @@ def entries(ledger: Path) -> list[Entry]:
     """The records of the log, oldest first. Raises RenderError; an empty folder is an empty ledger."""
     try:
         return [
-            Entry(item.folder, item.record.predicate, item.official, _curves(ledger, item))
+            Entry(item.folder, item.record.predicate, item.known, _curves(ledger, item))
             for item in Ledger(ledger).records()
         ]
     except LedgerError as error:
@@ -112,26 +112,31 @@ class Board:
     """One track's records, sorted out. `history` holds the ranked ones, oldest first."""
 
     track: Track
-    ranked: list[Entry]  # official and valid, cheapest first
+    ranked: list[Entry]  # official, valid and verified, cheapest first
     history: list[Entry]
     apart: list[tuple[Entry, list[str]]]  # oldest first, each with why it is not ranked
+    changed: list[Entry]  # disputed, withdrawn or superseded, oldest first
     standing: Entry | None
 
 
 def board(track: Track, all_entries: Sequence[Entry]) -> Board:
-    mine = [(entry, why_apart(entry, track)) for entry in all_entries if entry.track == track.name]
-    logged = [entry for entry, reasons in mine if not reasons]
-    set_records = [entry for entry in logged if entry.predicate.verdict.record]  # the log's order decides who stands
+    mine = [entry for entry in all_entries if entry.track == track.name]
+    changed = [entry for entry in mine if entry.known.status != "verified"]
+    judged = [(entry, why_apart(entry, track)) for entry in mine if entry.known.status == "verified"]
+    logged = [entry for entry, reasons in judged if not reasons]
+    stood = [entry for entry in logged if entry.known.stood]  # the log's order decides who stands
     history = sorted(logged, key=lambda entry: entry.predicate.created_utc)
     ranked = sorted(history, key=lambda entry: entry.predicate.verdict.relative_cost_ppm.mean)  # a tie: the older first
-    return Board(track, ranked, history, [row for row in mine if row[1]], set_records[-1] if set_records else None)
+    return Board(track, ranked, history, [row for row in judged if row[1]], changed, stood[-1] if stood else None)
 
 
 def why_apart(entry: Entry, track: Track) -> list[str]:
     """Why a record is not ranked; empty for one that is. The verdict's own reasons stand at the end."""
     one, reasons = entry.predicate, []
-    if not entry.official:
+    if entry.known.authority == "self-reported":
         reasons.append("self-reported: its key is not listed for that day")
+    if entry.known.authority == "revoked":
+        reasons.append("its key was revoked")
     if one.track != track.id:
         reasons.append(f"made on another version of the track, which is now at version {track.version}")
     if one.verdict.valid:  # else the verdict itself says so
@@ -167,6 +172,7 @@ class Row:
     p: str  # against the record that stood then
     record: bool
     reasons: str
+    status: str
     chart: str | None  # relative to the leaderboard
 
 
@@ -193,10 +199,24 @@ def row(entry: Entry, rank: str = "", reasons: Sequence[str] = ()) -> Row:
         links=" ".join(f"[{word}]({target})" for word, target in links if target),
         runs=str(len(runs)),
         p=f"{verdict.standing_p_ppb / 1e9:.4f}" if verdict.standing_p_ppb is not None else "–",
-        record=verdict.record,
+        record=entry.known.stood,
         reasons="; ".join(plain(reason) for reason in reasons),
+        status=_status(entry.known),
         chart=chart,
     )
+
+
+def _status(known: Known) -> str:
+    change = known.change
+    return f"**{change.status}** under {change.rule}: {plain(change.reason)}" if change else known.status
+
+
+def why_no_record(entry: Entry) -> list[str]:
+    """Why a valid record was none when it was set; empty for one that was."""
+    verdict = entry.predicate.verdict
+    if verdict.record and not entry.known.stood:
+        return [f"tested against {verdict.standing or 'nothing'} on another branch, not against the one that stood"]
+    return verdict.reasons
 
 
 def ranks(ranked: Sequence[Entry]) -> list[str]:
@@ -287,8 +307,9 @@ def _view(one: Board) -> dict[str, object]:
         "rows": rows,
         "top": rows[:TOP],
         "standing": row(one.standing) if one.standing else None,
-        "history": [row(entry, reasons=entry.predicate.verdict.reasons) for entry in one.history],
+        "history": [row(entry, reasons=why_no_record(entry)) for entry in one.history],
         "apart": [row(entry, reasons=reasons) for entry, reasons in one.apart],
+        "changed": [row(entry) for entry in one.changed],
         "chart": f"curves/{one.track.name}.svg" if any(entry.curves for entry in one.ranked) else None,
     }
 
@@ -296,7 +317,7 @@ def _view(one: Board) -> dict[str, object]:
 def _charts(one: Board) -> dict[str, bytes]:
     """An SVG for each record with curves, and one for the track if any of its ranked records has."""
     drawn = {}
-    for entry in [*one.ranked, *(entry for entry, _ in one.apart)]:
+    for entry in [*one.ranked, *(entry for entry, _ in one.apart), *one.changed]:
         if entry.curves:
             predicate = entry.predicate
             gates = {name: test.gate_ppm / 1e6 for name, test in predicate.verdict.gates.items()}

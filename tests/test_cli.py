@@ -6,9 +6,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from pydantic import StringConstraints, TypeAdapter, ValidationError
 
+from harness import cli
+from harness.ledger import record
+from harness.submission import load
 from harness.tracks.track import ROOT
 
 NANO = [sys.executable, "-m", "harness.cli"]
@@ -48,6 +53,7 @@ def test_help_is_quick_and_names_every_command():
         "tracks",
         "tasks",
         "new",
+        "check",
         "train",
         "eval",
         "verify",
@@ -127,6 +133,29 @@ def test_new_copies_the_baseline(tmp_path):
     assert 'name = "my-idea"' in (made / "submission.toml").read_text()
     refused(nano("new", "my-idea", cwd=tmp_path), "exists")
     refused(nano("new", "My Idea", cwd=tmp_path), "lower-case")
+
+
+@pytest.mark.parametrize("name", ["a" * 64, "0-9", "a" * 65, "-a", "é", "a_b", "a\n", "../a", ""])
+def test_new_takes_the_names_that_a_record_takes(tmp_path, name):
+    """One rule: whatever `new` makes is a manifest that loads, and it refuses the rest."""
+    done = nano("new", "--", name, cwd=tmp_path)
+    try:
+        TypeAdapter(record.Name).validate_python(name)
+    except ValidationError:
+        refused(done, "lower-case")
+        assert not (tmp_path / "submissions").exists()
+    else:
+        assert done.returncode == 0 and load(tmp_path / "submissions" / name).manifest.name == name
+
+
+def test_the_rule_for_names_stands_in_one_place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(record, "Name", Annotated[str, StringConstraints(pattern="^only-this$")])
+    with pytest.raises(SystemExit):
+        cli.new("mine")
+    assert not (tmp_path / "submissions").exists()
+    cli.new("only-this")
+    assert (tmp_path / "submissions" / "only-this" / "train.py").is_file()
 
 
 def test_no_permission_and_a_full_disk_are_said_plainly(tmp_path, key):

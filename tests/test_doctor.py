@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
+from typer.testing import CliRunner
 
-from harness import doctor, sandbox
+from harness import cli, doctor, sandbox
 
 ISOLATION = sandbox.isolation()
 needs_sandbox = pytest.mark.skipif(ISOLATION.level != "full", reason="; ".join(ISOLATION.reasons))
@@ -43,6 +45,26 @@ def test_a_weakened_sandbox_fails_the_checks_it_should(monkeypatch: pytest.Monke
     assert {"network_refused", "host_files_hidden", "host_files_unwritable", "folders_capped"} <= failed
     assert "user_namespaces_refused" in failed
     assert "memory_limited" not in failed
+
+
+@needs_sandbox
+def test_the_command_says_what_a_record_made_here_would_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    def said(*arguments: str) -> tuple[int, str]:
+        done = CliRunner().invoke(cli.app, ["doctor", *arguments])
+        return done.exit_code, done.stdout
+
+    code, text = said()
+    assert code == 0 and "isolation: full" in text and "FAILED" not in text
+    monkeypatch.setattr(sandbox, "isolation", lambda: ISOLATION)  # namespaces and cgroups work, and yet:
+    sound = sandbox._bwrap
+    monkeypatch.setattr(
+        sandbox, "_bwrap", lambda limits, binds: [word for word in sound(limits, binds) if word != "--disable-userns"]
+    )
+    code, text = said()
+    assert code == 1 and "FAILED" in text and "isolation: none" in text and "isolation: full" not in text
+    code, text = said("--json")
+    found = json.loads(text)
+    assert code == 1 and found["isolation"] == "none" and found["checks"]["user_namespaces_refused"]["ok"] is False
 
 
 def test_a_sandbox_that_does_not_start_is_one_failed_check(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,7 +144,9 @@ class Shelf:
         )
         self.ledger.commit(promise, key)
         hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+        verdict = said.verdict.model_copy(update={"standing": self.ledger.standing(said.track)})
         said = said.model_copy(update={"files": hashes, "commitment": opened, "signer": key.identity})
+        said = said.model_copy(update={"verdict": verdict})
         return self.ledger.add_record(one.model_copy(update={"predicate": said}), files, key)
 
 

@@ -28,8 +28,8 @@ from harness.ledger.log import (
     Commitment,
     Ledger,
     LedgerError,
-    Session,
     Signed,
+    State,
     check,
     follow,
     fresh_id,
@@ -98,6 +98,14 @@ def record(name: str = "baseline", **other: Any) -> Record:
         **other,
     }  # fmt: skip
     return Record.model_validate({"subject": [{"name": name, "digest": {"sha256": "d" * 64}}], "predicate": predicate})
+
+
+HOME = "2026-11-20_cpu-logic_baseline"
+
+
+def against(standing: str | None) -> dict[str, Any]:
+    """The verdict of a record that was judged against this one."""
+    return record().predicate.verdict.model_dump() | {"standing": standing}
 
 
 def list_signers(folder: Path, *keys: signature.Key) -> None:
@@ -186,7 +194,7 @@ def test_two_records_of_one_name_on_one_day_get_two_folders(copied: Path, keys: 
     ledger = Ledger(copied)
     ledger.commit(commitment("third", names=["baseline"]), keys["alice"])
     claim = record().predicate.commitment.model_dump() | {"entry": "third"}
-    home = ledger.add_record(record(commitment=claim), FILES, keys["alice"])
+    home = ledger.add_record(record(commitment=claim, verdict=against(HOME)), FILES, keys["alice"])
     assert home.name == "2026-11-20_cpu-logic_baseline_2" == ledger.standing("cpu-logic@1")
     assert bad(copied) == set()
 
@@ -399,24 +407,24 @@ def test_no_bytes_crash_the_parsers(data: bytes, which: int) -> None:
 @given(st.lists(st.sampled_from(["commit", "baseline", "no-kl", "all"]), max_size=12))
 def test_every_submission_is_closed_exactly_once(steps: list[str]) -> None:
     """`follow` against a model: a set of open names for the latest commitment."""
-    sessions: dict[str, Session] = {}
+    state = State()
     still: set[str] = set()
     latest = ""
     for number, step in enumerate(steps):
         if step == "commit":
             latest, still = f"c{number}", set(TREES)
-            follow(sessions, Signed("", commitment(latest), "key"))
+            follow(state, Signed("", commitment(latest), "key"))
             continue
         wanted = set(still) if step == "all" else {step} & still
         said = abandonment(f"a{number}", of=latest or "none", submission=None if step == "all" else step)
         if wanted:
-            follow(sessions, Signed("", said, "key"))
+            follow(state, Signed("", said, "key"))
             still -= wanted
         else:
             with pytest.raises(LedgerError):
-                follow(sessions, Signed("", said, "key"))
+                follow(state, Signed("", said, "key"))
         if latest:
-            assert set(sessions[latest].open) == still
+            assert set(state.sessions[latest].open) == still
 
 
 # ------------------------------------------------------------------ two writers, kill -9, no room, no right

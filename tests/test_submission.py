@@ -1,5 +1,6 @@
 """Submission folders: what is read, what is refused, and a digest that sees every byte and nothing else."""
 
+import hashlib
 import os
 import subprocess
 
@@ -39,6 +40,8 @@ def test_a_good_folder(mine):
         (GOOD.replace('"t"', '"' + "x" * 301 + '"'), "title"),
         (GOOD.replace('"t"', "7"), "title"),
         ("\xff", "submission.toml"),
+        ("a = " + "[" * 100_000, "not TOML"),
+        ("a = " + "9" * 5_000, "not TOML"),
     ],
 )
 def test_a_broken_manifest_says_what_is_wrong(mine, text, message):
@@ -85,6 +88,30 @@ def test_links_and_devices_are_refused(mine, kind):
         os.mkfifo(mine / "pipe")
     with pytest.raises(SubmissionError, match="plain files only"):
         submission.load(mine)
+
+
+def test_a_name_that_reads_as_two_lines_of_the_digest_is_refused(mine):
+    """Else a tree of one file could have the digest of a tree of two."""
+    (mine / "a").write_text("one")
+    (mine / "b").write_text("two")
+    before = submission.tree_digest(mine)
+    (mine / "a").unlink()
+    (mine / "b").unlink()
+    forged = f"a\n{hashlib.sha256(b'two').hexdigest()}  b"
+    (mine / forged).write_text("one")
+    with pytest.raises(SubmissionError, match="rename it"):
+        submission.tree_digest(mine)
+    lines = [f"{hashlib.sha256(b'one').hexdigest()}  {forged}\n"]
+    lines += [f"{hashlib.sha256((mine / n).read_bytes()).hexdigest()}  {n}\n" for n in ("submission.toml", "train.py")]
+    assert hashlib.sha256("".join(lines).encode()).hexdigest() == before  # what it would have been
+
+
+@pytest.mark.parametrize("name", [b"\xff.md", b"\x1b[31m.md", "\u202e.md".encode()])
+def test_a_name_that_cannot_be_printed_is_refused(mine, name):
+    (mine / os.fsdecode(name)).touch()
+    with pytest.raises(SubmissionError, match="rename it") as caught:
+        submission.load(mine)
+    assert str(caught.value).isprintable()
 
 
 def test_a_flood_is_refused(mine):

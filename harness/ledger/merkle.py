@@ -7,19 +7,52 @@ is short and every reader holds the whole of it, so consistency needs no proof: 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
-def root(leaves: Sequence[bytes]) -> bytes:
-    """The 32-byte tree hash of the leaves; of no leaves, the SHA-256 of nothing."""
-    if not leaves:
-        return hashlib.sha256(b"").digest()
-    if len(leaves) == 1:
-        return hashlib.sha256(b"\x00" + leaves[0]).digest()
-    split = 1 << (len(leaves) - 1).bit_length() - 1  # the largest power of two below the number of leaves
-    return hashlib.sha256(b"\x01" + root(leaves[:split]) + root(leaves[split:])).digest()
+class Tree:
+    """A list that grows, as the roots of its full subtrees: one for each bit set in its size, largest first."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._peaks: list[bytes] = []
+
+    def append(self, leaf: bytes) -> None:
+        node, rest = hashlib.sha256(b"\x00" + leaf).digest(), self.size
+        while rest & 1:  # two subtrees of one size make one of the next
+            node, rest = hashlib.sha256(b"\x01" + self._peaks.pop() + node).digest(), rest >> 1
+        self._peaks.append(node)
+        self.size += 1
+
+    def root(self) -> bytes:
+        """The 32-byte tree hash of what was appended so far; of nothing, the SHA-256 of nothing."""
+        if not self._peaks:
+            return hashlib.sha256(b"").digest()
+        node = self._peaks[-1]
+        for peak in self._peaks[-2::-1]:
+            node = hashlib.sha256(b"\x01" + peak + node).digest()
+        return node
+
+
+def root(leaves: Iterable[bytes]) -> bytes:
+    """The 32-byte tree hash of the leaves."""
+    tree = Tree()
+    for leaf in leaves:
+        tree.append(leaf)
+    return tree.root()
+
+
+def prefix_roots(leaves: Iterable[bytes], sizes: Iterable[int]) -> dict[int, bytes]:
+    """The tree hash of the first n leaves for each n in `sizes` that there is, in one pass over the leaves."""
+    wanted, tree = set(sizes), Tree()
+    roots = {0: tree.root()} if 0 in wanted else {}
+    for leaf in leaves:
+        tree.append(leaf)
+        if tree.size in wanted:
+            roots[tree.size] = tree.root()
+    return roots
 
 
 def consistent(old_size: int, old_root: bytes, leaves: Sequence[bytes]) -> bool:
     """Was a list of `old_size` leaves under `old_root` only ever appended to? Total: never raises."""
-    return 0 <= old_size <= len(leaves) and root(leaves[:old_size]) == old_root
+    return prefix_roots(leaves, [old_size]).get(old_size) == old_root

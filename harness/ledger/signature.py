@@ -22,13 +22,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 RECORD_NAMESPACE = "nano-r1-record-v1"  # a record.json
-LOG_NAMESPACE = "nano-r1-log-v1"  # a checkpoint, a commitment, an abandonment
+LOG_NAMESPACE = "nano-r1-log-v1"  # a checkpoint, and every entry that is no record
 
 ALGORITHM = "ssh-ed25519"
 HASH = "sha512"
@@ -283,14 +284,7 @@ def _parse_signer(line: str) -> Signer:
         raise SignatureError(f'not of the form: identity namespaces="…",valid-after="…",… {ALGORITHM} AAAA…')
     identity, options, key = match.groups()
     check_identity(identity)
-    try:
-        public = _public_line(_public_raw(base64.b64decode(key, validate=True)))
-    except SignatureError:
-        raise
-    except ValueError:
-        public = ""
-    if public != f"{ALGORITHM} {key}":
-        raise SignatureError("its key is not canonical base64")
+    public = _parse_public(key)
     pairs = re.findall(r'([a-z-]+)="([^"]*)"', options or "")
     values = dict(pairs)
     if len(values) != len(pairs):
@@ -303,6 +297,19 @@ def _parse_signer(line: str) -> Signer:
     if after and before and before <= after:  # OpenSSH refuses such a line too
         raise SignatureError("valid-before is not later than valid-after")
     return Signer(identity, public, namespaces, after, before)
+
+
+def _parse_public(key: str) -> str:
+    """`ssh-ed25519 AAAA…` from the base64 of a public key, which must be in its one form."""
+    try:
+        public = _public_line(_public_raw(base64.b64decode(key, validate=True)))
+    except SignatureError:
+        raise
+    except ValueError:
+        public = ""
+    if public != f"{ALGORITHM} {key}":
+        raise SignatureError("its key is not canonical base64")
+    return public
 
 
 def _parse_time(text: str) -> datetime:
@@ -334,3 +341,66 @@ def listed(signers: Iterable[Signer], identity: str, public: str, namespace: str
         and (signer.valid_before is None or when <= signer.valid_before)
         for signer in signers
     )
+
+
+def narrowed(old: Signer, new: Signer) -> bool:
+    """Does `new` list the same key as `old`, for the same uses, at no time at which `old` did not?"""
+    return (
+        (old.identity, old.public, old.namespaces) == (new.identity, new.public, new.namespaces)
+        and (old.valid_after is None or (new.valid_after is not None and old.valid_after <= new.valid_after))
+        and (old.valid_before is None or (new.valid_before is not None and new.valid_before <= old.valid_before))
+    )
+
+
+# ------------------------------------------------------------------ revoked_keys
+
+
+_REVOKED = re.compile(rf"{ALGORITHM} ([A-Za-z0-9+/=]+)( [^\x00-\x1f\x7f]*)?")
+
+
+def parse_revoked_keys(text: str) -> frozenset[str]:
+    """The keys `ssh-ed25519 AAAA…` of a revocation list. Raises SignatureError naming the line.
+
+    The plain form that `ssh-keygen -Y verify -r` reads, with which both always agree: one public key a line, a
+    comment after it if you like. Blank lines and `#` lines are skipped. OpenSSH knows no date here: a revoked key
+    is refused whenever it signed.
+    """
+    keys = set()
+    for number, line in enumerate(text.split("\n"), 1):
+        if line and not line.startswith("#"):
+            match = _REVOKED.fullmatch(line)
+            try:
+                if match is None:
+                    raise SignatureError(f"not of the form: {ALGORITHM} AAAA… comment")
+                keys.add(_parse_public(match[1]))
+            except SignatureError as error:
+                raise SignatureError(f"line {number}: {error}") from None
+    return frozenset(keys)
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whom to believe: the lines of allowed_signers, and the keys of revoked_keys."""
+
+    signers: tuple[Signer, ...] = ()
+    revoked: frozenset[str] = frozenset()
+
+    @cached_property
+    def names(self) -> dict[str, list[Signer]]:
+        """The lines of each identity: several when its key was changed."""
+        lines: dict[str, list[Signer]] = {}
+        for signer in self.signers:
+            lines.setdefault(signer.identity, []).append(signer)
+        return lines
+
+    @cached_property
+    def keys(self) -> dict[str, set[str]]:
+        """The identities that each key is listed for."""
+        owners: dict[str, set[str]] = {}
+        for signer in self.signers:
+            owners.setdefault(signer.public, set()).add(signer.identity)
+        return owners
+
+    def lists(self, identity: str, public: str, namespace: str, when: datetime) -> bool:
+        """Is this key listed under this identity, for this namespace, at this time, revoked or not?"""
+        return listed(self.names.get(identity, ()), identity, public, namespace, when)
