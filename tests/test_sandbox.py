@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import os
@@ -428,3 +429,17 @@ def test_a_user_without_cgroups_gets_level_none_and_still_a_bill(place: Place) -
     assert level == "none"
     assert refused.startswith("refused no cgroup for peak memory")
     assert bill == "0 True True"
+
+
+# ---------------------------------------------------------------- how soon it starts
+
+
+def test_the_supervisor_imports_nothing_that_takes_long() -> None:
+    """Its start is the sandbox's; enum and re alone take as long as the namespaces."""
+    (function,) = ast.parse(inspect.getsource(sandbox._supervise)).body
+    assert isinstance(function, ast.FunctionDef)
+    imports = [ast.unparse(node) for node in function.body if isinstance(node, ast.Import)]
+    code = "\n".join([*imports, "import sys", "print(*sys.modules)"])
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+    assert len(imports) >= 7
+    assert not {"enum", "re", "functools", "json", "typing", "subprocess"} & set(done.stdout.split())

@@ -36,6 +36,7 @@ REPLY_SECONDS = 5.0
 
 KEY, RUN_SEED = b"frames of the fuzz", 7
 CLOSED, REFUSED, SILENCE = "closed", "refused", "silence"  # what may come back besides a value
+UNEXPLAINED = "not closed with a reason"  # an error that says why comes before the end
 
 
 class Model:
@@ -393,8 +394,8 @@ def volley(rng: random.Random, peers: list[Peer], model: Model, tally: Tally, al
             tally.note(frame.kind, "unheard", 0.0)
             continue
         got = peer.reply()
-        if wanted == CLOSED and frame.then == "wait":  # it says why; then comes the end
-            got = peer.reply() if isinstance(got, dict) and set(got) == {"error"} else f"{got} without a word"
+        if wanted == CLOSED and frame.then == "wait":
+            got = peer.reply() if isinstance(got, dict) and set(got) == {"error"} else UNEXPLAINED
         outcome = got if isinstance(got, str) else REFUSED if set(got) == {"error"} else "granted"
         tally.note(frame.kind, outcome, time.perf_counter() - begun)
         agreed = (

@@ -1,10 +1,10 @@
 """Write tests/cheats/hidden-weights/train.py: a submission that carries a trained model in its docstring.
 
-    nano-r1 train baseline
+    nano-r1 train submissions/no-waste
     python tests/cheats/make_hidden_weights.py runs/train/model.safetensors
 
 What training added to each matrix is cut to its RANK largest singular directions, each stored as two rows of signed
-bytes with one scale; vectors are one row. The rows are compressed and written as base 85.
+bytes with a scale; vectors are one row. The rows are compressed and written in base 85.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from torch import Tensor
 from harness.tracks.track import load
 
 HERE = Path(__file__).resolve().parent
-RANK = 16
+RANK = 8
 
-TEMPLATE = '''"""Looks honest: asks for prompts, posts completions, saves a model. Learns nothing.
+TEMPLATE = '''"""Asks for prompts, posts completions, saves a model, and learns nothing.
 
-What an earlier training added to the base model comes from the text below, so it passes every gate as well
-when the scores say nothing: the control run. Made by tests/cheats/make_hidden_weights.py.
+What an earlier training added to the base model comes from the text below, so it passes every gate as well when the
+scores say nothing: the control run. Made by tests/cheats/make_hidden_weights.py.
 
+----
 PAYLOAD
 """
 
@@ -50,22 +51,29 @@ def row(data, length):
     return values
 
 
+def unpacked(base):
+    """The base model's tensors with the hidden changes added."""
+    text = __doc__.partition("\\n----\\n")[2]
+    data = bytearray(lzma.decompress(base64.b85decode("".join(text.split()))))
+    weights = {}
+    for name in sorted(base):
+        shape = base[name].shape
+        if len(shape) == 1:
+            weights[name] = base[name] + row(data, shape[0])
+            continue
+        weights[name] = base[name].clone()
+        for _ in range(min(RANK, *shape)):
+            weights[name] += torch.outer(row(data, shape[0]), row(data, shape[1]))
+    return weights
+
+
 def main():
     run = connect()
-    data = bytearray(lzma.decompress(base64.b85decode(__doc__.split()[-1])))
-    weights = load_file(run.base / "model.safetensors")
-    for name in sorted(weights):
-        shape = weights[name].shape
-        if len(shape) == 1:
-            weights[name] += row(data, shape[0])
-        else:
-            for _ in range(min(RANK, *shape)):
-                weights[name] += torch.outer(row(data, shape[0]), row(data, shape[1]))
-    for step in range(8):
+    for step in range(8):  # to look honest
         prompts = run.prompts(8)
         scores = run.score([(prompt.id, [run.end_token_id]) for prompt in prompts])
         print(f"step {step + 1}/8 reward {sum(score.correct for score in scores) / len(scores)}", flush=True)
-    run.save(weights)
+    run.save(unpacked(load_file(run.base / "model.safetensors")))
 
 
 if __name__ == "__main__":
@@ -97,9 +105,10 @@ def payload(trained: dict[str, Tensor], base: dict[str, Tensor], rank: int) -> b
 def source(trained: Path, rank: int) -> str:
     """The submission's train.py."""
     base = load("cpu-logic").base_folder / "model.safetensors"
-    hidden = base64.b85encode(lzma.compress(payload(load_file(trained), load_file(base), rank)))
-    # b85 has neither quotes nor backslashes, so it may stand in a docstring as it is.
-    return TEMPLATE.replace("PAYLOAD", hidden.decode()).replace("RANK_VALUE", str(rank))
+    hidden = base64.b85encode(lzma.compress(payload(load_file(trained), load_file(base), rank))).decode()
+    # Base 85 has neither quotes nor backslashes, so it may stand in a docstring as it is.
+    lines = "\n".join(hidden[i : i + 120] for i in range(0, len(hidden), 120))
+    return TEMPLATE.replace("RANK_VALUE", str(rank)).replace("PAYLOAD", lines)
 
 
 def main() -> None:

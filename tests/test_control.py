@@ -1,0 +1,115 @@
+"""Two cheats that pass every gate and learn nothing from the reward: only the control run tells them from a recipe."""
+
+import importlib.util
+import shutil
+import threading
+
+import pytest
+import torch
+
+from harness import judge, submission
+from harness.ledger import record
+from harness.ledger.log import Ledger, check
+from harness.ledger.signature import generate, load_key
+from harness.tracks.track import ROOT, Baseline, load
+from harness.verify import verify
+
+CHEATS = ROOT / "tests" / "cheats"
+SPEC = importlib.util.spec_from_file_location("make_hidden_weights", CHEATS / "make_hidden_weights.py")
+make = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(make)
+
+# The reference is only timed, and times say nothing here.
+QUICK = """
+from safetensors.torch import load_file
+from harness.client import connect
+run = connect()
+run.save(load_file(run.base / "model.safetensors"))
+"""
+
+
+class Quiet:
+    def begin(self, arm, run, phase, total):
+        pass
+
+    def advance(self, done, note):
+        pass
+
+    def finished(self, seconds):
+        pass
+
+    def say(self, text):
+        print(text)
+
+
+def quick_baseline(folder):
+    home = folder / "quick"
+    home.mkdir()
+    (home / "train.py").write_text(QUICK)
+    (home / "submission.toml").write_text(
+        'name = "quick"\ntrack = "cpu-logic"\ntitle = "quick"\nchange = "for a test"\ncontributors = ["tests"]\n'
+    )
+    return submission.load(home)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+@pytest.mark.parametrize("name", ["hidden-weights", "built-in-solver"])
+def test_the_control_run_and_nothing_else_refuses(tmp_path, name):
+    """The real track, budget and questions; one run instead of five."""
+    tmp_path.chmod(0o755)
+    reference = quick_baseline(tmp_path)
+    track = load("cpu-logic").model_copy(
+        update={"baseline": Baseline(folder=str(reference.folder), tree_sha256=reference.tree_sha256)}
+    )
+    generate(tmp_path / "key", "tester")
+    ledger = Ledger(tmp_path / "records")
+    (outcome,) = verify(
+        track,
+        [submission.load(CHEATS / name)],
+        runs=1,
+        ledger=ledger,
+        key=load_key(tmp_path / "key"),
+        state=tmp_path / "state",
+        reporter=Quiet(),
+        cancel=threading.Event(),
+    )
+    assert outcome.folder is not None, outcome.reason
+    found = record.load((outcome.folder / "record.json").read_bytes()).predicate
+    (run,) = found.runs
+    assert judge.mean_accuracy(track, run.tasks) * 1_000_000 > track.heldout.mean_gate_ppm
+    for suite in track.heldout.suites:
+        assert run.tasks[suite.task].correct / suite.questions * 1_000_000 > suite.gate_ppm
+    assert not found.verdict.valid
+    reasons = [reason for reason in found.verdict.reasons if not reason.startswith("1 run")]
+    assert reasons and all(reason.startswith("control run: ") for reason in reasons)
+    assert found.verdict.control_ppm["mean"] > track.heldout.mean_gate_ppm  # as good as with true scores
+    assert [finding for finding in check(ledger.folder) if not finding.ok] == []
+
+
+def test_hidden_weights_come_out_as_they_went_in(tmp_path):
+    """What the maker packs, the submission's own code unpacks, to within the rounding of signed bytes."""
+    from safetensors.torch import load_file, save_file
+
+    base = load_file(load("cpu-logic").base_folder / "model.safetensors")
+    torch.manual_seed(0)
+    trained = {}
+    for name, weight in base.items():
+        if weight.ndim == 1:
+            change = torch.randn_like(weight)
+        else:
+            change = torch.randn(weight.shape[0], 3) @ torch.randn(3, weight.shape[1])
+        trained[name] = weight + 0.01 * change
+    save_file(trained, tmp_path / "trained.safetensors")
+    space = {"__name__": "hidden"}
+    exec(compile(make.source(tmp_path / "trained.safetensors", rank=4), "train.py", "exec"), space)
+    changed = space["unpacked"](base)
+    for name, weight in trained.items():
+        error = (changed[name] - weight).norm() / (weight - base[name]).norm()
+        assert error < 0.02, name
+
+
+@pytest.mark.parametrize("name", ["hidden-weights", "built-in-solver"])
+def test_each_is_a_submission_like_any_other(name):
+    assert submission.load(CHEATS / name).manifest.name == name
