@@ -159,7 +159,7 @@ class Peer:
             return json.loads(self._exactly(int.from_bytes(head, "big")))
         except TimeoutError:
             return SILENCE
-        except (ConnectionError, EOFError):
+        except (OSError, EOFError):  # closed by them, or by us after an earlier answer
             return CLOSED
 
     def _exactly(self, size: int) -> bytes:
@@ -405,7 +405,7 @@ def volley(rng: random.Random, peers: list[Peer], model: Model, tally: Tally, al
             tally.findings.append(
                 f"{frame.kind}: wanted {str(wanted)[:200]}, got {str(got)[:200]}: {frame.sent[:300]!r}"
             )
-        if outcome in (CLOSED, SILENCE):
+        if outcome in (CLOSED, SILENCE) and peer in peers:
             peer.socket.close()
             peers.remove(peer)
     return len(waiting)
