@@ -107,6 +107,7 @@ def _probe(told: dict) -> None:  # type: ignore[type-arg]
     import ctypes
     import json
     import os
+    import resource
     import signal
     import socket
     import time
@@ -181,6 +182,19 @@ def _probe(told: dict) -> None:  # type: ignore[type-arg]
     nosuid = bool(os.statvfs("/usr").f_flag & os.ST_NOSUID)
     detail = f"uid {os.getuid()}, NoNewPrivs {status['NoNewPrivs']}, CapEff {status['CapEff']}, nosuid {nosuid}"
     say("setuid_gives_nothing", powerless and nosuid and os.getuid() != 0, detail)
+
+    allowed = [] if status["Seccomp"] == "2" else ["no filter"]
+    try:
+        socket.socket(40, socket.SOCK_STREAM).close()  # AF_VSOCK: no namespace divides it
+        allowed.append("a vsock")
+    except OSError:
+        pass
+    try:
+        resource.prlimit(1, resource.RLIMIT_NOFILE)
+        allowed.append("the supervisor's limits")
+    except OSError:
+        pass
+    say("calls_filtered", not allowed, allowed or "vsock and prlimit of another process refused")
 
     try:
         time.clock_settime(time.CLOCK_REALTIME, time.clock_gettime(time.CLOCK_REALTIME))

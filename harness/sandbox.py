@@ -7,10 +7,15 @@
     supervisor pid 1 inside: `_supervise` below, forty lines of standard library; starts
     trainer    the submission
 
+Namespaces do not divide everything: a key left in the kernel's keyring could be read by the next run, and a vsock
+socket leads out of a virtual machine whatever the network namespace. A filter of system calls (seccomp, on the
+supervisor and all below it) refuses those, and a few with which much is broken and nothing is trained.
+
 Why a supervisor. bubblewrap's own pid 1 kills what is left when the main process exits, which would hide a
 background process. Ours waits, counts and reports it on a socket. It is not dumpable, so the trainer, though
-of the same uid, can neither trace it nor borrow its descriptors, and nothing inside a pid namespace can kill
-its pid 1. When it dies the kernel kills the whole namespace; and it dies when bwrap does, when
+of the same uid, can neither trace it nor borrow its descriptors; it ignores every signal it can, and nothing inside
+a pid namespace can kill its pid 1. Should it die all the same before it has counted, the run has failed.
+When it dies the kernel kills the whole namespace; and it dies when bwrap does, when
 bwrap's parent (the verifier) does, or when the verifier's end of the socket closes. A verifier that is killed
 with SIGKILL therefore takes its sandbox with it.
 
@@ -28,18 +33,20 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import platform
 import selectors
 import shlex
 import shutil
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -117,6 +124,8 @@ def isolation() -> Isolation:
     unreachable = [reason for path in (Path(sys.executable), HARNESS / "client.py") if (reason := _closed(path))]
     if shutil.which("bwrap") is None:
         reasons.append(f"bubblewrap is not installed: {INSTALL}")
+    elif platform.machine() not in _CALLS:
+        reasons.append(f"no filter of system calls for {platform.machine()}: it knows {', '.join(_CALLS)}")
     elif os.geteuid() == 0 and shutil.which("setpriv") is None:
         reasons.append("setpriv is not installed: sudo apt-get install -y util-linux")
     elif unreachable:
@@ -125,10 +134,13 @@ def isolation() -> Isolation:
             "and recreate .venv with /usr/bin/python3"
         )
     else:
-        trial = _bwrap(_SMALL, ["--setenv", "PYTHONPATH", "/opt/nano-r1"])
-        trial += [sys.executable, "-c", "import harness.client"]
         try:
-            done = subprocess.run(trial, env={}, cwd="/", capture_output=True, text=True, timeout=30, check=False)
+            with _filter() as calls:
+                trial = _bwrap(_SMALL, ["--setenv", "PYTHONPATH", "/opt/nano-r1", "--seccomp", str(calls)])
+                trial += [sys.executable, "-c", "import harness.client"]
+                done = subprocess.run(
+                    trial, env={}, cwd="/", capture_output=True, text=True, timeout=30, check=False, pass_fds=[calls]
+                )
             if done.returncode != 0:
                 tail = (done.stdout + done.stderr).strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
                 reasons.append(f"bubblewrap does not work here (are user namespaces allowed?): {tail[0]}")
@@ -192,9 +204,9 @@ def run(
         group = None
     ours, theirs = socket.socketpair()
     try:
-        with ours, theirs:
-            command = _command(argv, mounts, limits, level, group, theirs.fileno())
-            return _watch(command, ours, theirs, group, mounts, limits, level, on_start, on_tick, cancel)
+        with ours, theirs, _filter() as calls:
+            command = _command(argv, mounts, limits, level, group, theirs.fileno(), calls)
+            return _watch(command, calls, ours, theirs, group, mounts, limits, level, on_start, on_tick, cancel)
     finally:
         if group is not None:
             group.remove()
@@ -202,6 +214,7 @@ def run(
 
 def _watch(
     command: list[str],
+    calls: int,
     ours: socket.socket,
     theirs: socket.socket,
     group: Cgroup | None,
@@ -217,7 +230,7 @@ def _watch(
         on_start()
     started = time.monotonic()
     process = subprocess.Popen(
-        command, env={}, cwd="/", umask=0o022, start_new_session=True, pass_fds=[theirs.fileno()],
+        command, env={}, cwd="/", umask=0o022, start_new_session=True, pass_fds=[theirs.fileno(), calls],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0,
     )  # fmt: skip
     theirs.close()
@@ -383,6 +396,8 @@ def _exit_failure(report: dict[str, int], group: Cgroup | None, limits: Limits) 
         return f"left {left} {noun} running after its main process exited"
     if code is None:
         return "its sandbox was killed from outside"
+    if "left" not in report:  # nobody counted: what was left may have seen to that
+        return "its supervisor was gone before it had counted what was left running"
     if code == 0:
         return None
     ending = f"exited with code {code}" if code > 0 else f"was killed by signal {-code} ({signal.strsignal(-code)})"
@@ -421,7 +436,7 @@ def _collect(output: int, target: Path, limit: int) -> str | None:
 
 
 def _command(
-    argv: list[str], mounts: Mounts, limits: Limits, level: Level, group: Cgroup | None, channel: int
+    argv: list[str], mounts: Mounts, limits: Limits, level: Level, group: Cgroup | None, channel: int, calls: int
 ) -> list[str]:
     """The whole line, from `sh` to the supervisor's plan."""
     submission, base, output = mounts.submission.resolve(), mounts.base.resolve(), mounts.output.resolve()
@@ -437,7 +452,8 @@ def _command(
                     raise SandboxError(f"{reason}; run `chmod -R go+rX {place}`")
         if connection is not None and (reason := _closed(connection)):
             raise SandboxError(reason)
-        binds = ["--ro-bind", str(submission), "/submission", "--ro-bind", str(base), "/base"]
+        binds = ["--seccomp", str(calls)]
+        binds += ["--ro-bind", str(submission), "/submission", "--ro-bind", str(base), "/base"]
         if connection is not None:
             binds += ["--ro-bind", str(connection), "/run/nano-r1.sock"]
             connection = Path("/run/nano-r1.sock")
@@ -525,6 +541,7 @@ def _supervise(channel: int, plan: dict) -> None:  # type: ignore[type-arg]
     import select
     import time
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one signal that Python would let through to a pid 1
     harness = socket.socket(fileno=channel)
     os.set_inheritable(channel, False)
     ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE: out of the trainer's reach
@@ -539,11 +556,11 @@ def _supervise(channel: int, plan: dict) -> None:  # type: ignore[type-arg]
         for name in filter(str.isdigit, os.listdir("/proc")):
             try:
                 with open(f"/proc/{name}/stat") as file:
-                    state, parent = file.read().rpartition(")")[2].split()[:2]
+                    fields = file.read().rpartition(")")[2].split()
             except OSError:
                 continue  # gone meanwhile
-            if state not in "ZX":
-                parents[int(name)] = int(parent)
+            if fields[0] not in "ZX" or int(fields[17]) > 1:  # the first thread may be gone while others work
+                parents[int(name)] = int(fields[1])
         found = {os.getpid()}
         while more := {pid for pid, parent in parents.items() if parent in found} - found:
             found |= more
@@ -575,7 +592,8 @@ def _supervise(channel: int, plan: dict) -> None:  # type: ignore[type-arg]
                     say([], exit=os.waitstatus_to_exitcode(reaped[1]))
         except ChildProcessError:
             childless = True
-    left = len(descendants())
+    # One that forks and exits all the time is in no listing of /proc; that there is a child, waitpid has said.
+    left = 0 if childless else max(1, len(descendants()))
     for _ in range(400):
         for pid in descendants():
             os.kill(pid, signal.SIGKILL)
@@ -589,3 +607,60 @@ def _supervise(channel: int, plan: dict) -> None:  # type: ignore[type-arg]
     cpu_ms, peak = round((used.ru_utime + used.ru_stime) * 1000), used.ru_maxrss * 1024
     say([], left=left, cpu_ms=cpu_ms, peak_memory_bytes=peak)
     os._exit(0)
+
+
+# ---------------------------------------------------------------- the filter of system calls
+
+_FAMILIES = [1, 2, 10, 16]  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK: those that the network namespace divides
+# By machine: the number seccomp knows it by, then those of the calls below.
+_CALLS = {
+    "x86_64": {
+        "arch": 0xC000003E, "socket": 41, "prlimit64": 302, "add_key": 248, "request_key": 249, "keyctl": 250,
+        "perf_event_open": 298, "bpf": 321, "userfaultfd": 323, "io_uring_setup": 425,
+    },
+    "aarch64": {
+        "arch": 0xC00000B7, "socket": 198, "prlimit64": 261, "add_key": 217, "request_key": 218, "keyctl": 219,
+        "perf_event_open": 241, "bpf": 280, "userfaultfd": 282, "io_uring_setup": 425,
+    },
+}  # fmt: skip
+
+
+@contextmanager
+def _filter() -> Iterator[int]:
+    """A descriptor to read the filter from. Each sandbox has its own, because reading moves the position."""
+    calls = os.memfd_create("nano-r1-filter")
+    try:
+        os.write(calls, _program(_CALLS.get(platform.machine(), _CALLS["x86_64"])))
+        os.lseek(calls, 0, os.SEEK_SET)
+        yield calls
+    finally:
+        os.close(calls)
+
+
+def _program(numbers: dict[str, int]) -> bytes:
+    """The filter in classic BPF, see seccomp(2). Refused calls fail with an error that programs know to expect.
+
+    io_uring is refused because it makes sockets behind the filter's back; prlimit64 on another process because
+    the supervisor's limits are open to any process of its uid.
+    """
+    load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06
+    number, arch, first = 0, 4, 16  # offsets of what is loaded: the call, the machine, the low half of argument 0
+    allow, kill, error = 0x7FFF0000, 0x80000000, 0x00050000
+
+    def line(code: int, value: int, then: int = 0, otherwise: int = 0) -> bytes:
+        return struct.pack("<HBBI", code, then, otherwise, value)
+
+    def only(call: str, permitted: list[int], number: int) -> bytes:
+        """This call with one of these as its first argument, else the error."""
+        tests = b"".join(line(equal, value, 0, 1) + line(give, allow) for value in permitted)
+        body = line(load, first) + tests + line(give, error | number)
+        return line(equal, numbers[call], 0, len(body) // 8) + body
+
+    program = line(load, arch) + line(equal, numbers["arch"], 1) + line(give, kill) + line(load, number)
+    program += line(at_least, 1 << 30, 0, 1) + line(give, error | 38)  # ENOSYS: the second table of x86 (x32)
+    for call in ("add_key", "request_key", "keyctl", "perf_event_open", "bpf", "userfaultfd"):
+        program += line(equal, numbers[call], 0, 1) + line(give, error | 1)  # EPERM
+    program += line(equal, numbers["io_uring_setup"], 0, 1) + line(give, error | 38)
+    program += only("socket", _FAMILIES, 97)  # EAFNOSUPPORT
+    program += only("prlimit64", [0], 1)  # 0: itself
+    return program + line(give, allow)

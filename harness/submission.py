@@ -7,8 +7,9 @@ import shutil
 import stat
 import tomllib
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from harness.ledger.record import Line, Name
 
@@ -20,6 +21,17 @@ class SubmissionError(ValueError):
     """A folder that is not a submission; the message says what is wrong, where, and what to do."""
 
 
+def _printable(text: str) -> str:
+    """A line that looks like what it is: terminals obey U+009B as they do escape, and bidi marks turn text round."""
+    if not text.isprintable():
+        code = next(ord(character) for character in text if not character.isprintable())
+        raise ValueError(f"U+{code:04X} cannot be printed: leave it out")
+    return text
+
+
+Printable = Annotated[Line, AfterValidator(_printable)]
+
+
 class Manifest(BaseModel):
     """submission.toml."""
 
@@ -27,9 +39,9 @@ class Manifest(BaseModel):
 
     name: Name  # also the folder's name
     track: Name
-    title: Line
-    change: Line  # what differs from the baseline, in one line
-    contributors: list[Line]
+    title: Printable
+    change: Printable  # what differs from the baseline, in one line
+    contributors: list[Printable]
 
 
 class Submission(BaseModel):

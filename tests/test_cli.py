@@ -82,7 +82,7 @@ def test_help_imports_nothing_heavy():
 
 def test_tracks_and_tasks_speak_json():
     (track,) = json.loads(nano("tracks", "--json").stdout)
-    assert track["id"] == "cpu-logic@1" and len(track["digest"]) == 64
+    assert track["id"].startswith("cpu-logic@") and len(track["digest"]) == 64
     rows = {row["task"]: row for row in json.loads(nano("tasks", "validate", "--json").stdout)}
     assert set(rows) == {"countdown", "linear", "nim", "josephus"}
     for row in rows.values():

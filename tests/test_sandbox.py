@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -142,6 +144,79 @@ def test_a_background_process_is_found_killed_and_on_the_clock(
     assert usage.failure == "left 1 process running after its main process exited"
     assert (usage.exit_code, usage.log) == (0, b"done\n")
     assert usage.wall_ms >= 600 and usage.cpu_ms >= 200
+
+
+HEADLESS = (
+    "import ctypes, threading\n"
+    "threading.Thread(target=time.sleep, args=[60]).start()\n"
+    "ctypes.CDLL(None).syscall(60, 0)"  # SYS_exit of the first thread
+)
+HOPPING = "while os.fork() == 0 or os._exit(0): pass"
+
+
+@needs_sandbox
+@pytest.mark.parametrize("program", [HEADLESS, HOPPING], ids=["headless", "hopping"])
+def test_a_daemon_that_no_listing_shows_is_found(place: Place, program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "GRACE_SECONDS", 0.6)
+    usage = place.run(f"import os, time\nif os.fork():\n os._exit(0)\nos.setsid()\n{program}")
+    assert usage.failure is not None and usage.failure.endswith("running after its main process exited")
+
+
+@needs_sandbox
+def test_no_signal_keeps_the_supervisor_from_counting(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "GRACE_SECONDS", 0.6)
+    usage = place.run(DAEMON.format("time.sleep(0.1); [os.kill(1, n) for n in range(1, 65)]; time.sleep(60)"))
+    assert usage.failure == "left 1 process running after its main process exited"
+
+
+@needs_sandbox
+def test_a_supervisor_that_dies_before_it_has_counted_fails_the_run(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = inspect.getsource(sandbox._supervise)
+    mortal = source.replace("    left = 0 if childless", "    raise SystemExit\n    left = 0 if childless")
+    assert mortal != source
+    monkeypatch.setattr(sandbox.inspect, "getsource", lambda _: mortal)  # type: ignore[attr-defined]
+    usage = place.run("pass")
+    assert (usage.exit_code, usage.failure) == (
+        0,
+        "its supervisor was gone before it had counted what was left running",
+    )
+
+
+CALLS = """
+import ctypes, os, resource, socket
+libc = ctypes.CDLL(None, use_errno=True)
+def call(*arguments):
+    return os.strerror(ctypes.get_errno()) if libc.syscall(*arguments) < 0 else "done"
+for kind in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK):
+    socket.socket(kind, socket.SOCK_DGRAM).close()
+for number in range(64):
+    try:
+        socket.socket(number, socket.SOCK_STREAM).close()
+        print("family", number)
+    except OSError:
+        pass
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+try:
+    resource.prlimit(1, resource.RLIMIT_NOFILE)
+except OSError as error:
+    print("another's limits:", error.strerror)
+print(call(248, b"user", b"note", b"x", 1, -3), call(250, 0, -3, 1), call(425, 8, None), call(321, 0, None, 0))
+print(call(0x40000000 + 39))
+"""
+
+
+@needs_sandbox
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers of calls are those of x86-64")
+def test_calls_that_no_namespace_divides_are_refused(place: Place) -> None:
+    usage = place.run(CALLS)
+    assert usage.failure is None, usage.log
+    assert usage.log.decode().splitlines() == [
+        "family 1", "family 2", "family 10", "another's limits: Operation not permitted",
+        "Operation not permitted Operation not permitted Function not implemented Operation not permitted",
+        "Function not implemented",
+    ]  # fmt: skip
 
 
 @both_levels

@@ -39,6 +39,9 @@ def test_a_good_folder(mine):
         (GOOD.replace('"t"', '"two\\nlines"'), "title"),
         (GOOD.replace('"t"', '"' + "x" * 301 + '"'), "title"),
         (GOOD.replace('"t"', "7"), "title"),
+        (GOOD.replace('"t"', '"\\u009b31m"'), r"title.*U\+009B"),  # what terminals take for escape [
+        (GOOD.replace('"c"', '"lean\\u202e x"'), r"change.*U\+202E"),
+        (GOOD.replace('"ada"', '"a\\u200bda"'), r"contributors.*U\+200B"),
         ("\xff", "submission.toml"),
         ("a = " + "[" * 100_000, "not TOML"),
         ("a = " + "9" * 5_000, "not TOML"),

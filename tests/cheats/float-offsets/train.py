@@ -1,0 +1,14 @@
+"""1e400 is infinity to a careless parser."""
+
+import json
+import struct
+
+with open("/base/model.safetensors", "rb") as file:
+    header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+    data = bytearray(file.read())
+header.pop("__metadata__", None)
+names = sorted(header)
+text = json.dumps(header).replace('"data_offsets": [0,', '"data_offsets": [1e400,')
+with open("/output/model.safetensors", "wb") as file:
+    file.write(struct.pack("<Q", len(text.encode())) + text.encode() + data)
+print("TRIED", "float-offsets")

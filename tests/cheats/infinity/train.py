@@ -1,0 +1,15 @@
+"""A single value."""
+
+import json
+import struct
+
+with open("/base/model.safetensors", "rb") as file:
+    header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+    data = bytearray(file.read())
+header.pop("__metadata__", None)
+names = sorted(header)
+data[:4] = struct.pack("<f", float("inf"))
+text = json.dumps(header)
+with open("/output/model.safetensors", "wb") as file:
+    file.write(struct.pack("<Q", len(text.encode())) + text.encode() + data)
+print("TRIED", "infinity")

