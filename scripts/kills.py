@@ -42,7 +42,7 @@ from harness.verify import tidy
 sys.path.append(str(ROOT / "tests"))
 import tiny  # the tiny track lives with the tests
 
-SURVIVAL_SECONDS = 10.0  # how long after its verifier a sandbox may take to die
+SURVIVAL_SECONDS = 0.5  # how long after its verifier a sandbox may take to die; later, the next verifier would kill it
 TRAINING_SECONDS = 0.5
 SESSIONS_PER_LEDGER = 8  # a ledger takes nine records of one name a day
 KILLS_PER_LEDGER = 20  # each append reads the whole log: a long one would slow the others down

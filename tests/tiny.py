@@ -34,12 +34,17 @@ CONTEXT.set_forkserver_preload(
     ["harness.verify", "harness.engines.transformers", "transformers.models.llama.modeling_llama"]
 )
 
+# If the harness is gone it stays, for as long as nobody ends it: a sandbox that outlives its verifier is seen.
 TRAINER = """
 import shutil, time
 from harness.client import connect
-run = connect()
-run.score([(prompt.id, [run.end_token_id]) for prompt in run.prompts(4)])
-time.sleep({seconds})
+try:
+    run = connect()
+    run.score([(prompt.id, [run.end_token_id]) for prompt in run.prompts(4)])
+    time.sleep({seconds})
+    run.prompts(1)
+except Exception:
+    time.sleep(50)
 shutil.copyfile(run.base / "model.safetensors", run.output / "model.safetensors")
 """
 
