@@ -65,6 +65,17 @@ def test_graders() -> None:
 # ---------------------------------------------------------------- weakened ones
 
 
+def is_found(cases: Cases, count: int, finding: str) -> bool:
+    """Is there such a finding? Stops at the first: a weakened harness may leave every other request unanswered."""
+    tally = Tally()
+    running = cases(count, 1, tally)
+    for _ in running:
+        if any(re.search(finding, each) for each in tally.findings):
+            running.close()
+            return True
+    return any(re.search(finding, each) for each in tally.findings)
+
+
 @pytest.mark.parametrize(
     ("name", "weaker", "finding"),
     [
@@ -78,7 +89,7 @@ def test_a_weakened_reader_is_found_out(
     monkeypatch: pytest.MonkeyPatch, name: str, weaker: object, finding: str
 ) -> None:
     monkeypatch.setattr(checkpoint, name, weaker)
-    assert any(re.search(finding, each) for each in fuzzed(files.checkpoint_cases, 800).findings)
+    assert is_found(files.checkpoint_cases, 800, finding)
 
 
 def no_limits(self: environment.Environment, session: Any, row: Any) -> int:
@@ -107,7 +118,7 @@ def test_a_weakened_environment_is_found_out(
     monkeypatch: pytest.MonkeyPatch, owner: object, name: str, weaker: object, finding: str
 ) -> None:
     monkeypatch.setattr(owner, name, weaker)
-    assert any(re.search(finding, each) for each in fuzzed(frames.frame_cases, 600).findings)
+    assert is_found(frames.frame_cases, 600, finding)
 
 
 def lenient(answer: str, target: str) -> bool:
