@@ -120,7 +120,8 @@ def test_the_session_leaves_nothing_behind(results: dict[str, Any], name: str) -
 
 def test_every_folder_is_a_case_and_says_what_it_tries() -> None:
     folders = {path.parent.name for path in cheats.CHEATS.glob("*/train.py")}
-    assert folders == {name for name, case in CASES.items() if case.source is None}
+    controlled = {"built-in-solver", "hidden-weights"}  # tests/test_control.py: they take the real track
+    assert folders - controlled == {name for name, case in CASES.items() if case.source is None}
     assert len(folders) >= 50
     for case in CASES.values():
         kind = case.verdict.partition(":")[0]

@@ -52,6 +52,7 @@ def quick_baseline(folder):
     return submission.load(home)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")

@@ -31,6 +31,7 @@ def fuzzed(cases: Cases, count: int, seed: int = 1) -> Tally:
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine that tests may be doing other work."""
     monkeypatch.setattr(frames, "REPLY_SECONDS", 60.0)
+    monkeypatch.setattr(files, "READ_SECONDS", 20.0)
 
 
 # ---------------------------------------------------------------- the harness as it is
