@@ -13,6 +13,6 @@ for folder in ("/dev/shm", "/tmp"):
         print(f"TRIED {folder}: done, {size} bytes")
     except OSError as error:
         print(f"TRIED {folder}: {error.strerror} at {size >> 20} MiB")
-    for name in os.listdir(folder):
+    for name in filter(str.isdigit, os.listdir(folder)):
         os.unlink(f"{folder}/{name}")
 shutil.copyfile("/base/model.safetensors", "/output/model.safetensors")

@@ -11,10 +11,10 @@ for folder, folders, _ in os.walk("/"):
     folders[:] = [name for name in folders if not (folder == "/proc" and name.isdigit())]
     try:
         os.close(os.open(f"{folder}/marker", os.O_CREAT | os.O_WRONLY | os.O_EXCL))
-        written.append(folder)
+        written.append("/tmp" if folder.startswith("/tmp/") else folder)  # where a clone under /tmp is mounted
     except OSError:
         pass
-print("TRIED every folder, written:", sorted(written))
+print("TRIED every folder, written:", sorted(set(written)))
 writable = []
 for name in ("core_pattern", "modprobe", "hotplug", "randomize_va_space", "printk", "sysrq", "hostname", "panic"):
     try:
