@@ -126,7 +126,12 @@ def _parse(header: bytes | bytearray, where: str) -> dict[str, Tensor]:
     """The header's tensors. Strict JSON: no duplicate keys, no floats, no keys but the format's."""
 
     def refuse(text: str) -> None:
-        raise CheckpointError(f"{where}: the header has the number {text[:40]!r}; only integers are allowed")
+        raise CheckpointError(f"{where}: the header has the number {text[:40]!r}; only counts are allowed")
+
+    def count(text: str) -> int:
+        if text.startswith("-"):  # -0 too: it is 0 here, and a fraction to the library that loads the file later
+            refuse(text)
+        return int(text)
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
@@ -137,7 +142,7 @@ def _parse(header: bytes | bytearray, where: str) -> dict[str, Tensor]:
 
     try:
         text = header.decode("utf-8")
-        raw = json.loads(text, parse_float=refuse, parse_constant=refuse, object_pairs_hook=unique)
+        raw = json.loads(text, parse_int=count, parse_float=refuse, parse_constant=refuse, object_pairs_hook=unique)
     except CheckpointError:
         raise
     except (ValueError, RecursionError) as error:

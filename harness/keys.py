@@ -24,6 +24,6 @@ def seed_of(root: bytes, tree_sha256: str, run: int) -> int:
     return int.from_bytes(derive(root, "seed", tree_sha256, run)[:4], "big") >> 1
 
 
-def control_round(root: bytes, tree_sha256: str, runs: int) -> int:
-    """After which of the session's rounds the control run is made: the submission cannot know."""
-    return int.from_bytes(derive(root, "control round", tree_sha256, runs)[:4], "big") % runs
+def control_round(root: bytes, tree_sha256: str, rounds: int) -> int:
+    """In which of the session's rounds the control run is made: the submission cannot know."""
+    return int.from_bytes(derive(root, "control round", tree_sha256, rounds)[:4], "big") % rounds

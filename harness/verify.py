@@ -316,21 +316,32 @@ def arms_for(members: list[Member]) -> list[Arm]:
 
 
 def run_all(arms: list[Arm], plan: Plan) -> None:
-    """R rounds; in each, every arm once, the order rotated so that no arm always follows the same other.
+    """A round a run; in each, every arm once, the order rotated so that no arm always follows the same other.
 
-    A submission's control run comes after its run of a round that follows from the root, so that nothing outside tells
-    it from the others. Runs that the journal has are not made again.
+    With control runs there is a round more, and each submission's control run takes the round that follows from the
+    root: the same places before and after it as any other, so that nothing outside tells it from them. A reference
+    that is not to be recorded has no control run and rests in that round. Runs that the journal has are not made again.
     """
-    for run in range(plan.runs):
+    rounds = plan.runs + plan.control
+    for number in range(rounds):
         for turn in range(len(arms)):
-            arm = arms[(run + turn) % len(arms)]
-            if arm.failure is None and any(other.wanted and other.failure is None for other in arms):
+            arm = arms[(number + turn) % len(arms)]
+            run = _run_of(arm, plan, number)
+            if run is not None and arm.failure is None and any(a.wanted and a.failure is None for a in arms):
                 _run_once(arm, plan, run)
-                if plan.control and arm.wanted and control_round(plan.root, arm.tree_sha256, plan.runs) == run:
-                    _run_once(arm, plan, plan.runs)
             if arms[0].failure is not None:  # nothing left to compare with
                 for other in arms[1:]:
                     other.failure = other.failure or f"the frozen baseline failed: {arms[0].failure}"
+
+
+def _run_of(arm: Arm, plan: Plan, number: int) -> int | None:
+    """Which run an arm makes in this round; None if it rests."""
+    if not plan.control:
+        return number
+    control = control_round(plan.root, arm.tree_sha256, plan.runs + 1)
+    if number == control:
+        return plan.runs if arm.wanted else None
+    return number - (number > control)
 
 
 def _run_once(arm: Arm, plan: Plan, run: int) -> None:

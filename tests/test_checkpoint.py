@@ -133,7 +133,11 @@ BAD = {
         "dtype 'list' is none of",
     ),
     "bool in shape": (pack(changed("embed.weight", shape=[3, 4, True])), "not a list of counts"),
-    "negative shape": (pack(changed("embed.weight", shape=[-3, -4])), "not a list of counts"),
+    "negative shape": (pack(changed("embed.weight", shape=[-3, -4])), "the number '-3'"),
+    "minus zero": (
+        pack(changed("embed.weight", data_offsets=[0, 48])).replace(b"[0, 48]", b"[-0,48]"),
+        "the number '-0'",
+    ),
     "huge shape": (pack(changed("embed.weight", shape=[2**60] * 9)), "not a list of counts"),
     "overflowing shape": (pack(changed("embed.weight", shape=[2**40] * 9)), "data_offsets do not span"),
     "shape null": (pack(changed("embed.weight", shape=None)), "not a list of counts"),

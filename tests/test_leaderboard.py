@@ -223,7 +223,7 @@ def test_the_front_page_names_the_standing_record(ledger: Shelf) -> None:
         ({}, False, "self-reported"),
         ({"day": 31, "created_utc": "2026-02-02T00:00:00Z"}, True, "self-reported"),
         ({"isolation": "none"}, True, "without isolation"),
-        ({"runs": 1}, True, "1 of 5 runs"),
+        ({"runs": 1}, True, "1 of 8 runs"),
         ({"track": "cpu-logic@9999"}, True, "made on another version"),
         (
             {"valid": False, "record": False, "reasons": ["nim accuracy is not above the gate"]},

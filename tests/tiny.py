@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import cli, meter, submission
+from harness import verify as verification
 from harness.ledger import log, record
 from harness.ledger.log import Ledger
 from harness.ledger.signature import generate, load_key
@@ -87,9 +88,15 @@ def build(place: Path, seconds: float) -> None:
     (place / "harness" / "tracks" / "cpu-logic.toml").write_text(text)
 
 
+def last_round(root: bytes, tree_sha256: str, rounds: int) -> int:
+    """In place of `control_round`: tests name a moment to be killed at, so the order must be known."""
+    return rounds - 1
+
+
 def use(place: Path) -> tracks.Track:
     """From here on, `cpu-logic` is this process's tiny track."""
     tracks.HERE = place / "harness" / "tracks"
+    verification.control_round = last_round
     return tracks.load("cpu-logic")
 
 
