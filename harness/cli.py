@@ -688,6 +688,27 @@ def status(
 
 
 @ledger_app.command()
+def abandon(
+    entry: Annotated[str, typer.Argument(help="The announcement, as `nano-r1 ledger show` names it.")],
+    reason: Annotated[str, typer.Option(help="Why there will be no record, in one line.")],
+    ledger: LedgerFolder = ROOT / "records",
+    key: KeyFile = DEFAULT_KEY,
+) -> None:
+    """Close what is open of a session that cannot be resumed: its journal is lost, or its machine is gone."""
+    from harness import verify
+    from harness.ledger.log import Ledger
+    from harness.ledger.signature import load_key
+
+    signing, folder = load_key(key), Ledger(_existing(ledger))
+    announced = next((each for each in folder.open_commitments() if each.id == entry), None)
+    if announced is None:
+        stop(f"{entry} is not open in {ledger}; `nano-r1 ledger show --ledger {ledger}` lists what is")
+    left = folder.open_submissions(entry)
+    verify.abandon(folder, signing, announced, None, reason)
+    console().print(f"closed without a record: {', '.join(left)}", soft_wrap=True, markup=False)
+
+
+@ledger_app.command()
 def repair(ledger: LedgerFolder = ROOT / "records") -> None:
     """Finish or drop an append that was interrupted. Each append does this first; it needs no key."""
     from harness.ledger.log import Ledger

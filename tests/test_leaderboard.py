@@ -161,7 +161,9 @@ def empty(tmp_path: Path) -> Shelf:
 
 @pytest.fixture
 def ledger(empty: Shelf) -> Shelf:
-    """The baseline, a better record, a valid one in its noise, and a self-reported one."""
+    """The baseline, a better record, a valid one in its noise, and a self-reported one; the code of two beside it."""
+    for code in ("baseline", "submissions/no-kl"):
+        (empty.folder.parent / code).mkdir(parents=True)
     empty.add(make_record(day=1), curve=curves(5, 150, 1))
     empty.add(make_record("no-kl", 0.61, 2, standing_p_ppb=3_968_254), curve=curves(5, 92, 2))
     objection = "relative cost is not below the standing record's"
@@ -300,7 +302,8 @@ def test_records_of_a_revoked_key_are_shown_apart(ledger: Shelf) -> None:
 
 def test_rendering_is_the_same_bytes_in_another_process_and_place(ledger: Shelf, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere" / "records"
-    shutil.copytree(ledger.folder, moved)
+    for folder in ("records", "baseline", "submissions"):
+        shutil.copytree(tmp_path / folder, tmp_path / "elsewhere" / folder)
     program = (
         "import sys, hashlib, pathlib; from leaderboard.render import rendered\n"
         "for name, data in rendered(pathlib.Path(sys.argv[1])).items(): print(name, hashlib.sha256(data).hexdigest())"
@@ -468,7 +471,10 @@ def test_the_pages_of_a_hostile_ledger_hold_only_our_own_structure(empty: Shelf)
 
 def test_code_is_linked_only_where_a_submission_lives(empty: Shelf) -> None:
     empty.add(make_record("sneaky", path="javascript:alert(1)"))
+    empty.add(make_record("elsewhere", day=2))
     assert "javascript" not in page(empty) and "[code]" not in page(empty)
+    (empty.folder.parent / "submissions" / "elsewhere").mkdir(parents=True)
+    assert page(empty).count("[code](../submissions/elsewhere)") == 1
 
 
 # ---------------------------------------------------------------- charts
