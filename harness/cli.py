@@ -416,6 +416,9 @@ def verify(
         str | None,
         typer.Option(metavar="ENTRY", help="Go on with this session, which was killed; no submissions then."),
     ] = None,
+    control: Annotated[
+        bool, typer.Option("--control/--no-control", help="Without the control run no result is valid.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Run submissions in the sandbox in turn with the baseline, judge, sign, append to the ledger."""
@@ -431,19 +434,23 @@ def verify(
 
     if bool(folders) == (resume is not None):
         stop("name the submissions to verify, or a session to go on with (--resume ENTRY), not both")
+    if resume is not None and not control:
+        stop("--no-control is for the beginning of a session: this one goes on as it was announced")
     chosen = module.load(track)
     items = [submission.load(folder) for folder in folders or []]
     signing, log, state = load_key(key), Ledger(ledger), default_state()
     count = runs or chosen.verdict.runs
     with _cancellable() as cancel, TerminalReporter(quiet=as_json) as reporter:
         try:
-            outcomes = (
-                run_verification(
-                    chosen, items, runs=count, ledger=log, key=signing, state=state, reporter=reporter, cancel=cancel
+            if resume is None:
+                outcomes = run_verification(
+                    chosen, items, runs=count, ledger=log, key=signing, state=state, reporter=reporter, cancel=cancel,
+                    control=control,
+                )  # fmt: skip
+            else:
+                outcomes = resume_verification(
+                    resume, ledger=log, key=signing, state=state, reporter=reporter, cancel=cancel
                 )
-                if resume is None
-                else resume_verification(resume, ledger=log, key=signing, state=state, reporter=reporter, cancel=cancel)
-            )
         except Interrupted as error:
             reporter.say(f"interrupted: {error}. Nothing else was written; the next `nano-r1 verify` starts afresh.")
             raise typer.Exit(130) from None
