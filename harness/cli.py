@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -57,7 +57,7 @@ def main() -> None:
         stop(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
 
 
-def stop(message: str) -> None:
+def stop(message: str) -> NoReturn:
     """A message may quote a hostile file: nothing in it reaches the terminal as a control sequence."""
     printable = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in message)
     sys.stderr.write(f"nano-r1: {printable}\n")

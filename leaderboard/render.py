@@ -92,7 +92,7 @@ def entries(ledger: Path) -> list[Entry]:
 
 
 def _code(ledger: Path, item: Listed) -> str | None:
-    """A ledger of one's own, such as the quick start's, has no submissions beside it: no link is better than a dead one."""
+    """A ledger of one's own, such as the quick start's, has no submissions beside it: no link beats a dead one."""
     said = item.record.predicate.submission
     ours = said.path in ("baseline", f"submissions/{said.name}") and (ledger.resolve().parent / said.path).is_dir()
     return said.path if ours else None
