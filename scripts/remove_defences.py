@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -65,7 +66,7 @@ REMOVALS = [
     Removal("the size of the log", "harness/sandbox.py",
             "self.over = self.over or len(data) > room", "pass", ("log-flood",)),
     Removal("run folders that do not say which run it is", "harness/verify.py",
-            'tempfile.TemporaryDirectory(prefix="nano-r1-")', 'tempfile.TemporaryDirectory(prefix=f"nano-r1-{run}-")',
+            'folder, output = place / "submission", ', 'folder, output = place / f"submission-{run}", ',
             ("test_the_runs_of_a_session_look_alike[detect-verifier]",)),
     Removal("no key twice in a header", "harness/checkpoint.py",
             "if len(set(keys)) != len(keys):", "if False:", ("duplicate-keys", "duplicate-inner-keys")),
@@ -117,6 +118,7 @@ def run_tests(copy: Path, tests: tuple[str, ...]) -> tuple[bool, str]:
 
 
 def main() -> int:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     rows = ["| defence taken away | in | cases | what then happens |", "|---|---|---|---|"]
     missed = 0
     with tempfile.TemporaryDirectory(prefix="nano-r1-without-") as name:

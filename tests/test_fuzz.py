@@ -30,7 +30,6 @@ def fuzzed(cases: Cases, count: int, seed: int = 1) -> Tally:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine that tests may be doing other work."""
-    monkeypatch.setattr(frames, "REPLY_SECONDS", 60.0)
     monkeypatch.setattr(files, "READ_SECONDS", 20.0)
 
 

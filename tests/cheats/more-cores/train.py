@@ -11,7 +11,7 @@ for _ in range(2 * os.cpu_count()):  # enough for more than one core on a busy m
     helpers.append(os.fork())
     if helpers[-1] == 0:
         break
-until = time.monotonic() + 3
+until = time.monotonic() + 40  # found out within a second or two, if the machine has the cores to give
 while time.monotonic() < until:
     pass
 if 0 not in helpers:
