@@ -58,7 +58,7 @@ def quick_baseline(folder):
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 @pytest.mark.parametrize("name", ["hidden-weights", "built-in-solver"])
 def test_the_control_run_and_nothing_else_refuses(tmp_path, name):
-    """The real track, budget and questions; one run instead of five."""
+    """The real track, budget and questions; one run instead of eight."""
     tmp_path.chmod(0o755)
     reference = quick_baseline(tmp_path)
     track = load("cpu-logic").model_copy(
