@@ -1,0 +1,102 @@
+"""Propositional logic: do the premises entail the conclusion? Decided by a truth table; yes for half of them.
+
+Every question needs at least two premises: a conclusion that one of them entails alone is not asked. Premises can
+always hold together, so that nothing follows from a contradiction, and they speak of all that the conclusion speaks
+of. The answer is drawn after the number of premises and the conclusion: neither tells it. (reasoning-gym asks for
+any conclusion that follows, and gives full marks for the premises joined by "and".)
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from harness.tasks.task import Stream
+from harness.tasks.yes_no import YesNo
+
+LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
+TEXT = {"fact": "{}", "if": "if {} then {}", "or": "{} or {}", "iff": "{} if and only if {}"}
+Literal = tuple[int, bool]  # which letter, and whether it is affirmed
+Statement = tuple[str, tuple[Literal, ...]]
+
+
+class Entailment(YesNo):
+    name = "entailment"
+    distinct = 11_162_880  # at least: chains of three ifs (20·19·18·17 letters, 2**4 signs, 3! orders); all texts differ
+
+    def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
+        count = stream.integer(2, 4)  # of premises, over one letter more
+        conclusion = draw_statement(stream, ("fact", "if", "or"), count + 1)
+        answer = stream.integer(0, 1) == 1
+        while True:
+            premises = draw_premises(stream, count)
+            if premises and entails(premises, conclusion, count + 1) is answer:
+                break
+        names = draw_names(stream, count + 1)
+        prompt = f"{tell(premises, names)} Does it follow that {write(conclusion, names)}? Answer yes or no."
+        return prompt, "yes" if answer else "no", {"premises": count, "conclusion": conclusion[0]}
+
+
+def entails(premises: list[Statement], conclusion: Statement, size: int) -> bool | None:
+    """By truth table. None where the question would be unfit: one premise is enough, or a letter is not spoken of."""
+    wanted, all_hold = table(conclusion, size), -1
+    for premise in premises:
+        holds = table(premise, size)
+        if not holds & ~wanted:
+            return None
+        all_hold &= holds
+    if not letters_of([conclusion]) <= letters_of(premises):
+        return None
+    return not all_hold & ~wanted
+
+
+@cache
+def table(statement: Statement, size: int) -> int:
+    """The column of the truth table: bit r is the truth in row r, where letter i is true if bit i of r is 1."""
+    rows = (1 << (1 << size)) - 1
+    kind, literals = statement
+    columns = [sum(1 << r for r in range(1 << size) if bool(r >> i & 1) is affirmed) for i, affirmed in literals]
+    match kind:
+        case "fact":
+            return columns[0]
+        case "if":
+            return rows & ~columns[0] | columns[1]
+        case "or":
+            return columns[0] | columns[1]
+    return rows & ~(columns[0] ^ columns[1])
+
+
+def letters_of(statements: list[Statement]) -> set[int]:
+    return {letter for _, literals in statements for letter, _ in literals}
+
+
+def draw_statement(stream: Stream, kinds: tuple[str, ...], size: int) -> Statement:
+    kind = kinds[stream.integer(0, len(kinds) - 1)]
+    first = stream.integer(0, size - 1)
+    second = (first + stream.integer(1, size - 1)) % size
+    letters = (first,) if kind == "fact" else (first, second)
+    return kind, tuple((letter, stream.integer(0, 1) == 1) for letter in letters)
+
+
+def draw_premises(stream: Stream, count: int) -> list[Statement] | None:
+    """Different statements that can hold together, or None."""
+    premises = [draw_statement(stream, tuple(TEXT), count + 1) for _ in range(count)]
+    all_hold = -1
+    for premise in premises:
+        all_hold &= table(premise, count + 1)
+    return premises if all_hold and len(set(premises)) == count else None
+
+
+def draw_names(stream: Stream, size: int) -> list[str]:
+    letters = list(LETTERS)
+    return [letters.pop(stream.integer(0, len(letters) - 1)) for _ in range(size)]
+
+
+def tell(premises: list[Statement], names: list[str]) -> str:
+    texts = [write(premise, names) for premise in premises]
+    return " ".join(f"{text[0].upper()}{text[1:]}." for text in texts)
+
+
+def write(statement: Statement, names: list[str]) -> str:
+    kind, literals = statement
+    return TEXT[kind].format(*(names[letter] if affirmed else f"not-{names[letter]}" for letter, affirmed in literals))
