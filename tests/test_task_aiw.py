@@ -5,11 +5,11 @@ The prompts (github.com/LAION-AI/AIW, Apache-2.0) are not shipped: NANO_R1_TEST_
 
 from __future__ import annotations
 
-import itertools
+
 import json
 import os
 import re
-from collections import Counter
+from collections import Counter, deque
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pytest
 
 from harness.tasks import Sample, Task, sample
 from harness.tasks.aiw import AliceInWonderland, others
-from harness.tasks.aiw_circles import AliceInWonderlandCircles
+from harness.tasks.aiw_circles import AliceInWonderlandCircles, joined
 from harness.tasks.aiw_plus import AliceInWonderlandPlus, cousins
 
 DATA = Path(os.environ.get("NANO_R1_TEST_DATA", "../shared/data")) / "aiw_prompts.json"
@@ -86,112 +86,95 @@ def test_aiw_circles_by_a_graph() -> None:
 
 # ---------------------------------------------------------------- the paper's own prompts
 
-NUMBERS = dict(zip("no one two three four five six seven eight".split(), range(9), strict=True))
-FEMALE = r"sisters?|girls?|females?|female friends?|female colleagues?|scientist(?: colleagues?)?|blue bowls|blue|comedies"
-MALE = r"brothers?|males?|male friends?|male colleagues?|software engineer(?: colleagues?)?|non-scientist(?: colleagues?)?"
+needs_data = pytest.mark.skipif(not DATA.is_file(), reason="the real prompts are not here: set NANO_R1_TEST_DATA")
+
+# The forms that the tasks draw from, in the paper's words. In between may stand what changes no number, but no question.
+AIW = re.compile(
+    r"has (?P<a>\w+) (?P<first>[a-z ]+?)s? and (?P<who>she|he) also has (?P<b>\w+) (?P<second>[a-z ]+?)s?\s?\.[^?#]*"
+    r"How many (?P<wanted>[a-z ]+?)s does (?:Alice's|Bob's|Haret's|a|the)? ?(?P<of>[a-z ]+?)(?: of (?:Alice|Bob))? have\?"
+)
+CIRCLES = re.compile(
+    r"has (\d+) male (?:friend|colleague)s? and she also has (\d+) female (?:friend|colleague)s? in total[^?#]*"
+    r"Bob has (\d+) female (?:friend|colleague)s? and (\d+) male (?:friend|colleague)s? in total[^?#]*"
+    r"How many female (?:friend|colleague)s does Matilda have\?"
+)
+SIBLINGS = r"Alice has (\d+) sisters?(?: and (\d+) brothers?)?(?: in total| and no other siblings)?\."
+CHILDREN = r"who (?:also has|has also) (\d+) (son|daughter)s?(?: and (\d+) daughters?)?"
+PLUS = re.compile(
+    rf"{SIBLINGS}[^?#]*?(\d+) nephews and nieces[^?#]*?(\d+) nephews and nieces[^?#]*{CHILDREN}[^?#]*"
+    r"How many cousins does Alice's (?:sister|brother) have\?"
+)
+PLUS_PLUS = re.compile(
+    rf"{SIBLINGS}[^?#]*?(\d+) nephews? and (\d+) nieces?[^?#]*?(\d+) nephews? and (\d+) nieces?[^?#]*{CHILDREN}[^?#]*"
+    r"How many ((?:fe)?male )?cousins does Alice's (?:sister|brother) have\?"
+)
+WORDS = dict(zip("no a one two three four five six seven eight".split(), (0, 1, *range(1, 9)), strict=True))
+SEX = {"sister": "female", "brother": "male", "sibling": "any", "female": "female", "male": "male"}
 
 
-def sex_of(noun: str) -> str:
-    """Of the kinds in the prompts the one that Alice belongs to counts as female, whatever it is called."""
-    if re.search(r"\b(sibling|friends$|bowls are on the table beside the big)", noun) and not re.search(r"male", noun):
-        return "any"
-    return "female" if re.search(rf"^(?:{FEMALE})\b", noun) else "male"
+def solve(text: str) -> tuple[str, int] | None:
+    """(The form, what the tasks' formulas say) for the last question of a form that the tasks draw; None without one."""
+    if match := last(PLUS_PLUS, text):
+        sisters, brothers, *kin, children, which, daughters, wanted = match.groups()
+        nephews, nieces = [int(kin[0]), int(kin[2])], [int(kin[1]), int(kin[3])]
+        sons = int(children) if which == "son" else 0
+        girls = int(daughters or 0) if which == "son" else int(children)
+        male, female = cousins(int(brothers or 0), *nephews, sons), cousins(int(sisters) + 1, *nieces, girls)
+        return "aiw++", {None: male + female, "male ": male, "female ": female}[wanted]
+    if match := last(PLUS, text):
+        sisters, brothers, aunts, uncles, children, _, daughters = (int(group or 0) if (group or "0").isdigit() else 0 for group in match.groups())
+        return "aiw+", cousins(sisters + brothers + 1, aunts, uncles, children + daughters)
+    if match := last(CIRCLES, text):
+        male, female, bobs_female, bobs_male = map(int, match.groups())
+        people = joined({"male": male, "female": female}, {"male": bobs_male, "female": bobs_female})
+        return "circles", others(people, "female", "female")
+    if match := last(AIW, text):
+        first, second, wanted, of = (SEX.get(match[noun].split()[0]) for noun in ("first", "second", "wanted", "of"))
+        numbers = [WORDS.get(match[number], match[number]) for number in "ab"]
+        if None in (first, second, wanted, of) or first == second or not all(str(n).isdigit() for n in numbers):
+            return None
+        group = Counter({first: int(numbers[0]), second: int(numbers[1])})
+        group["female" if match["who"] == "she" else "male"] += 1
+        return "aiw", others(group, of, wanted)  # type: ignore[arg-type]
+    return None
 
 
-def problem_of(prompt: str | list[str]) -> str:
-    """The last question of the prompt, without what is said about the form of the answer."""
-    text = prompt if isinstance(prompt, str) else prompt[0]
-    if not isinstance(prompt, str) and "X=3 and Y=6" in prompt[-1]:
-        text = text.replace("X", "3").replace("Y", "6")
-    text = re.split(r"### Problem:|user<\|end_header_id\|>", text)[-1]
-    text = re.sub(r"\s+", " ", text[: text.index("?") + 1])
-    text = re.sub(r"\b(no|one|two|three|four|five|six|seven|eight)\b(?= (?:brother|sister))", lambda m: str(NUMBERS[m[1]]), text)
-    return re.sub(r"\ba (?=(?:brother|sister)\b)", "1 ", text)
+def last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    """Worked examples may stand before the problem."""
+    return deque(pattern.finditer(text), maxlen=1).pop() if pattern.search(text) else None
 
 
-def answer_of(text: str) -> int | None:
-    """What the task's formulas say to a prompt of the paper. None: not a question about such numbers."""
-    numbers = [int(number) for number in re.findall(r"\d+", text)]
-    if "cousins" in text:
-        return cousins_of(text)
-    if match := re.search(r"How many female \w+ does Matil(?:da|de) have", text):
-        circles = r"has (\d+) male \w+ and she also has (\d+) female .*Bob has (\d+) female \w+ and (\d+) male"
-        if match := re.search(circles, text):
-            male, female, bobs_female, bobs_male = map(int, match.groups())
-            return others({"female": female + bobs_female, "male": male + bobs_male + 1}, "female", "female")
-    question = re.search(r"How many (.+)$", text)
-    if question is None:
-        return None
-    if "bowl" in text:
-        blue, red = (int(re.search(rf"(\d+) {colour}", text)[1]) for colour in ("blue", "red"))  # type: ignore[index]
-        group = {"female": blue + 1, "male": red}  # the big bowl is blue
-        if question[1].startswith("bowls"):
-            return others(group, "female", "any")
-        of_blue = re.search(r"near a blue|that a blue", question[1])
-        return others(group, "female" if of_blue else "male", "female")
-    if "comed" in text:
-        comedies = next(int(n) for n, noun in re.findall(r"(\d+) (?:other )?(\w+)", text) if noun == "comedies")
-        return others({"female": comedies + 1, "male": 1}, "male", "female")
-    group = group_of(text)
-    wanted = re.match(r"(sisters in total|[a-z -]+?)(?= do| are)", question[1])
-    if wanted is None or not group:
-        return None
-    kind = sex_of(wanted[1])
-    if "in common" in text or "do Alice and Bob have" in text:
-        return others(group, "female", "any") - 1
-    if "in total?" in question[1]:
-        return group.get(kind)
-    of = re.search(r"(?:does|do) (?:an? |the )?(.+?) have", question[1])
-    if of is None:
-        return None
-    asked = "male" if re.search(r"brother$|^Bob$|boy$|^male |^Lewis|male colleague$|software|non-sci|^female friend of Bob^", of[1]) else "female"
-    if kind == "any":
-        return others(group, asked, "any") if len(group) == 2 else None
-    return others(group, asked, kind) if kind in group else None
-
-
-def group_of(text: str) -> dict[str, int]:
-    """How many of either sex there are in all, as far as it is said."""
-    group: dict[str, int] = {}
-    if match := re.search(r"(?:Alice and Mary|Two girls) are sisters who also have further (.+?)\.", text):
-        said = {sex_of(noun): int(n) for n, noun in re.findall(r"(\d+) (?:other )?(\w+)", match[1])}
-        return {"female": said.get("female", 0) + 2, "male": said.get("male", 0)}
-    if match := re.search(r"Alice and (\d+) other (?:girls?|females?) are", text):
-        group["female"] = int(match[1]) + 1
-    person, alone = "female", "Besides each other" not in text
-    words = re.compile(
-        rf"\b(each of her brothers|[Tt]he girl|[Tt]he boy|A girl|A boy|Alice|Bob|Haret|Matilda|He|She|he|she)\b|"
-        rf"(\d+) (?:other )?((?:{FEMALE})|(?:{MALE}))\b"
-    )
-    for name, number, noun in words.findall(text.split("How many")[0]):
-        if name:
-            person = "male" if re.search(r"brothers|boy|Bob|He$|he$", name) and not re.search(r"[Ss]he", name) else "female"
-        else:
-            kind = sex_of(noun)
-            group[kind] = int(number) + (kind == person if alone else 1)
-    return group
-
-
-def cousins_of(text: str) -> int:
-    """AIW+ and AIW++: numbers of nephews and nieces in all or apart."""
-    own = {sex: sum(int(n) for n in re.findall(rf"(\d+) {noun}", text.split(" Her mother")[0])) for sex, noun in SIBLINGS}
-    own["female"] += 1
-    children = {sex: sum(int(n) for n in re.findall(rf"(\d+) {noun}", text)) for sex, noun in CHILDREN}
-    if together := re.findall(r"(\d+) nephews and nieces", text):
-        return cousins(sum(own.values()), *map(int, together), sum(children.values()))
-    kin = {sex: [int(n) for n in re.findall(rf"(\d+) {noun}", text)] for sex, noun in NEPHEWS}
-    apart = {sex: cousins(own[sex], *kin[sex], children[sex]) for sex in own}
-    return apart["male"] if "male cousins" in text else sum(apart.values())
-
-
-SIBLINGS = (("female", "sister"), ("male", "brother"))
-CHILDREN = (("female", "daughter"), ("male", "son"))
-NEPHEWS = (("female", "niece"), ("male", "nephew"))
-
-
-@pytest.mark.skipif(not DATA.is_file(), reason="the real prompts are not here: set NANO_R1_TEST_DATA")
-def test_the_formulas_answer_the_papers_prompts() -> None:
+def real_prompts() -> list[tuple[int, str, str]]:
+    """(id, text, answer as an integer's digits) of the prompts that have one."""
     rows: list[dict[str, Any]] = json.loads(DATA.read_text())
-    answers = {row["id"]: answer_of(problem_of(row["prompt"])) for row in rows if row["right_answer"] is not None}
-    wrong = {row["id"]: (row["right_answer"], answers[row["id"]], problem_of(row["prompt"])) for row in rows if answers.get(row["id"]) is not None and str(answers[row["id"]]) != str(row["right_answer"])}
-    assert wrong == {}
+    kept = []
+    for row in rows:
+        answer = str(row["right_answer"]).removesuffix(".0").strip()
+        text = row["prompt"] if isinstance(row["prompt"], str) else row["prompt"][0]
+        if answer.isdigit():
+            kept.append((int(row["id"]), " ".join(text.split()), answer))
+    return kept
+
+
+@needs_data
+def test_the_grader_takes_each_real_answer_and_no_other() -> None:
+    task, rows = AliceInWonderland(), real_prompts()
+    assert len(rows) == 0
+    for number, text, answer in rows:
+        one = Sample(f"aiw/{number}", text, answer, {})
+        assert task.accepts(one, answer)
+        for wrong in (str(int(answer) + 1), str(int(answer) - 1), f"{answer}.0", f"0{answer}", f"{answer} sisters", text[:200]):
+            assert not task.accepts(one, wrong)
+
+
+@needs_data
+def test_the_formulas_answer_the_real_prompts() -> None:
+    """All prompts of the tasks' forms; the others ask for something else (bowls, beads, who is who)."""
+    forms, wrong = Counter[str](), []
+    for number, text, answer in real_prompts():
+        if solved := solve(text):
+            forms[solved[0]] += 1
+            if str(solved[1]) != answer:
+                wrong.append((number, answer, solved, text))
+    assert wrong == []
+    assert forms == {}

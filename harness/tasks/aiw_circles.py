@@ -12,6 +12,11 @@ from harness.tasks.aiw import SEXES, counted, noun, others
 from harness.tasks.task import Sample, Stream, integer_attacks, is_integer
 
 
+def joined(alice: dict[str, int], bob: dict[str, int]) -> dict[str, int]:
+    """All people: those in Alice's circle and in Bob's, both of them, and Matilda, who was counted in either, once."""
+    return {"female": alice["female"] + 1 + bob["female"] - 1, "male": alice["male"] + bob["male"] + 1}
+
+
 class AliceInWonderlandCircles:
     name = "aiw-circles"
     distinct = 15_360_000  # 2 relations × 3 wanted × 40**4 counts; all texts differ
@@ -31,9 +36,8 @@ class AliceInWonderlandCircles:
             f"part of Alice's circle. All the mentioned persons have no {relation}s beyond the already described group "
             f"of people. How many {noun(relation, wanted)}s does Matilda have?"
         )
-        # Alice and Bob belong to their circles, and Matilda to both.
-        group = {"female": alice["female"] + 1 + bob["female"] - 1, "male": alice["male"] + bob["male"] + 1}
-        return prompt, str(others(group, "female", wanted)), {"alice": alice, "bob": bob, "wanted": wanted}
+        answer = others(joined(alice, bob), "female", wanted)
+        return prompt, str(answer), {"alice": alice, "bob": bob, "wanted": wanted}
 
     def accepts(self, sample: Sample, answer: str) -> bool:
         return is_integer(answer, sample.target)

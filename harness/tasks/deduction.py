@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from itertools import pairwise, product
 from typing import Any
 
@@ -33,7 +34,7 @@ Evening = dict[str, str]  # each variable's value
 
 
 class DeductionError(ValueError):
-    """OR-tools is not there; the message says what to do."""
+    """OR-tools is not there, or gives no verdict; the message says what to do."""
 
 
 class Deduction:
@@ -275,12 +276,12 @@ class Proof:
     """A house's rules as a CP-SAT model, with clues that can be switched on and the evening's answers ruled out."""
 
     def __init__(self, house: House, evening: Evening, clues: list[Clue]) -> None:
-        try:
-            from ortools.sat.python import cp_model
+        try:  # imported here: the core install has no OR-tools, and no other task wants it
+            self.cp: Any = import_module("ortools.sat.python.cp_model")
         except ImportError:
             message = "task deduction draws its puzzles with OR-tools: pip install -c constraints.txt -e '.[tasks]'"
             raise DeductionError(message) from None
-        self.cp, self.model = cp_model, cp_model.CpModel()
+        self.model = self.cp.CpModel()
         self.literals: dict[tuple[str, str], Any] = {}
         for variable, values in house.domains.items():
             self.literals |= {(variable, value): self.model.new_bool_var("") for value in values}
@@ -294,8 +295,11 @@ class Proof:
         self.model.clear_assumptions()
         self.model.add_assumptions([self.switches[index] for index in clues])
         solver = self.cp.CpSolver()
-        solver.parameters.num_workers, solver.parameters.random_seed = 1, 0
-        return bool(solver.solve(self.model) == self.cp.INFEASIBLE)
+        solver.parameters.num_workers = 1
+        status = solver.solve(self.model)
+        if status not in (self.cp.INFEASIBLE, self.cp.FEASIBLE, self.cp.OPTIMAL):
+            raise DeductionError(f"OR-tools could not decide a puzzle of task deduction: {solver.status_name(status)}")
+        return bool(status == self.cp.INFEASIBLE)
 
     def switch(self, clue: Clue) -> Any:
         """A literal that makes the clue true."""
@@ -325,8 +329,10 @@ class Proof:
                 self.implies([("murderer", suspect), (motive, suspect)], [is_["motive", motive]])
         for person, (now, then), room in product(house.people, steps, house.rooms):
             self.implies([(at(person, now), room)], [is_[at(person, then), other] for other in house.around(room)])
-        for (now, then), room, other in product(steps, house.rooms, house.rooms):
-            if room != other:
+        for weapon, (now, then), room in product(house.weapons, steps, house.rooms):
+            self.implies([(at(weapon, now), room)], [is_[at(weapon, then), other] for other in house.around(room)])
+        for (now, then), room in product(steps, house.rooms):
+            for other in house.around(room)[1:]:
                 carried = [self.both((is_[at(s, now), room], is_[at(s, then), other])) for s in house.suspects]
                 for weapon in house.weapons:
                     self.implies([(at(weapon, now), room), (at(weapon, then), other)], carried)

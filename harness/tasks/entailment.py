@@ -2,8 +2,9 @@
 
 Every question needs at least two premises: a conclusion that one of them entails alone is not asked. Premises can
 always hold together, so that nothing follows from a contradiction, and they speak of all that the conclusion speaks
-of. The answer is drawn after the number of premises and the conclusion: neither tells it. (reasoning-gym asks for
-any conclusion that follows, and gives full marks for the premises joined by "and".)
+of. The answer is drawn last, between a yes and a no that have conclusion and kinds of premises in common, so none of
+these tells it. (reasoning-gym asks for any conclusion that follows, and gives full marks for the premises joined by
+"and".)
 """
 
 from __future__ import annotations
@@ -16,25 +17,34 @@ from harness.tasks.yes_no import YesNo
 
 LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 TEXT = {"fact": "{}", "if": "if {} then {}", "or": "{} or {}", "iff": "{} if and only if {}"}
+ASKED = ("fact", "if", "or")  # kinds of conclusion
+TRIES = 60  # to find a yes and a no for the kinds of premises drawn; then other kinds are
 Literal = tuple[int, bool]  # which letter, and whether it is affirmed
 Statement = tuple[str, tuple[Literal, ...]]
 
 
 class Entailment(YesNo):
     name = "entailment"
-    distinct = 11_162_880  # at least: chains of three ifs (20·19·18·17 letters, 2**4 signs, 3! orders); all texts differ
+    # At least: chains of three ifs (20·19·18·17 letters, 2**4 signs), whatever the order of the premises.
+    distinct = 1_860_480
 
     def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
         count = stream.integer(2, 4)  # of premises, over one letter more
-        conclusion = draw_statement(stream, ("fact", "if", "or"), count + 1)
+        conclusion = draw_statement(stream, ASKED[stream.integer(0, 2)], count + 1)
+        found: dict[bool, list[Statement]] = {}
+        while len(found) < 2:
+            found, kinds = {}, draw_kinds(stream, count)
+            for _ in range(TRIES):
+                premises = [draw_statement(stream, kind, count + 1) for kind in kinds]
+                verdict = entails(premises, conclusion, count + 1) if consistent(premises, count + 1) else None
+                if verdict is not None:
+                    found.setdefault(verdict, premises)
+                if len(found) == 2:
+                    break
         answer = stream.integer(0, 1) == 1
-        while True:
-            premises = draw_premises(stream, count)
-            if premises and entails(premises, conclusion, count + 1) is answer:
-                break
         names = draw_names(stream, count + 1)
-        prompt = f"{tell(premises, names)} Does it follow that {write(conclusion, names)}? Answer yes or no."
-        return prompt, "yes" if answer else "no", {"premises": count, "conclusion": conclusion[0]}
+        prompt = f"{tell(found[answer], names)} Does it follow that {write(conclusion, names)}? Answer yes or no."
+        return prompt, "yes" if answer else "no", {"premises": sorted(kinds), "conclusion": conclusion[0]}
 
 
 def entails(premises: list[Statement], conclusion: Statement, size: int) -> bool | None:
@@ -48,6 +58,14 @@ def entails(premises: list[Statement], conclusion: Statement, size: int) -> bool
     if not letters_of([conclusion]) <= letters_of(premises):
         return None
     return not all_hold & ~wanted
+
+
+def consistent(premises: list[Statement], size: int) -> bool:
+    """Can they hold together? They must be different statements, too."""
+    all_hold = -1
+    for premise in premises:
+        all_hold &= table(premise, size)
+    return all_hold != 0 and len(set(premises)) == len(premises)
 
 
 @cache
@@ -70,21 +88,16 @@ def letters_of(statements: list[Statement]) -> set[int]:
     return {letter for _, literals in statements for letter, _ in literals}
 
 
-def draw_statement(stream: Stream, kinds: tuple[str, ...], size: int) -> Statement:
-    kind = kinds[stream.integer(0, len(kinds) - 1)]
+def draw_kinds(stream: Stream, count: int) -> list[str]:
+    kinds = list(TEXT)
+    return [kinds[stream.integer(0, len(kinds) - 1)] for _ in range(count)]
+
+
+def draw_statement(stream: Stream, kind: str, size: int) -> Statement:
     first = stream.integer(0, size - 1)
     second = (first + stream.integer(1, size - 1)) % size
     letters = (first,) if kind == "fact" else (first, second)
     return kind, tuple((letter, stream.integer(0, 1) == 1) for letter in letters)
-
-
-def draw_premises(stream: Stream, count: int) -> list[Statement] | None:
-    """Different statements that can hold together, or None."""
-    premises = [draw_statement(stream, tuple(TEXT), count + 1) for _ in range(count)]
-    all_hold = -1
-    for premise in premises:
-        all_hold &= table(premise, count + 1)
-    return premises if all_hold and len(set(premises)) == count else None
 
 
 def draw_names(stream: Stream, size: int) -> list[str]:

@@ -1,27 +1,38 @@
 """Propositional logic with four conclusions, of which one follows: 1, 2, 3 or 4, a quarter of the time each.
 
-Premises as in harness/tasks/entailment.py. The four are of one kind, and none follows from a single premise.
+Premises as in harness/tasks/entailment.py. The four are of one kind, no two of them say the same, and none follows
+from a single premise.
 """
 
 from __future__ import annotations
 
-from itertools import permutations, product
+from itertools import combinations, product
 from typing import Any
 
-from harness.tasks.entailment import Statement, draw_names, draw_premises, entails, tell, write
+from harness.tasks.entailment import (
+    ASKED,
+    Statement,
+    consistent,
+    draw_kinds,
+    draw_names,
+    draw_statement,
+    entails,
+    tell,
+    write,
+)
 from harness.tasks.task import Sample, Stream, integer_attacks, is_integer
 
 
 class EntailmentChoice:
     name = "entailment-choice"
-    distinct = 11_162_880  # at least: one for each question of `entailment` that its distinct counts
+    distinct = 1_860_480  # at least: one for each question of `entailment` that its distinct counts
 
     def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
         count = stream.integer(2, 4)
-        kind = ("fact", "if", "or")[stream.integer(0, 2)]
+        kind = ASKED[stream.integer(0, 2)]
         while True:
-            premises = draw_premises(stream, count)
-            if premises is None:
+            premises = [draw_statement(stream, each, count + 1) for each in draw_kinds(stream, count)]
+            if not consistent(premises, count + 1):
                 continue
             verdicts = {option: entails(premises, option, count + 1) for option in statements(kind, count + 1)}
             right = [option for option, verdict in verdicts.items() if verdict is True]
@@ -44,7 +55,10 @@ class EntailmentChoice:
 
 
 def statements(kind: str, size: int) -> list[Statement]:
-    """All of that kind."""
-    groups = permutations(range(size), 1 if kind == "fact" else 2)
-    signs = [*product((False, True), repeat=1 if kind == "fact" else 2)]
-    return [(kind, tuple(zip(letters, affirmed, strict=True))) for letters in groups for affirmed in signs]
+    """All of that kind, up to saying the same: "if C then B" is left out, being "if not-B then not-C"."""
+    groups = combinations(range(size), 1 if kind == "fact" else 2)
+    return [
+        (kind, tuple(zip(letters, signs, strict=True)))
+        for letters in groups
+        for signs in product((False, True), repeat=len(letters))
+    ]

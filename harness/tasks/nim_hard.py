@@ -1,4 +1,4 @@
-"""Single-pile nim with piles of four and five digits and limits of two: larger than `nim` trains on.
+"""Single-pile nim with piles of four and five digits and limits of two digits: larger than `nim` trains on.
 
 The words and the rule are those of harness/tasks/nim.py.
 """

@@ -1,14 +1,14 @@
 """Sudoku, 9 by 9: fill in the empty cells. Every puzzle drawn has exactly one solution, which the solver proves.
 
 A full grid is drawn by the solver itself, trying digits in random order; then cells are emptied in random order, each
-only if the puzzle keeps a single solution. The prompt shows rows of digits with 0 for an empty cell, and the answer
-is all digits, row by row.
+only if no other digit fits there. The prompt shows rows of digits with 0 for an empty cell, and the answer is all
+digits, row by row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from functools import cache
 from typing import Any
 
 from harness.tasks.task import Sample, Stream
@@ -30,11 +30,10 @@ class Sudoku:
         for cell in _shuffled(list(range(cells)), stream):
             if left == aim:
                 break
-            puzzle[cell] = 0
-            if len(list(islice(solutions(puzzle, self.box), 2))) == 1:
-                left -= 1
-            else:
-                puzzle[cell] = full[cell]
+            # The puzzle so far has one solution, so a second one has another digit in this cell.
+            others = candidates(puzzle, self.box, cell) - {full[cell]}
+            if not any(solvable([*puzzle[:cell], other, *puzzle[cell + 1 :]], self.box) for other in others):
+                puzzle[cell], left = 0, left - 1
         rows = "\n".join("".join(map(str, puzzle[i : i + size])) for i in range(0, cells, size))
         prompt = (
             f"Fill in this sudoku. Each row, column and {self.box}x{self.box} box has the digits 1 to {size}; "
@@ -60,24 +59,48 @@ class Sudoku:
         ]  # fmt: skip
 
 
+@cache
+def units_of(box: int) -> list[tuple[int, int, int]]:
+    """For each cell its row, its column and its box, all units numbered through."""
+    size = box * box
+    return [(c // size, size + c % size, 2 * size + c // size // box * box + c % size // box) for c in range(size**2)]
+
+
+@cache
+def peers_of(box: int) -> list[list[int]]:
+    """For each cell the others in its row, column or box."""
+    units = [set(each) for each in units_of(box)]
+    return [[p for p, u in enumerate(units) if p != c and not u.isdisjoint(units[c])] for c in range(len(units))]
+
+
+def candidates(puzzle: Grid, box: int, cell: int) -> set[int]:
+    """Digits that no peer of the cell has."""
+    return set(range(1, box * box + 1)) - {puzzle[peer] for peer in peers_of(box)[cell]}
+
+
+def solvable(puzzle: Grid, box: int) -> bool:
+    return next(solutions(puzzle, box), None) is not None
+
+
 def solutions(puzzle: Grid, box: int, stream: Stream | None = None) -> Iterator[Grid]:
     """Each way to fill the empty cells; `stream` shuffles the digits tried. The cell with the fewest goes first."""
-    size = box * box
+    size, units = box * box, units_of(box)
     grid, empty = puzzle.copy(), [cell for cell, digit in enumerate(puzzle) if not digit]
-    units = [(c // size, size + c % size, 2 * size + c // size // box * box + c % size // box) for c in range(size**2)]
     free = [(2 << size) - 2] * (3 * size)  # of each row, column and box: bit d says that digit d is missing
     for cell, digit in enumerate(puzzle):
         if digit:
             for unit in units[cell]:
-                free[unit] &= ~(1 << digit)
+                if not free[unit] >> digit & 1:
+                    return  # the digit twice in a unit
+                free[unit] ^= 1 << digit
 
     def search() -> Iterator[Grid]:
         fewest, index, options = size + 1, -1, 0
         for i, cell in enumerate(empty):
             row, column, square = units[cell]
-            candidates = free[row] & free[column] & free[square]
-            if candidates.bit_count() < fewest:
-                fewest, index, options = candidates.bit_count(), i, candidates
+            digits_left = free[row] & free[column] & free[square]
+            if digits_left.bit_count() < fewest:
+                fewest, index, options = digits_left.bit_count(), i, digits_left
                 if fewest < 2:
                     break
         if index < 0:
@@ -94,7 +117,7 @@ def solutions(puzzle: Grid, box: int, stream: Stream | None = None) -> Iterator[
                 free[unit] ^= 1 << digit
         empty.insert(index, cell)
 
-    return search()
+    yield from search()
 
 
 def _shuffled(items: list[int], stream: Stream) -> list[int]:

@@ -3,7 +3,8 @@
 Aristotle's, with no group empty: the 24 valid moods of the textbooks, their premises in either order, the immediate
 inferences from one premise, and chains of three. The answer is drawn apart for each kind of conclusion, so neither a
 constant nor the conclusion alone is right more than half the time (reasoning-gym's syllogisms are 68–70% yes).
-Terms are letters: nothing but the form decides. Up to their names there are 2,325 forms.
+Terms are letters: nothing but the form decides. There are 2,325 forms, and either side of the split asks all of them:
+what is held out is their letters.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ SIZES = (2, 3, 3, 4, 4)  # terms: the two-term questions are few
 
 class Syllogism(YesNo):
     name = "syllogism"
-    distinct = 0  # forms × orders of the premises × names of the terms; all texts differ
+    distinct = 0  # forms × names of the terms, whatever the order of the premises
 
     def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
         size, kind = draw_kind(stream)

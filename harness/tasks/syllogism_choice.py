@@ -14,7 +14,7 @@ from harness.tasks.task import Sample, Stream, integer_attacks, is_integer
 
 class SyllogismChoice:
     name = "syllogism-choice"
-    distinct = 0  # at least: valid forms × orders of the premises × names of the terms
+    distinct = 0  # at least: valid forms × names of the terms, whatever the order of the premises
 
     def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
         size, kind = draw_kind(stream)
