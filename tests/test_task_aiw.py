@@ -1,10 +1,10 @@
 """Alice in Wonderland: families that are built and counted, and the paper's own prompts with the task's formulas.
 
-The prompts (github.com/LAION-AI/AIW, Apache-2.0) are not shipped: NANO_R1_TEST_DATA names a folder with aiw_prompts.json.
+The prompts (github.com/LAION-AI/AIW, Apache-2.0) are not shipped: NANO_R1_TEST_DATA names a folder with
+aiw_prompts.json.
 """
 
 from __future__ import annotations
-
 
 import json
 import os
@@ -56,7 +56,9 @@ def test_aiw_plus_by_building_the_family() -> None:
         numbers = [int(number) for number in re.findall(r"\d+", one.prompt)]
         sisters, brothers, *_ = numbers
         own = Counter(female=sisters + 1, male=brothers)
-        apart = re.search(r"has (\d+) nephews? and (\d+) nieces? in total\. Alice.* has (\d+) nephews? and (\d+) niece", one.prompt)
+        apart = re.search(
+            r"has (\d+) nephews? and (\d+) nieces? in total\. Alice.* has (\d+) nephews? and (\d+) niece", one.prompt
+        )
         sons, daughters = numbers[-2:]
         question = re.search(r"How many (.+) does Alice's (?:sister|brother) have\?$", one.prompt)[1]  # type: ignore[index]
         asked[question + (" apart" if apart else "")] += 1
@@ -76,8 +78,18 @@ def test_aiw_plus_by_building_the_family() -> None:
 def test_aiw_circles_by_a_graph() -> None:
     for one in draws(AliceInWonderlandCircles(), 300):
         male, female, bobs_female, bobs_male = (int(number) for number in re.findall(r"\d+", one.prompt))
-        alices = {"Alice", "Matilda", *(f"A female {i}" for i in range(female - 1)), *(f"A male {i}" for i in range(male))}
-        bobs = {"Bob", "Matilda", *(f"B female {i}" for i in range(bobs_female - 1)), *(f"B male {i}" for i in range(bobs_male))}
+        alices = {
+            "Alice",
+            "Matilda",
+            *(f"A female {i}" for i in range(female - 1)),
+            *(f"A male {i}" for i in range(male)),
+        }
+        bobs = {
+            "Bob",
+            "Matilda",
+            *(f"B female {i}" for i in range(bobs_female - 1)),
+            *(f"B male {i}" for i in range(bobs_male)),
+        }
         met = (alices | bobs) - {"Matilda"}
         wanted = re.search(r"How many (male|female)? ?\w+ does Matilda have\?$", one.prompt)[1]  # type: ignore[index]
         sexes = ["female" if name == "Alice" or " female" in name else "male" for name in met]
@@ -88,10 +100,11 @@ def test_aiw_circles_by_a_graph() -> None:
 
 needs_data = pytest.mark.skipif(not DATA.is_file(), reason="the real prompts are not here: set NANO_R1_TEST_DATA")
 
-# The forms that the tasks draw from, in the paper's words. In between may stand what changes no number, but no question.
+# The forms that the tasks draw from, in the paper's words. In between may stand what changes no number.
 AIW = re.compile(
     r"has (?P<a>\w+) (?P<first>[a-z ]+?)s? and (?P<who>she|he) also has (?P<b>\w+) (?P<second>[a-z ]+?)s?\s?\.[^?#]*"
-    r"How many (?P<wanted>[a-z ]+?)s does (?:Alice's|Bob's|Haret's|a|the)? ?(?P<of>[a-z ]+?)(?: of (?:Alice|Bob))? have\?"
+    r"How many (?P<wanted>[a-z ]+?)s does (?:Alice's|Bob's|Haret's|a|the)? ?(?P<of>[a-z ]+?)(?: of (?:Alice|Bob))? "
+    r"have\?"
 )
 CIRCLES = re.compile(
     r"has (\d+) male (?:friend|colleague)s? and she also has (\d+) female (?:friend|colleague)s? in total[^?#]*"
@@ -108,12 +121,12 @@ PLUS_PLUS = re.compile(
     rf"{SIBLINGS}[^?#]*?(\d+) nephews? and (\d+) nieces?[^?#]*?(\d+) nephews? and (\d+) nieces?[^?#]*{CHILDREN}[^?#]*"
     r"How many ((?:fe)?male )?cousins does Alice's (?:sister|brother) have\?"
 )
-WORDS = dict(zip("no a one two three four five six seven eight".split(), (0, 1, *range(1, 9)), strict=True))
+WORDS = {"no": 0, "a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8}
 SEX = {"sister": "female", "brother": "male", "sibling": "any", "female": "female", "male": "male"}
 
 
 def solve(text: str) -> tuple[str, int] | None:
-    """(The form, what the tasks' formulas say) for the last question of a form that the tasks draw; None without one."""
+    """(The form, what the tasks' formulas say) for the last question of a form that the tasks draw, or None."""
     if match := last(PLUS_PLUS, text):
         sisters, brothers, *kin, children, which, daughters, wanted = match.groups()
         nephews, nieces = [int(kin[0]), int(kin[2])], [int(kin[1]), int(kin[3])]
@@ -122,7 +135,9 @@ def solve(text: str) -> tuple[str, int] | None:
         male, female = cousins(int(brothers or 0), *nephews, sons), cousins(int(sisters) + 1, *nieces, girls)
         return "aiw++", {None: male + female, "male ": male, "female ": female}[wanted]
     if match := last(PLUS, text):
-        sisters, brothers, aunts, uncles, children, _, daughters = (int(group or 0) if (group or "0").isdigit() else 0 for group in match.groups())
+        sisters, brothers, aunts, uncles, children, _, daughters = (
+            int(group or 0) if (group or "0").isdigit() else 0 for group in match.groups()
+        )
         return "aiw+", cousins(sisters + brothers + 1, aunts, uncles, children + daughters)
     if match := last(CIRCLES, text):
         male, female, bobs_female, bobs_male = map(int, match.groups())
@@ -163,7 +178,14 @@ def test_the_grader_takes_each_real_answer_and_no_other() -> None:
     for number, text, answer in rows:
         one = Sample(f"aiw/{number}", text, answer, {})
         assert task.accepts(one, answer)
-        for wrong in (str(int(answer) + 1), str(int(answer) - 1), f"{answer}.0", f"0{answer}", f"{answer} sisters", text[:200]):
+        for wrong in (
+            str(int(answer) + 1),
+            str(int(answer) - 1),
+            f"{answer}.0",
+            f"0{answer}",
+            f"{answer} sisters",
+            text[:200],
+        ):
             assert not task.accepts(one, wrong)
 
 

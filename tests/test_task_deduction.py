@@ -1,4 +1,4 @@
-"""The murders of task deduction, solved again from their text alone by a search that knows neither CP-SAT nor the task."""
+"""The murders of task deduction, solved again from their text alone by a search without CP-SAT."""
 
 from __future__ import annotations
 
@@ -135,8 +135,9 @@ class Search:
         five = itertools.product(case.suspects, case.weapons, case.rooms, range(len(case.times)), case.motives)
         for who, what, room, t, why in five:
             sayings = {
-                f"the murderer was not {who}", f"the murder weapon was not the {what}", f"the murder was not in the {room}",
-                f"the murder was not at {case.times[t]}", f"the motive of the murder was not {why}",
+                f"the murderer was not {who}", f"the murder weapon was not the {what}",
+                f"the murder was not in the {room}", f"the murder was not at {case.times[t]}",
+                f"the motive of the murder was not {why}",
             }  # fmt: skip
             whose = [dict(zip(owners, case.motives, strict=True)) for owners in itertools.permutations(case.suspects)]
             if sayings.isdisjoint(self.denied) and any(
@@ -147,8 +148,12 @@ class Search:
     def fits(self, who: str, what: str, room: str, t: int, motives: dict[str, str]) -> bool:
         case, everywhere = self.case, (1 << len(self.walks)) - 1
         roles = {f"the suspect moved by {motive}": owner for owner, motive in motives.items()}
-        roles |= {"the murderer": who, "the murder weapon": what, **{f"the {weapon}": weapon for weapon in case.weapons}}
-        left = {piece: everywhere for piece in [*case.suspects, "Lord Ash", *case.weapons]}
+        roles |= {
+            "the murderer": who,
+            "the murder weapon": what,
+            **{f"the {weapon}": weapon for weapon in case.weapons},
+        }
+        left = dict.fromkeys([*case.suspects, "Lord Ash", *case.weapons], everywhere)
         for suspect in case.suspects:
             left[suspect] &= self.at[t, room] if suspect == who else ~self.at[t, room]
         left[what] &= self.at[t, room]
@@ -166,7 +171,7 @@ class Search:
         return self.possible(left, links, case.weapons, [])
 
     def possible(self, left: dict[str, int], links: list[Link], weapons: list[str], moves: list[int]) -> bool:
-        """Is there a walk for each piece? `weapons` have none yet; for each of `moves` a suspect must go that way too."""
+        """Is there a walk for each piece? `weapons` have none yet; somebody must go each of the `moves`, too."""
         if not all(left.values()):
             return False
         if moves:
@@ -208,7 +213,9 @@ def test_no_clue_is_too_many(puzzles: list[Sample]) -> None:
     case = read(one.prompt)
     assert len(case.clues) == one.metadata["clues"]
     for i in range(len(case.clues)):
-        without = Case(case.suspects, case.weapons, case.motives, case.times, case.rows, case.clues[:i] + case.clues[i + 1 :])
+        without = Case(
+            case.suspects, case.weapons, case.motives, case.times, case.rows, case.clues[:i] + case.clues[i + 1 :]
+        )
         assert any(answer != one.target for answer in Search(without).answers())
 
 

@@ -7,7 +7,6 @@ test_task_aiw.py, test_task_deduction.py.
 from __future__ import annotations
 
 import ast
-import hashlib
 import itertools
 import json
 import math
@@ -185,14 +184,14 @@ def test_josephus_hard_by_simulation() -> None:
 def test_micror1_countdown_is_combined_from_left_to_right() -> None:
     for one in draws("micror1-countdown", 500):
         match = re.fullmatch(
-            r"Create an equation using only the numbers \[(\d+), (\d+), (\d+)\] that equals (\d+)\. Use each number once "
-            r"with \+, -, \*, or /\. Do not include an equals sign in the answer\.",
+            r"Create an equation using only the numbers \[(\d+), (\d+), (\d+)\] that equals (\d+)\. "
+            r"Use each number once with \+, -, \*, or /\. Do not include an equals sign in the answer\.",
             one.prompt,
         )
         assert match is not None
         a, b, c, target = map(int, match.groups())
         assert re.fullmatch(rf"\({a}[-+*/]{b}\)[-+*/]{c}", one.target) and value_of(one.target) == target
-        assert 1 <= min(a, b, c) and max(a, b, c) <= 100 and 1 <= target <= 1000
+        assert {a, b, c} <= set(range(1, 101)) and target in range(1, 1001)
 
 
 def test_micror1_linear_by_substitution() -> None:
@@ -207,7 +206,10 @@ def test_micror1_linear_by_substitution() -> None:
 
 
 def test_micror1_nim_has_its_gold_rule() -> None:
-    prompts = {prompt: target for prompt, target, _ in map(TASKS["micror1-nim"].draw, (Stream(KEY, f"{i}/") for i in range(2000)))}
+    prompts = {
+        prompt: target
+        for prompt, target, _ in map(TASKS["micror1-nim"].draw, (Stream(KEY, f"{i}/") for i in range(2000)))
+    }
     assert len(prompts) == 92
     example = (
         "In Nim with 30 stones, taking between 1 and 3 per turn, what is the optimal number of stones you should take "
@@ -220,17 +222,23 @@ def test_micror1_nim_has_its_gold_rule() -> None:
 
 
 def test_micror1_josephus_by_simulation() -> None:
-    prompts = {prompt: target for prompt, target, _ in map(TASKS["micror1-josephus"].draw, (Stream(KEY, f"{i}/") for i in range(2000)))}
+    prompts = {
+        prompt: target
+        for prompt, target, _ in map(TASKS["micror1-josephus"].draw, (Stream(KEY, f"{i}/") for i in range(2000)))
+    }
     assert len(prompts) == 96
     example = (
-        "Josephus problem: In a circle of 16 people numbered 1 through 16, every 3rd person is eliminated in order until "
-        "only one person remains. Which position should you stand in to be the last remaining person? Answer with a number."
+        "Josephus problem: In a circle of 16 people numbered 1 through 16, every 3rd person is eliminated in order "
+        "until only one person remains. Which position should you stand in to be the last remaining person? "
+        "Answer with a number."
     )  # of its README
     assert example in prompts
-    assert any("circle of 5 people" in prompt and "2nd" in prompt and target == "3" for prompt, target in prompts.items())
+    assert any(
+        "circle of 5 people" in prompt and "2nd" in prompt and target == "3" for prompt, target in prompts.items()
+    )
     for prompt, target in prompts.items():
         n, _, _, k = integers(prompt)
-        assert f" {k}{ {2: 'nd', 3: 'rd'}.get(k, 'th')} " in prompt and target == str(survivor(n, 1, k))
+        assert f" {k}{ {2: 'nd', 3: 'rd'}.get(k, 'th') } " in prompt and target == str(survivor(n, 1, k))
 
 
 # ---------------------------------------------------------------- independent solvers: sudoku
@@ -434,14 +442,16 @@ class Widths(Stream):
 
 @each("aiw", "aiw-plus", "aiw-circles")
 def test_distinct_is_the_product_of_the_choices(task: Task) -> None:
-    """Each choice shows in the text (test_task_aiw reads all of them back), so different choices are different questions."""
+    """Each choice shows in the text (test_task_aiw reads them back): other choices are other questions."""
     shapes, texts, paths = set[tuple[int, ...]](), set[str](), 0
     for i in range(5000):
         stream = Widths(KEY, f"{i}/")
         texts.add(task.draw(stream)[0])
         shapes.add(tuple(stream.widths))
         paths += 1
-    coin = 1 if task.name == "aiw-circles" else 2  # drawn, but it only says which of two shapes, or which count comes first
+    coin = (
+        1 if task.name == "aiw-circles" else 2
+    )  # drawn, but it only says which of two shapes, or which count comes first
     assert sum(math.prod(shape) // coin for shape in shapes) == task.distinct
     assert len(texts) > 0.99 * paths
 
@@ -453,7 +463,14 @@ def test_distinct_of_countdown_hard_counts_numbers_in_any_order_once() -> None:
     def joined(a: Any, b: Any) -> list[Any]:
         both = (a > 0) & (b > 0)
         safe_a, safe_b = np.maximum(a, 1), np.maximum(b, 1)
-        values = [a + b, a * b, a - b, b - a, np.where(a % safe_b, 0, a // safe_b), np.where(b % safe_a, 0, b // safe_a)]
+        values = [
+            a + b,
+            a * b,
+            a - b,
+            b - a,
+            np.where(a % safe_b, 0, a // safe_b),
+            np.where(b % safe_a, 0, b // safe_a),
+        ]
         return [np.where(both & (value >= 1) & (value <= 999), value, 0) for value in values]
 
     count = 0
@@ -465,7 +482,9 @@ def test_distinct_of_countdown_hard_counts_numbers_in_any_order_once() -> None:
             k, m = sorted({0, 1, 2, 3} - {i, j})
             pairs = joined(numbers[i], numbers[j])
             others = [(pair, other) for pair in pairs for other in joined(numbers[k], numbers[m])] if i == 0 else []
-            chains = [(three, numbers[d]) for c, d in ((k, m), (m, k)) for pair in pairs for three in joined(pair, numbers[c])]
+            chains = [
+                (three, numbers[d]) for c, d in ((k, m), (m, k)) for pair in pairs for three in joined(pair, numbers[c])
+            ]
             for left, right in others + chains:
                 for value in joined(left, right):
                     reached[np.arange(len(chunk)), value] = True
@@ -590,7 +609,9 @@ def test_neither_size_nor_conclusion_nor_kinds_of_premises_tell_yes_from_no(task
         groups.setdefault(str(one.metadata), Counter())[one.target] += 1
     assert len(groups) >= 9
     statistic = sum((answers["yes"] - answers["no"]) ** 2 / answers.total() for answers in groups.values())
-    assert statistic < len(groups) + 4 * math.sqrt(2 * len(groups))  # chi-square of fair coins, four standard deviations
+    assert statistic < len(groups) + 4 * math.sqrt(
+        2 * len(groups)
+    )  # chi-square of fair coins, four standard deviations
 
 
 def test_micror1_nim_pays_a_constant_as_it_did() -> None:
@@ -678,7 +699,24 @@ def test_the_same_puzzles_in_another_process() -> None:
 
 # ---------------------------------------------------------------- the graders are total
 
-WORDS = [*PIECES, "yes", "no", "Yes", "NO", ", ", "Ms Amber", "axe", "hall", "9 pm", "greed", "1", "2", "1234", "\u017f", "\u0130"]
+WORDS = [
+    *PIECES,
+    "yes",
+    "no",
+    "Yes",
+    "NO",
+    ", ",
+    "Ms Amber",
+    "axe",
+    "hall",
+    "9 pm",
+    "greed",
+    "1",
+    "2",
+    "1234",
+    "\u017f",
+    "\u0130",
+]
 pieces = st.lists(st.sampled_from(WORDS), max_size=60).map("".join)
 
 
@@ -711,7 +749,9 @@ def test_score_never_raises_and_never_hangs(one_of_each: dict[str, Sample], name
 @pytest.mark.parametrize("name", TASKS)
 @settings(max_examples=6000)
 @given(text=texts)
-def test_score_never_raises_and_never_hangs_on_100_000_texts(one_of_each: dict[str, Sample], name: str, text: str) -> None:
+def test_score_never_raises_and_never_hangs_on_100_000_texts(
+    one_of_each: dict[str, Sample], name: str, text: str
+) -> None:
     check_total(name, one_of_each[name], text)
 
 
@@ -725,7 +765,14 @@ def test_bombs_are_graded_at_once(one_of_each: dict[str, Sample], name: str) -> 
 
 def test_yes_in_any_case_is_yes() -> None:
     for name in ("syllogism", "entailment"):
-        for answer, right in (("yes", True), ("Yes", True), ("YES", True), ("no", False), ("ye\u017f", False), ("yes.", False)):
+        for answer, right in (
+            ("yes", True),
+            ("Yes", True),
+            ("YES", True),
+            ("no", False),
+            ("ye\u017f", False),
+            ("yes.", False),
+        ):
             assert TASKS[name].accepts(Sample("", "", "yes", {}), answer) is right
         assert TASKS[name].accepts(Sample("", "", "no", {}), "No")
 

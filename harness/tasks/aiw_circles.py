@@ -32,9 +32,9 @@ class AliceInWonderlandCircles:
             f"Bob has {counted(bob['female'], relation, 'female')} and "
             f"{counted(bob['male'], relation, 'male')} in total. {circle.format('Bob', relation)}"
             f"The people in the circle around Bob do not have other {relation}s aside - with the only exception of "
-            f"Matilda. She is {relation} of Bob, being part of Bob's circle, and she is also {relation} of Alice, being "
-            f"part of Alice's circle. All the mentioned persons have no {relation}s beyond the already described group "
-            f"of people. How many {noun(relation, wanted)}s does Matilda have?"
+            f"Matilda. She is {relation} of Bob, being part of Bob's circle, and she is also {relation} of Alice, "
+            f"being part of Alice's circle. All the mentioned persons have no {relation}s beyond the already described "
+            f"group of people. How many {noun(relation, wanted)}s does Matilda have?"
         )
         answer = others(joined(alice, bob), "female", wanted)
         return prompt, str(answer), {"alice": alice, "bob": bob, "wanted": wanted}

@@ -13,13 +13,13 @@ from harness.tasks.task import Sample, Stream, integer_attacks, is_integer
 
 
 def cousins(own: int, aunts: int, uncles: int, children: int) -> int:
-    """`own` children of Alice's parents, among the `aunts` and the `uncles` nephews and nieces; the uncle's `children`."""
+    """Alice's parents have `own` children, counted among the `aunts` and the `uncles` nephews and nieces."""
     return (aunts - own) + (uncles - own) + children
 
 
 class AliceInWonderlandPlus:
     name = "aiw-plus"
-    # 2 asked × 9**2 children × 12**2 own × 4**2 distractors × (31**2 totals + 16**4 by sex × 3 wanted); all texts differ
+    # 2 asked × 9**2 children × 12**2 own × 4**2 others × (31**2 totals + 16**4 by sex × 3 wanted); all texts differ
     distinct = 2 * 9**2 * 12**2 * 4**2 * (31**2 + 16**4 * 3)
 
     def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
@@ -30,14 +30,16 @@ class AliceInWonderlandPlus:
         boys, girls = brothers, sisters + 1  # Alice is one of her aunt's nieces
         if stream.integer(0, 1):
             wanted = ("cousins", "male cousins", "female cousins")[stream.integer(0, 2)]
-            nephews = [boys + stream.integer(0, 15) for _ in range(2)]  # of the aunt, of the uncle
-            nieces = [girls + stream.integer(0, 15) for _ in range(2)]
-            aunts, uncles = (f"{_some(m, 'nephew')} and {_some(f, 'niece')}" for m, f in zip(nephews, nieces, strict=True))
+            nephews = boys + stream.integer(0, 15), boys + stream.integer(0, 15)  # of the aunt, of the uncle
+            nieces = girls + stream.integer(0, 15), girls + stream.integer(0, 15)
+            aunts, uncles = (
+                f"{_some(m, 'nephew')} and {_some(f, 'niece')}" for m, f in zip(nephews, nieces, strict=True)
+            )
             male, female = cousins(boys, *nephews, sons), cousins(girls, *nieces, daughters)
             answer = {"cousins": male + female, "male cousins": male, "female cousins": female}[wanted]
         else:
             wanted = "cousins"
-            both = [boys + girls + stream.integer(0, 30) for _ in range(2)]
+            both = boys + girls + stream.integer(0, 30), boys + girls + stream.integer(0, 30)
             aunts, uncles = (f"{number} nephews and nieces" for number in both)
             answer = cousins(boys + girls, *both, sons + daughters)
         prompt = (

@@ -3,13 +3,13 @@
 After Temporal Clue (github.com/bradhilton/temporal-clue, MIT): suspects, the victim and weapons move between rooms,
 and clues speak of places, movements, meetings and motives. Cast, wording, clues and code are ours. An evening is drawn,
 then true clues in random order until OR-tools' CP-SAT finds no other answer to the five questions; then each clue
-that is not needed is dropped. The solver says only whether another answer exists, which no version of it
-can say differently, so a question is a function of its stream alone.
+that is not needed is dropped, from the last to the first. The solver only settles whether another answer exists, which
+no version of it may settle differently, so a question is a function of its stream alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -47,15 +47,21 @@ class Deduction:
         evening = draw_evening(stream, house)
         clues = [*draw_clues(stream, house, evening, CLUES), *plain_clues(stream, house, evening)]
         proof = Proof(house, evening, clues)
-        few, many = 0, len(clues)  # the shortest beginning of the list that is enough, by bisection
+        # The shortest beginning of the list that is enough, by bisection.
+        few, many = 0, len(clues)
+        core: Collection[int] = range(many)
         while few < many:
             middle = (few + many) // 2
-            few, many = (few, middle) if proof.unique(range(middle)) else (middle + 1, many)
+            found = proof.refute(range(middle))
+            few, many, core = (middle + 1, many, core) if found is None else (few, max(found, default=-1) + 1, found)
         kept = list(range(many))
-        for clue in reversed(range(many - 1)):  # the last one is needed: without it there was another answer
-            fewer = [other for other in kept if other != clue]
-            if proof.unique(fewer):
-                kept = fewer
+        for clue in reversed(range(many)):  # a clue outside the core can go without asking again
+            found = proof.refute(other for other in kept if other != clue) if clue in core else core
+            if found is not None:
+                kept.remove(clue)
+                core = found
+        if proof.refute(kept) is None:  # cores have been wrong before (or-tools issue 5141, with presolve)
+            raise DeductionError("OR-tools contradicts itself in task deduction: install the one in constraints.txt")
         told = "\n".join(f"- {clues[index][0]}." for index in kept)
         prompt = f"{house.describe()}\nClues:\n{told}\nAnswer in one line: murderer, weapon, room, time, motive."
         return prompt, ", ".join(evening[question] for question in QUESTIONS), {"clues": len(kept)}
@@ -68,11 +74,12 @@ class Deduction:
         other = next(name for name in SUSPECTS if name != who)
         return [
             "", ",", ",,,,", who, " ".join(parts), "; ".join(parts), "\n".join(parts), ", ".join(parts[:4]),
-            ", ".join(parts[::-1]), f"{sample.target}, {who}", f"{sample.target},", f"{sample.target}.", f"{sample.target}\n",
+            ", ".join(parts[::-1]), f"{sample.target}, {who}", f"{sample.target},", f"{sample.target}.",
             f"{other}, {what}, {where}, {when}, {why}", f"{who} or {other}, {what}, {where}, {when}, {why}",
             f"{VICTIM}, {what}, {where}, {when}, {why}", f"{who}, {what}, {where}, {when}, {why} or fear and greed",
-            f"{what}, {who}, {where}, {when}, {why}", f"{who}, , {where}, {when}, {why}", f"{who}, {what}, {where}, ?, {why}",
-            f"not {sample.target}", f"I think {sample.target}", ", ".join(SUSPECTS), ", ".join(WEAPONS), ", ".join(ROOMS),
+            f"{what}, {who}, {where}, {when}, {why}", f"{who}, , {where}, {when}, {why}",
+            f"{who}, {what}, {where}, ?, {why}", f"not {sample.target}", f"I think {sample.target}",
+            f"{sample.target}\n", ", ".join(SUSPECTS), ", ".join(WEAPONS), ", ".join(ROOMS),
             f"{sample.target}\u200b", "None", "\x00", "," * 200, sample.prompt[:200],
         ]  # fmt: skip
 
@@ -128,9 +135,10 @@ class House:
             f"Suspects: {', '.join(self.suspects)}.\nWeapons: {', '.join(self.weapons)}.\n"
             f"Motives: {', '.join(self.motives)}; each suspect had one, and no two the same.\n"
             f"Times: {', '.join(self.times)}.\nRooms, north at the top:\n" + "\n".join(rows) + "\n"
-            f"From each time to the next, everyone stayed in a room or went to the next one north, east, south or west. "
-            f"A weapon stayed too, or went where a suspect from the same room went. The murderer was alone with {VICTIM} "
-            f"and the weapon was in that room; {VICTIM} stayed there, dead, at all later times."
+            "From each time to the next, everyone stayed in a room or went to the next one north, east, south or west. "
+            "A weapon stayed too, or went where a suspect from the same room went. "
+            f"The murderer was alone with {VICTIM} and the weapon was in that room; "
+            f"{VICTIM} stayed there, dead, at all later times."
         )
 
 
@@ -289,22 +297,31 @@ class Proof:
         self.add_rules(house)
         self.model.add_bool_or([~self.literals[question, evening[question]] for question in QUESTIONS])
         self.switches = [self.switch(clue) for clue in clues]
+        self.numbers = {switch.index: number for number, switch in enumerate(self.switches)}
 
-    def unique(self, clues: Iterable[int]) -> bool:
-        """Do these clues leave no other answers to the five questions?"""
+    def refute(self, clues: Iterable[int]) -> Collection[int] | None:
+        """Some of these clues that leave no other answers to the five questions, or None if all of them leave one."""
         self.model.clear_assumptions()
         self.model.add_assumptions([self.switches[index] for index in clues])
         solver = self.cp.CpSolver()
-        solver.parameters.num_workers = 1
+        # Each question asks for tens of small proofs: without all this, one takes 1 ms instead of 25.
+        solver.parameters.num_workers, solver.parameters.cp_model_presolve = 1, False
+        solver.parameters.cp_model_probing_level = solver.parameters.linearization_level = 0
+        solver.parameters.symmetry_level = 0
         status = solver.solve(self.model)
-        if status not in (self.cp.INFEASIBLE, self.cp.FEASIBLE, self.cp.OPTIMAL):
+        if status == self.cp.INFEASIBLE:
+            return {self.numbers[literal] for literal in solver.sufficient_assumptions_for_infeasibility()}
+        if status not in (self.cp.FEASIBLE, self.cp.OPTIMAL):
             raise DeductionError(f"OR-tools could not decide a puzzle of task deduction: {solver.status_name(status)}")
-        return bool(status == self.cp.INFEASIBLE)
+        return None
 
     def switch(self, clue: Clue) -> Any:
         """A literal that makes the clue true."""
         ways = [
-            self.both(self.literals[variable, value] if truth else ~self.literals[variable, value] for variable, value, truth in way)
+            self.both(
+                self.literals[variable, value] if truth else ~self.literals[variable, value]
+                for variable, value, truth in way
+            )
             for way in clue[1]
         ]
         switch = self.model.new_bool_var("")
@@ -329,6 +346,7 @@ class Proof:
                 self.implies([("murderer", suspect), (motive, suspect)], [is_["motive", motive]])
         for person, (now, then), room in product(house.people, steps, house.rooms):
             self.implies([(at(person, now), room)], [is_[at(person, then), other] for other in house.around(room)])
+        # A weapon goes no farther than a suspect, and only together with one.
         for weapon, (now, then), room in product(house.weapons, steps, house.rooms):
             self.implies([(at(weapon, now), room)], [is_[at(weapon, then), other] for other in house.around(room)])
         for (now, then), room in product(steps, house.rooms):

@@ -54,8 +54,8 @@ class Sudoku:
             target[:hole] + relabelled[hole] + target[hole + 1 :], target[:hole] + "0" + target[hole + 1 :],
             target[:-1], target + target[-1], target + target[0], target * 2, f"0{target}", f"+{target}", f"-{target}",
             f"{target}.", f"{target} or {relabelled}", f"[{target}]", "1" * len(target), "9" * 200, "?" * len(target),
-            target.translate({ord("0") + digit: 0x660 + digit for digit in range(10)}), f"{target}\u200b", f"{target}\n",
-            sample.prompt[:200], "None", "nan", "\x00",
+            target.translate({ord("0") + digit: 0x660 + digit for digit in range(10)}), f"{target}\u200b",
+            f"{target}\n", sample.prompt[:200], "None", "nan", "\x00",
         ]  # fmt: skip
 
 
