@@ -103,11 +103,11 @@ needs_data = pytest.mark.skipif(not DATA.is_file(), reason="the real prompts are
 # The forms that the tasks draw from, in the paper's words. In between may stand what changes no number.
 AIW = re.compile(
     r"has (?P<a>\w+) (?P<first>[a-z ]+?)s? and (?P<who>she|he) also has (?P<b>\w+) (?P<second>[a-z ]+?)s?\s?\.[^?#]*"
-    r"How many (?P<wanted>[a-z ]+?)s does (?:Alice's|Bob's|Haret's|a|the)? ?(?P<of>[a-z ]+?)(?: of (?:Alice|Bob))? "
+    r"How many (?P<wanted>[a-z ]+?)s does (?:Alice's|Bob's|Haret's|girl's|a|the)? ?(?P<of>[a-z ]+?)(?: of (?:Alice|Bob))? "
     r"have\?"
 )
 CIRCLES = re.compile(
-    r"has (\d+) male (?:friend|colleague)s? and she also has (\d+) female (?:friend|colleague)s? in total[^?#]*"
+    r"has (\d+) male (?:friend|colleague)s? and she also has (\d+) female (?:friend|colleague)s?(?: in total)?\.[^?#]*"
     r"Bob has (\d+) female (?:friend|colleague)s? and (\d+) male (?:friend|colleague)s? in total[^?#]*"
     r"How many female (?:friend|colleague)s does Matilda have\?"
 )
@@ -174,7 +174,7 @@ def real_prompts() -> list[tuple[int, str, str]]:
 @needs_data
 def test_the_grader_takes_each_real_answer_and_no_other() -> None:
     task, rows = AliceInWonderland(), real_prompts()
-    assert len(rows) == 0
+    assert len(rows) == 811  # of 826; the others have no number for an answer
     for number, text, answer in rows:
         one = Sample(f"aiw/{number}", text, answer, {})
         assert task.accepts(one, answer)
@@ -198,5 +198,7 @@ def test_the_formulas_answer_the_real_prompts() -> None:
             forms[solved[0]] += 1
             if str(solved[1]) != answer:
                 wrong.append((number, answer, solved, text))
-    assert wrong == []
+    assert [number for number, *_ in wrong] == [
+        772
+    ]  # "3 brothers and she also has 9 sisters": the data says 9, which is wrong
     assert forms == {}

@@ -2,9 +2,9 @@
 
 Every question needs at least two premises: a conclusion that one of them entails alone is not asked. Premises can
 always hold together, so that nothing follows from a contradiction, and they speak of all that the conclusion speaks
-of. The answer is drawn last, between a yes and a no that have conclusion and kinds of premises in common, so none of
-these tells it. (reasoning-gym asks for any conclusion that follows, and gives full marks for the premises joined by
-"and".)
+of. The answer is drawn last, between a yes and a no that differ only in what is negated and which way an "if" goes, so
+that nothing else tells it. (reasoning-gym asks for any conclusion that follows, and gives full marks for the premises
+joined by "and".)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from harness.tasks.yes_no import YesNo
 LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 TEXT = {"fact": "{}", "if": "if {} then {}", "or": "{} or {}", "iff": "{} if and only if {}"}
 ASKED = ("fact", "if", "or")  # kinds of conclusion
-TRIES = 60  # to find a yes and a no for the kinds of premises drawn; then other kinds are
+TRIES = 60  # to find a yes and a no for the kinds and letters of the premises drawn; then others are
 Literal = tuple[int, bool]  # which letter, and whether it is affirmed
 Statement = tuple[str, tuple[Literal, ...]]
 
@@ -30,12 +30,14 @@ class Entailment(YesNo):
 
     def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
         count = stream.integer(2, 4)  # of premises, over one letter more
-        conclusion = draw_statement(stream, ASKED[stream.integer(0, 2)], count + 1)
+        conclusion = sign(stream, *draw_outline(stream, ASKED[stream.integer(0, 2)], count + 1))
         found: dict[bool, list[Statement]] = {}
         while len(found) < 2:
-            found, kinds = {}, draw_kinds(stream, count)
+            found, outlines = {}, draw_outlines(stream, count)
+            if not letters_of([conclusion]) <= {letter for _, letters in outlines for letter in letters}:
+                continue
             for _ in range(TRIES):
-                premises = [draw_statement(stream, kind, count + 1) for kind in kinds]
+                premises = [sign(stream, *outline) for outline in outlines]
                 verdict = entails(premises, conclusion, count + 1) if consistent(premises, count + 1) else None
                 if verdict is not None:
                     found.setdefault(verdict, premises)
@@ -44,7 +46,11 @@ class Entailment(YesNo):
         answer = stream.integer(0, 1) == 1
         names = draw_names(stream, count + 1)
         prompt = f"{tell(found[answer], names)} Does it follow that {write(conclusion, names)}? Answer yes or no."
-        return prompt, "yes" if answer else "no", {"premises": sorted(kinds), "conclusion": conclusion[0]}
+        return (
+            prompt,
+            "yes" if answer else "no",
+            {"premises": [kind for kind, _ in outlines], "conclusion": conclusion[0]},
+        )
 
 
 def entails(premises: list[Statement], conclusion: Statement, size: int) -> bool | None:
@@ -88,16 +94,22 @@ def letters_of(statements: list[Statement]) -> set[int]:
     return {letter for _, literals in statements for letter, _ in literals}
 
 
-def draw_kinds(stream: Stream, count: int) -> list[str]:
+def draw_outlines(stream: Stream, count: int) -> list[tuple[str, tuple[int, ...]]]:
+    """Kinds and letters of the premises, over one letter more than there are premises."""
     kinds = list(TEXT)
-    return [kinds[stream.integer(0, len(kinds) - 1)] for _ in range(count)]
+    return [draw_outline(stream, kinds[stream.integer(0, len(kinds) - 1)], count + 1) for _ in range(count)]
 
 
-def draw_statement(stream: Stream, kind: str, size: int) -> Statement:
+def draw_outline(stream: Stream, kind: str, size: int) -> tuple[str, tuple[int, ...]]:
     first = stream.integer(0, size - 1)
     second = (first + stream.integer(1, size - 1)) % size
-    letters = (first,) if kind == "fact" else (first, second)
-    return kind, tuple((letter, stream.integer(0, 1) == 1) for letter in letters)
+    return kind, (first,) if kind == "fact" else (first, second)
+
+
+def sign(stream: Stream, kind: str, letters: tuple[int, ...]) -> Statement:
+    """Affirm or deny each letter, in either order."""
+    order = letters[::-1] if stream.integer(0, 1) else letters
+    return kind, tuple((letter, stream.integer(0, 1) == 1) for letter in order)
 
 
 def draw_names(stream: Stream, size: int) -> list[str]:

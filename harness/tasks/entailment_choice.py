@@ -1,22 +1,23 @@
 """Propositional logic with four conclusions, of which one follows: 1, 2, 3 or 4, a quarter of the time each.
 
-Premises as in harness/tasks/entailment.py. The four are of one kind, no two of them say the same, and none follows
-from a single premise.
+Premises as in harness/tasks/entailment.py. The four speak of the same two letters and differ in what they deny, and
+none follows from a single premise.
 """
 
 from __future__ import annotations
 
-from itertools import combinations, product
+from itertools import product
 from typing import Any
 
 from harness.tasks.entailment import (
     ASKED,
     Statement,
     consistent,
-    draw_kinds,
     draw_names,
-    draw_statement,
+    draw_outline,
+    draw_outlines,
     entails,
+    sign,
     tell,
     write,
 )
@@ -30,20 +31,18 @@ class EntailmentChoice:
     def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
         count = stream.integer(2, 4)
         kind = ASKED[stream.integer(0, 2)]
+        _, (first, second) = draw_outline(stream, "or", count + 1)
+        options = versions(kind, first, second)
         while True:
-            premises = [draw_statement(stream, each, count + 1) for each in draw_kinds(stream, count)]
-            if not consistent(premises, count + 1):
-                continue
-            verdicts = {option: entails(premises, option, count + 1) for option in statements(kind, count + 1)}
-            right = [option for option, verdict in verdicts.items() if verdict is True]
-            wrong = [option for option, verdict in verdicts.items() if verdict is False]
-            if right and len(wrong) >= 3:
+            premises = [sign(stream, *outline) for outline in draw_outlines(stream, count)]
+            verdicts = [entails(premises, option, count + 1) for option in options]
+            if consistent(premises, count + 1) and sorted(map(str, verdicts)) == ["False", "False", "False", "True"]:
                 break
-        options = [wrong.pop(stream.integer(0, len(wrong) - 1)) for _ in range(3)]
-        place = stream.integer(0, 3)
-        options.insert(place, right[stream.integer(0, len(right) - 1)])
+        right, place = options.pop(verdicts.index(True)), stream.integer(0, 3)
+        shown = [options.pop(stream.integer(0, len(options) - 1)) for _ in range(3)]
+        shown.insert(place, right)
         names = draw_names(stream, count + 1)
-        listed = " ".join(f"({i}) {write(option, names)}" for i, option in enumerate(options, 1))
+        listed = " ".join(f"({i}) {write(option, names)}" for i, option in enumerate(shown, 1))
         prompt = f"{tell(premises, names)} Which follows? {listed}. Answer with its number."
         return prompt, str(place + 1), {"premises": count, "conclusion": kind}
 
@@ -54,11 +53,8 @@ class EntailmentChoice:
         return [*integer_attacks(sample), f"({sample.target})", "1234", "1 2 3 4", "1, 2, 3, 4", "A", "all of them"]
 
 
-def statements(kind: str, size: int) -> list[Statement]:
-    """All of that kind, up to saying the same: "if C then B" is left out, being "if not-B then not-C"."""
-    groups = combinations(range(size), 1 if kind == "fact" else 2)
-    return [
-        (kind, tuple(zip(letters, signs, strict=True)))
-        for letters in groups
-        for signs in product((False, True), repeat=len(letters))
-    ]
+def versions(kind: str, first: int, second: int) -> list[Statement]:
+    """The four that differ in what they deny: of facts, two about each letter."""
+    if kind == "fact":
+        return [(kind, ((letter, affirmed),)) for letter in (first, second) for affirmed in (True, False)]
+    return [(kind, ((first, one), (second, other))) for one, other in product((True, False), repeat=2)]

@@ -13,7 +13,8 @@ from harness.tasks.task import Stream
 
 class LinearHard(Linear):
     name = "linear-hard"
-    distinct = 0  # slopes × 600 solutions × 1,900 offsets, less where the right offset is 0; all texts differ
+    # 8,439 slopes × 600 solutions × 1,900 offsets, less 1,080,812 with no offset on the right; all texts differ
+    distinct = 8_439 * 600 * 1_900 - 1_080_812
 
     def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
         while True:

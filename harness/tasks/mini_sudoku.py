@@ -10,6 +10,6 @@ from harness.tasks.sudoku import Sudoku
 
 class MiniSudoku(Sudoku):
     name = "mini-sudoku"
-    distinct = 0  # puzzles of 6 to 9 clues with one solution; counted by the test
+    distinct = 9_101_952  # puzzles of 6 to 9 clues with one solution; counted by the test
     box = 2
     clues = (6, 9)

@@ -18,6 +18,6 @@ class YesNo:
             "", " ", wrong, wrong.upper(), f"{right} or {wrong}", f"{wrong}/{right}", f"{right} {wrong}", right + wrong,
             f"not {wrong}", f"{right}.", f"{right}!", f"I think {right}", f"answer: {right}", f"'{right}'",
             f"({right})", right[0], right * 2, f"{right}\n", f"{right}\u200b", f"{right}\x00", "maybe", "true", "false",
-            "1", "0", "".join(chr(ord(letter) + 0xFEE0) for letter in right), "ye\u017f", "None", "\x00", "yes no " * 28,
-            sample.prompt[:200],
+            "1", "0", "".join(chr(ord(letter) + 0xFEE0) for letter in right), "ye\u017f", "None", "\x00",
+            "yes no " * 28, sample.prompt[:200],
         ]  # fmt: skip
