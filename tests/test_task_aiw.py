@@ -103,8 +103,8 @@ needs_data = pytest.mark.skipif(not DATA.is_file(), reason="the real prompts are
 # The forms that the tasks draw from, in the paper's words. In between may stand what changes no number.
 AIW = re.compile(
     r"has (?P<a>\w+) (?P<first>[a-z ]+?)s? and (?P<who>she|he) also has (?P<b>\w+) (?P<second>[a-z ]+?)s?\s?\.[^?#]*"
-    r"How many (?P<wanted>[a-z ]+?)s does (?:Alice's|Bob's|Haret's|girl's|a|the)? ?(?P<of>[a-z ]+?)(?: of (?:Alice|Bob))? "
-    r"have\?"
+    r"How many (?P<wanted>[a-z ]+?)s does (?:Alice's|Bob's|Haret's|girl's|a|the)? ?(?P<of>[a-z ]+?)"
+    r"(?: of (?:Alice|Bob))? have\?"
 )
 CIRCLES = re.compile(
     r"has (\d+) male (?:friend|colleague)s? and she also has (\d+) female (?:friend|colleague)s?(?: in total)?\.[^?#]*"
@@ -198,7 +198,5 @@ def test_the_formulas_answer_the_real_prompts() -> None:
             forms[solved[0]] += 1
             if str(solved[1]) != answer:
                 wrong.append((number, answer, solved, text))
-    assert [number for number, *_ in wrong] == [
-        772
-    ]  # "3 brothers and she also has 9 sisters": the data says 9, which is wrong
-    assert forms == {}
+    assert [number for number, *_ in wrong] == [772]  # 3 brothers and 9 sisters: the data says 9, and it is 10
+    assert forms == {"aiw": 309, "aiw+": 51, "aiw++": 38, "circles": 59}

@@ -59,7 +59,9 @@ CLASSES = [
 ORTOOLS = pytest.mark.skipif(find_spec("ortools") is None, reason="OR-tools is not installed (extra `tasks`)")
 TASKS: dict[str, Task] = {cls.name: cls() for cls in CLASSES}
 PARITY = {"micror1-nim", "micror1-josephus"}  # look-up tables, kept as they were
-SLOW = {"sudoku": 50, "deduction": 200, "mini-sudoku": 2, "entailment": 10, "entailment-choice": 5}  # times fewer draws
+SLOW = {  # times fewer draws
+    "sudoku": 50, "deduction": 400, "mini-sudoku": 2, "countdown-hard": 2, "entailment": 6, "entailment-choice": 4,
+}  # fmt: skip
 
 
 def each(*names: str) -> Any:
@@ -510,6 +512,7 @@ def test_distinct_of_josephus_hard() -> None:
     assert sum(range(151, 2001)) == TASKS["josephus-hard"].distinct
 
 
+@pytest.mark.long
 def test_distinct_of_micror1_countdown_counts_numbers_in_any_order_once() -> None:
     a, b, c = (axis.ravel() for axis in np.meshgrid(*[np.arange(1, 101)] * 3, indexing="ij"))
 
@@ -549,7 +552,7 @@ def test_distinct_of_the_syllogisms(monkeypatch: pytest.MonkeyPatch) -> None:
     assert forms == {3: 48, 4: 160}
     assert sum(number * math.perm(20, size) for size, number in forms.items()) == Syllogism.distinct
     monkeypatch.setattr(syllogism, "LETTERS", "BCDF")
-    prompts = {in_any_order(prompt) for prompt in every_question(TASKS["syllogism"], 10)}
+    prompts = {in_any_order(prompt) for prompt in every_question(TASKS["syllogism"], 11)}
     assert len(prompts) == forms[3] * math.perm(4, 3) + forms[4] * math.perm(4, 4)
 
 
@@ -569,7 +572,7 @@ def test_distinct_of_entailment_is_less_than_there_are() -> None:
         literals = list(enumerate(signs))
         chain = [("if", (literals[i], literals[i + 1])) for i in range(3)]
         conclusion = ("if", (literals[0], literals[3]))
-        assert entailment.entails(chain, conclusion, 4) is True and entailment.consistent(chain, 4)
+        assert entailment.entails(chain, conclusion, 4) is True
         options = versions("if", 0, 3)
         assert [option for option in options if entailment.entails(chain, option, 4)] == [conclusion]
         assert all(entailment.entails(chain, option, 4) is not None for option in options)
@@ -593,17 +596,18 @@ def test_the_questions_drawn_are_spread_over_all_of_them(task: Task) -> None:
 BEST_CONSTANT = {
     "countdown-hard": 0.01, "linear-hard": 0.01, "nim-hard": 0.05, "josephus-hard": 0.01, "micror1-countdown": 0.01,
     "micror1-linear": 0.07, "micror1-nim": 0.55, "micror1-josephus": 0.25, "sudoku": 0.2, "mini-sudoku": 0.02,
-    "aiw": 0.03, "aiw-plus": 0.06, "aiw-circles": 0.04, "deduction": 0.2, "syllogism": 0.53, "syllogism-choice": 0.28,
-    "entailment": 0.53, "entailment-choice": 0.28,
+    "aiw": 0.03, "aiw-plus": 0.06, "aiw-circles": 0.04, "deduction": 0.2, "syllogism": 0.5, "syllogism-choice": 0.25,
+    "entailment": 0.5, "entailment-choice": 0.25,
 }  # fmt: skip
 
 
 @each()
 def test_no_constant_answer_pays(task: Task) -> None:
-    drawn = draws(task.name, 4000, "heldout")
+    drawn = draws(task.name, 2000, "heldout")
     _, hits = Counter(one.target for one in drawn).most_common(1)[0]
     if len(drawn) > 100:
-        assert hits / len(drawn) < BEST_CONSTANT[task.name]
+        best = BEST_CONSTANT[task.name]
+        assert hits / len(drawn) < best + 4 * math.sqrt(best / len(drawn))
     else:
         assert hits <= 2
 
@@ -643,8 +647,8 @@ def normalised(one: Sample) -> str:
 
 @each()
 def test_training_and_heldout_questions_never_meet(task: Task) -> None:
-    train = {normalised(one) for one in draws(task.name, 4000, "train", b"one key")}
-    heldout = {normalised(one) for one in draws(task.name, 4000, "heldout")}
+    train = {normalised(one) for one in draws(task.name, 2000, "train", b"one key")}
+    heldout = {normalised(one) for one in draws(task.name, 2000, "heldout")}
     assert train and heldout and train.isdisjoint(heldout)
     if task.name in PARITY:  # all of them met
         assert len(train) + len(heldout) == task.distinct
@@ -661,8 +665,9 @@ def test_training_and_heldout_questions_never_meet_in_100_000_draws(task: Task) 
 
 @each(*(name for name in TASKS if name not in {*PARITY, "sudoku", "deduction"}))
 def test_about_a_quarter_of_all_questions_is_held_out(task: Task) -> None:
-    sides = Counter(split_of(task.name, task.draw(Stream(KEY, f"{i}/"))[0]) for i in range(2000))
-    assert sides["heldout"] / 2000 == pytest.approx(1 / HELDOUT_SHARE, abs=0.04)
+    n = 2000 // SLOW.get(task.name, 1)
+    sides = Counter(split_of(task.name, task.draw(Stream(KEY, f"{i}/"))[0]) for i in range(n))
+    assert sides["heldout"] / n == pytest.approx(1 / HELDOUT_SHARE, abs=4 * math.sqrt(0.1875 / n))
 
 
 @each(*(name for name in TASKS if name not in PARITY))
@@ -676,7 +681,7 @@ DIGEST = """
 import hashlib, sys
 from test_tasks_generated import TASKS, sample
 names = sys.argv[1:]
-rows = (sample(TASKS[n], b"golden", s, i) for n in names for s in ("train", "heldout") for i in range(6))
+rows = (sample(TASKS[n], b"golden", s, i) for n in names for s in ("train", "heldout") for i in range(4))
 print(hashlib.sha256("\\n".join(f"{r.id}|{r.prompt}|{r.target}" for r in rows).encode()).hexdigest())
 """
 

@@ -10,6 +10,7 @@ joined by "and".)
 from __future__ import annotations
 
 from functools import cache
+from itertools import product
 from typing import Any
 
 from harness.tasks.task import Stream
@@ -21,6 +22,7 @@ ASKED = ("fact", "if", "or")  # kinds of conclusion
 TRIES = 60  # to find a yes and a no for the kinds and letters of the premises drawn; then others are
 Literal = tuple[int, bool]  # which letter, and whether it is affirmed
 Statement = tuple[str, tuple[Literal, ...]]
+Outline = tuple[str, tuple[int, ...]]  # a statement without what is denied
 
 
 class Entailment(YesNo):
@@ -30,15 +32,14 @@ class Entailment(YesNo):
 
     def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
         count = stream.integer(2, 4)  # of premises, over one letter more
-        conclusion = sign(stream, *draw_outline(stream, ASKED[stream.integer(0, 2)], count + 1))
+        asked = draw_outline(stream, ASKED[stream.integer(0, 2)], count + 1)
+        conclusion = sign(stream, asked)
         found: dict[bool, list[Statement]] = {}
         while len(found) < 2:
             found, outlines = {}, draw_outlines(stream, count)
-            if not letters_of([conclusion]) <= {letter for _, letters in outlines for letter in letters}:
-                continue
-            for _ in range(TRIES):
-                premises = [sign(stream, *outline) for outline in outlines]
-                verdict = entails(premises, conclusion, count + 1) if consistent(premises, count + 1) else None
+            for _ in range(TRIES if speak_of(outlines, asked[1]) else 0):
+                premises = [sign(stream, outline) for outline in outlines]
+                verdict = entails(premises, conclusion, count + 1)
                 if verdict is not None:
                     found.setdefault(verdict, premises)
                 if len(found) == 2:
@@ -54,24 +55,14 @@ class Entailment(YesNo):
 
 
 def entails(premises: list[Statement], conclusion: Statement, size: int) -> bool | None:
-    """By truth table. None where the question would be unfit: one premise is enough, or a letter is not spoken of."""
+    """By truth table. None where the question is unfit: one premise is enough or told twice, or they contradict."""
     wanted, all_hold = table(conclusion, size), -1
     for premise in premises:
         holds = table(premise, size)
         if not holds & ~wanted:
             return None
         all_hold &= holds
-    if not letters_of([conclusion]) <= letters_of(premises):
-        return None
-    return not all_hold & ~wanted
-
-
-def consistent(premises: list[Statement], size: int) -> bool:
-    """Can they hold together? They must be different statements, too."""
-    all_hold = -1
-    for premise in premises:
-        all_hold &= table(premise, size)
-    return all_hold != 0 and len(set(premises)) == len(premises)
+    return None if not all_hold or len(set(premises)) < len(premises) else not all_hold & ~wanted
 
 
 @cache
@@ -90,26 +81,35 @@ def table(statement: Statement, size: int) -> int:
     return rows & ~(columns[0] ^ columns[1])
 
 
-def letters_of(statements: list[Statement]) -> set[int]:
-    return {letter for _, literals in statements for letter, _ in literals}
-
-
-def draw_outlines(stream: Stream, count: int) -> list[tuple[str, tuple[int, ...]]]:
+def draw_outlines(stream: Stream, count: int) -> list[Outline]:
     """Kinds and letters of the premises, over one letter more than there are premises."""
     kinds = list(TEXT)
     return [draw_outline(stream, kinds[stream.integer(0, len(kinds) - 1)], count + 1) for _ in range(count)]
 
 
-def draw_outline(stream: Stream, kind: str, size: int) -> tuple[str, tuple[int, ...]]:
+def draw_outline(stream: Stream, kind: str, size: int) -> Outline:
     first = stream.integer(0, size - 1)
     second = (first + stream.integer(1, size - 1)) % size
     return kind, (first,) if kind == "fact" else (first, second)
 
 
-def sign(stream: Stream, kind: str, letters: tuple[int, ...]) -> Statement:
+def speak_of(outlines: list[Outline], wanted: tuple[int, ...]) -> bool:
+    """Does each of these letters stand in a premise?"""
+    return set(wanted) <= {letter for _, letters in outlines for letter in letters}
+
+
+def sign(stream: Stream, outline: Outline) -> Statement:
     """Affirm or deny each letter, in either order."""
-    order = letters[::-1] if stream.integer(0, 1) else letters
-    return kind, tuple((letter, stream.integer(0, 1) == 1) for letter in order)
+    options = readings(outline)
+    return options[stream.integer(0, len(options) - 1)]
+
+
+@cache
+def readings(outline: Outline) -> list[Statement]:
+    kind, letters = outline
+    signs = list(product((False, True), repeat=len(letters)))
+    orders = [letters, letters[::-1]][: len(letters)]
+    return [(kind, tuple(zip(order, each, strict=True))) for order in orders for each in signs]
 
 
 def draw_names(stream: Stream, size: int) -> list[str]:

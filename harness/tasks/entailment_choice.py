@@ -12,12 +12,12 @@ from typing import Any
 from harness.tasks.entailment import (
     ASKED,
     Statement,
-    consistent,
     draw_names,
     draw_outline,
     draw_outlines,
     entails,
     sign,
+    speak_of,
     tell,
     write,
 )
@@ -31,13 +31,15 @@ class EntailmentChoice:
     def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
         count = stream.integer(2, 4)
         kind = ASKED[stream.integer(0, 2)]
-        _, (first, second) = draw_outline(stream, "or", count + 1)
-        options = versions(kind, first, second)
+        _, letters = draw_outline(stream, "or", count + 1)
+        options = versions(kind, *letters)
         while True:
-            premises = [sign(stream, *outline) for outline in draw_outlines(stream, count)]
-            verdicts = [entails(premises, option, count + 1) for option in options]
-            if consistent(premises, count + 1) and sorted(map(str, verdicts)) == ["False", "False", "False", "True"]:
-                break
+            outlines = draw_outlines(stream, count)
+            if speak_of(outlines, letters):
+                premises = [sign(stream, outline) for outline in outlines]
+                verdicts = [entails(premises, option, count + 1) for option in options]
+                if verdicts.count(True) == 1 and verdicts.count(False) == 3:
+                    break
         right, place = options.pop(verdicts.index(True)), stream.integer(0, 3)
         shown = [options.pop(stream.integer(0, len(options) - 1)) for _ in range(3)]
         shown.insert(place, right)

@@ -37,9 +37,8 @@ class Mood:
 
 class Syllogism(YesNo):
     name = "syllogism"
-    distinct = (
-        18_933_120  # 48 forms of three terms and 160 of four × names of the terms, whatever the order of the premises
-    )
+    # 48 forms of three terms and 160 of four × names of the terms, whatever the order of the premises
+    distinct = 18_933_120
 
     def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
         mood = draw_mood(stream, moods())

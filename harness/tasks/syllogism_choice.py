@@ -16,7 +16,8 @@ from harness.tasks.task import Sample, Stream, integer_attacks, is_integer
 
 class SyllogismChoice:
     name = "syllogism-choice"
-    distinct = 9_132_562_800  # a valid form and three others × names of the terms, whatever the order of premises and arguments
+    # A valid form and three others × names of the terms, whatever the order of premises and arguments.
+    distinct = 9_132_562_800
 
     def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
         mood = draw_mood(stream, choices())
