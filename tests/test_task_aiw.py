@@ -178,20 +178,14 @@ def test_the_grader_takes_each_real_answer_and_no_other() -> None:
     for number, text, answer in rows:
         one = Sample(f"aiw/{number}", text, answer, {})
         assert task.accepts(one, answer)
-        for wrong in (
-            str(int(answer) + 1),
-            str(int(answer) - 1),
-            f"{answer}.0",
-            f"0{answer}",
-            f"{answer} sisters",
-            text[:200],
-        ):
+        more, less = int(answer) + 1, int(answer) - 1
+        for wrong in (str(more), str(less), f"{answer}.0", f"0{answer}", f"{answer} sisters", text[:200]):
             assert not task.accepts(one, wrong)
 
 
 @needs_data
 def test_the_formulas_answer_the_real_prompts() -> None:
-    """All prompts of the tasks' forms; the others ask for something else (bowls, beads, who is who)."""
+    """All prompts of the tasks' forms; the others tell it in other words (bowls, comedies, Alice and Bob apart)."""
     forms, wrong = Counter[str](), []
     for number, text, answer in real_prompts():
         if solved := solve(text):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 
 import pytest
 
 from harness.tasks import Sample, sample, score
-from harness.tasks.deduction import SUSPECTS, Deduction, DeductionError
+from harness.tasks.deduction import SUSPECTS, Deduction, DeductionError, Proof
 
 ortools = pytest.mark.skipif(find_spec("ortools") is None, reason="OR-tools is not installed (extra `tasks`)")
 
@@ -240,6 +240,19 @@ def test_all_five_in_order(answer: str, right: bool) -> None:
 def test_without_ortools_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ortools.sat.python.cp_model", None)
     with pytest.raises(DeductionError, match=r"OR-tools: pip install .* '\.\[tasks\]'"):
+        sample(Deduction(), b"key", "train", 0)
+
+
+@ortools
+def test_a_solver_that_contradicts_itself_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    refute = Proof.refute
+
+    def overstate(self: Proof, clues: Iterable[int]) -> Collection[int] | None:
+        found = refute(self, clues)
+        return found and [min(found)]
+
+    monkeypatch.setattr(Proof, "refute", overstate)
+    with pytest.raises(DeductionError, match="contradicts itself"):
         sample(Deduction(), b"key", "train", 0)
 
 

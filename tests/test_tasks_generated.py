@@ -452,9 +452,8 @@ def test_distinct_is_the_product_of_the_choices(task: Task) -> None:
         texts.add(task.draw(stream)[0])
         shapes.add(tuple(stream.widths))
         paths += 1
-    coin = (
-        1 if task.name == "aiw-circles" else 2
-    )  # drawn, but it only says which of two shapes, or which count comes first
+    # One coin is no choice of the question: it says which of two shapes comes, or which count is told first.
+    coin = 1 if task.name == "aiw-circles" else 2
     assert sum(math.prod(shape) // coin for shape in shapes) == task.distinct
     assert len(texts) > 0.98 * paths
 
@@ -466,14 +465,8 @@ def test_distinct_of_countdown_hard_counts_numbers_in_any_order_once() -> None:
     def joined(a: Any, b: Any) -> list[Any]:
         both = (a > 0) & (b > 0)
         safe_a, safe_b = np.maximum(a, 1), np.maximum(b, 1)
-        values = [
-            a + b,
-            a * b,
-            a - b,
-            b - a,
-            np.where(a % safe_b, 0, a // safe_b),
-            np.where(b % safe_a, 0, b // safe_a),
-        ]
+        quotients = [np.where(a % safe_b, 0, a // safe_b), np.where(b % safe_a, 0, b // safe_a)]
+        values = [a + b, a * b, a - b, b - a, *quotients]
         return [np.where(both & (value >= 1) & (value <= 999), value, 0) for value in values]
 
     count = 0
@@ -619,9 +612,8 @@ def test_neither_size_nor_conclusion_nor_kinds_of_premises_tell_yes_from_no(task
         groups.setdefault(str(one.metadata), Counter())[one.target] += 1
     assert len(groups) >= 9
     statistic = sum((answers["yes"] - answers["no"]) ** 2 / answers.total() for answers in groups.values())
-    assert statistic < len(groups) + 4 * math.sqrt(
-        2 * len(groups)
-    )  # chi-square of fair coins, four standard deviations
+    # Chi-square of fair coins, and four standard deviations.
+    assert statistic < len(groups) + 4 * math.sqrt(2 * len(groups))
 
 
 def test_micror1_nim_pays_a_constant_as_it_did() -> None:
@@ -657,8 +649,9 @@ def test_training_and_heldout_questions_never_meet(task: Task) -> None:
 
 @each()
 @pytest.mark.long
-def test_training_and_heldout_questions_never_meet_in_100_000_draws(task: Task) -> None:
-    n = 100_000 if task.name not in ("sudoku", "deduction") else 500
+@pytest.mark.timeout(7200)
+def test_training_and_heldout_questions_never_meet_in_100_000_draws_where_a_draw_is_quick(task: Task) -> None:
+    n = {"sudoku": 5_000, "deduction": 500}.get(task.name, 100_000)
     train = {normalised(sample(task, b"one key", "train", i)) for i in range(n)}
     assert all(normalised(sample(task, b"another", "heldout", i)) not in train for i in range(n))
 
@@ -695,39 +688,25 @@ def digest(seed: str, *names: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("seed", ["0", "random"])
-def test_the_same_questions_in_another_process(seed: str) -> None:
+def test_the_same_questions_in_another_process() -> None:
     """A change here is a new version of every track that uses the task."""
-    assert digest(seed, *(name for name in TASKS if name != "deduction")) == "?"
+    names = [name for name in TASKS if name != "deduction"]
+    assert digest("0", *names) == digest("random", *names)
 
 
 @ORTOOLS
 @pytest.mark.slow
 def test_the_same_puzzles_in_another_process() -> None:
     """With any version of OR-tools, too: it only says whether a puzzle has one solution."""
-    assert digest("random", "deduction") == "?"
+    assert digest("0", "deduction") == digest("random", "deduction")
 
 
 # ---------------------------------------------------------------- the graders are total
 
 WORDS = [
-    *PIECES,
-    "yes",
-    "no",
-    "Yes",
-    "NO",
-    ", ",
-    "Ms Amber",
-    "axe",
-    "hall",
-    "9 pm",
-    "greed",
-    "1",
-    "2",
-    "1234",
-    "\u017f",
+    *PIECES, "yes", "no", "Yes", "NO", ", ", "Ms Amber", "axe", "hall", "9 pm", "greed", "1", "2", "1234", "\u017f",
     "\u0130",
-]
+]  # fmt: skip
 pieces = st.lists(st.sampled_from(WORDS), max_size=60).map("".join)
 
 
@@ -776,15 +755,9 @@ def test_bombs_are_graded_at_once(one_of_each: dict[str, Sample], name: str) -> 
 
 def test_yes_in_any_case_is_yes() -> None:
     for name in ("syllogism", "entailment"):
-        for answer, right in (
-            ("yes", True),
-            ("Yes", True),
-            ("YES", True),
-            ("no", False),
-            ("ye\u017f", False),
-            ("yes.", False),
-        ):
-            assert TASKS[name].accepts(Sample("", "", "yes", {}), answer) is right
+        yes = Sample("", "", "yes", {})
+        assert all(TASKS[name].accepts(yes, answer) for answer in ("yes", "Yes", "YES"))
+        assert not any(TASKS[name].accepts(yes, answer) for answer in ("no", "ye\u017f", "yes.", "y"))
         assert TASKS[name].accepts(Sample("", "", "no", {}), "No")
 
 

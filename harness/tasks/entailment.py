@@ -47,11 +47,8 @@ class Entailment(YesNo):
         answer = stream.integer(0, 1) == 1
         names = draw_names(stream, count + 1)
         prompt = f"{tell(found[answer], names)} Does it follow that {write(conclusion, names)}? Answer yes or no."
-        return (
-            prompt,
-            "yes" if answer else "no",
-            {"premises": [kind for kind, _ in outlines], "conclusion": conclusion[0]},
-        )
+        metadata = {"premises": [kind for kind, _ in outlines], "conclusion": conclusion[0]}
+        return prompt, "yes" if answer else "no", metadata
 
 
 def entails(premises: list[Statement], conclusion: Statement, size: int) -> bool | None:
