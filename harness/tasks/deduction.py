@@ -304,7 +304,7 @@ class Proof:
         self.model.clear_assumptions()
         self.model.add_assumptions([self.switches[index] for index in clues])
         solver = self.cp.CpSolver()
-        # Each question asks for tens of small proofs: without all this, one takes 1 ms instead of 25.
+        # A puzzle takes some thirty small proofs: with presolve and probing one takes 28 ms, without 2.
         solver.parameters.num_workers, solver.parameters.cp_model_presolve = 1, False
         solver.parameters.cp_model_probing_level = solver.parameters.linearization_level = 0
         solver.parameters.symmetry_level = 0
