@@ -1,0 +1,32 @@
+"""Linear equations with x on both sides and larger numbers: `Solve 37x - 412 = 12x + 338.`
+
+Larger than `linear` trains on, in the same words.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.tasks.linear import Linear
+from harness.tasks.task import Stream
+
+
+class LinearHard(Linear):
+    name = "linear-hard"
+    # 8,439 slopes × 600 solutions × 1,900 offsets, less 1,080,812 with no offset on the right; all texts differ
+    distinct = 8_439 * 600 * 1_900 - 1_080_812
+
+    def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
+        while True:
+            left, right = stream.integer(13, 99), stream.integer(2, 99)
+            x = stream.integer(1, 300) * (1 if stream.integer(0, 1) else -1)
+            offset = stream.integer(50, 999) * (1 if stream.integer(0, 1) else -1)
+            moved = (left - right) * x + offset  # the offset on the right
+            if left != right and moved:
+                break
+        prompt = f"Solve {left}x {_signed(offset)} = {right}x {_signed(moved)}."
+        return prompt, str(x), {"slopes": [left, right], "offsets": [offset, moved]}
+
+
+def _signed(offset: int) -> str:
+    return f"{'+' if offset > 0 else '-'} {abs(offset)}"
