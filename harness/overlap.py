@@ -1,0 +1,186 @@
+"""Decontamination: does one set of questions contain another's?
+
+Two measures, for two kinds of set.
+
+    same     Questions with the same normalised text: lower case, punctuation off, words sorted as in
+             `harness.tasks.task.split_of`, so that `from 3, 7 and 8` and `from 8, 3 and 7` are one question. For
+             generated tasks, whose questions are short and alike but for their numbers. Sorting makes it an upper
+             bound: `3 brothers and 4 sisters` and `4 brothers and 3 sisters` count as one.
+    n-grams  Runs of n words that both sets contain: 13, as for GPT-3 (Brown et al., arXiv 2005.14165, appendix C), and
+             8, as for PaLM (Chowdhery et al., arXiv 2204.02311), which calls a question contaminated when 70% of its
+             8-grams are found. For fixed sets, where texts are long and copies are edited. Single 8-grams are mostly
+             stock phrases ("how much money does she have left after"): read the share beside the count.
+
+A text of fewer than n words counts as one gram of its own length. The benchmark is indexed, the training set streamed
+past it once, so memory grows with the benchmark alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from harness.benchmarks import BENCHMARKS, Question, stream
+from harness.tasks import TASKS, Split, sample
+
+GRAMS = (13, 8)
+COVERED = 0.7  # the share of its n-grams from which a question counts as covered
+GENERATED = 20_000  # questions drawn of a generated task, unless asked otherwise
+
+Text = tuple[str, str]  # (id, prompt)
+
+
+class OverlapError(ValueError):
+    """A set of questions that there is not."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """One finding: the n-gram (or the whole normalised text), and a question of each set that has it."""
+
+    training: str  # id
+    benchmark: str  # id
+    text: str
+
+
+@dataclass(frozen=True)
+class Grams:
+    """What the two sets share in runs of n words. Counts are of questions."""
+
+    n: int
+    benchmark: int  # questions of the benchmark with at least one n-gram of the training set
+    covered: int  # of them, those with at least COVERED of their n-grams
+    training: int  # questions of the training set with at least one n-gram of the benchmark
+    examples: list[Shared]  # the most covered benchmark questions first, one n-gram each
+
+
+@dataclass(frozen=True)
+class Overlap:
+    training: int  # how many questions were looked at
+    benchmark: int
+    same: int  # benchmark questions whose normalised text is in the training set
+    same_examples: list[Shared]
+    grams: list[Grams]
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words and numbers in order, for n-grams; punctuation and LaTeX's braces and backslashes fall away."""
+    return re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", text).lower())
+
+
+def normal(text: str) -> str:
+    """The question whatever the order of its words and numbers. Operators stay: `3x + 7` is not `3x - 7`."""
+    lowered = unicodedata.normalize("NFKC", text).lower()
+    return " ".join(sorted(re.findall(r"[^\W_]+|[^\w\s.,:;?!\"']", lowered)))
+
+
+def fingerprint(text: str) -> bytes:
+    """SHA-256 of the normal form."""
+    return hashlib.sha256(normal(text).encode("utf-8", "surrogatepass")).digest()
+
+
+def overlap(training: Iterable[Text], benchmark: Iterable[Text], n: tuple[int, ...] = GRAMS, examples: int = 5) -> Overlap:
+    """How much of `benchmark` is in `training`. Both are read once; `training` is never held."""
+    asked = list(benchmark)
+    prints: dict[bytes, list[int]] = defaultdict(list)
+    index: list[dict[str, list[int]]] = [defaultdict(list) for _ in n]  # n-gram -> benchmark questions that have it
+    totals = [[0] * len(asked) for _ in n]
+    for number, (_, prompt) in enumerate(asked):
+        prints[fingerprint(prompt)].append(number)
+        for found, total, length in zip(index, totals, n, strict=True):
+            for gram in _grams(prompt, length):
+                found[gram].append(number)
+                total[number] += 1
+
+    looked, touched = 0, [0] * len(n)
+    same: dict[int, str] = {}  # benchmark question -> the first training question like it
+    first: list[dict[str, str]] = [{} for _ in n]  # n-gram met -> the first training question that has it
+    for identity, prompt in training:
+        looked += 1
+        for number in prints.get(fingerprint(prompt), []):
+            same.setdefault(number, identity)
+        for position, length in enumerate(n):
+            met = _grams(prompt, length) & index[position].keys()
+            touched[position] += bool(met)
+            for gram in met:
+                first[position].setdefault(gram, identity)
+
+    return Overlap(
+        training=looked,
+        benchmark=len(asked),
+        same=len(same),
+        same_examples=[
+            Shared(identity, asked[number][0], normal(asked[number][1])) for number, identity in sorted(same.items())
+        ][:examples],
+        grams=[
+            _summary(length, asked, index[position], totals[position], touched[position], first[position], examples)
+            for position, length in enumerate(n)
+        ],
+    )
+
+
+def _grams(prompt: str, n: int) -> set[str]:
+    """Every run of n words, each once."""
+    found = words(prompt)
+    return {" ".join(found[start : start + n]) for start in range(max(1, len(found) - n + 1))} if found else set()
+
+
+def _summary(
+    n: int,
+    asked: list[Text],
+    index: dict[str, list[int]],
+    totals: list[int],
+    touched: int,
+    first: dict[str, str],
+    examples: int,
+) -> Grams:
+    hits: dict[int, list[str]] = defaultdict(list)
+    for gram in sorted(first):  # sorted: the same examples in every process
+        for number in index[gram]:
+            hits[number].append(gram)
+    share = {number: len(grams) / totals[number] for number, grams in hits.items()}
+    most = sorted(hits, key=lambda number: (-share[number], number))[:examples]
+    return Grams(
+        n=n,
+        benchmark=len(hits),
+        covered=sum(each >= COVERED for each in share.values()),
+        training=touched,
+        examples=[Shared(first[hits[number][0]], asked[number][0], hits[number][0]) for number in most],
+    )
+
+
+# ---------------------------------------------------------------- sets by name
+
+
+def texts(name: str, key: bytes = b"overlap", count: int = GENERATED) -> Iterator[Text]:
+    """The questions of a fixed set (`gsm8k-train`), or `count` of a generated task's (`nim/train`, `nim/heldout`)."""
+    task, _, split = name.partition("/")
+    if name in BENCHMARKS:
+        return ((item.id, item.prompt) for item in stream(BENCHMARKS[name]) if isinstance(item, Question))
+    if task in TASKS and split in ("train", "heldout"):
+        side: Split = "train" if split == "train" else "heldout"
+        return ((f"{name}/{index}", sample(TASKS[task], key, side, index).prompt) for index in range(count))
+    raise OverlapError(
+        f"there is no set of questions {name!r}; use one of {', '.join(BENCHMARKS)}, or a generated task and its side "
+        f"such as {next(iter(TASKS))}/train"
+    )
+
+
+def row(training: str, benchmark: str, found: Overlap) -> str:
+    """One line of a Markdown table, under HEADER."""
+    cells = [training, benchmark, f"{found.training:,}", f"{found.benchmark:,}", f"{found.same:,}"]
+    for grams in found.grams:
+        cells += [f"{grams.benchmark:,}", f"{grams.covered:,}", f"{grams.training:,}"]
+    return "| " + " | ".join(cells) + " |"
+
+
+HEADER = (
+    "| training set | benchmark | questions | of the benchmark | same |"
+    + "".join(f" {n}-gram: benchmark | covered | training |" for n in GRAMS)
+    + "\n|---|---|"
+    + "---:|" * (3 + 3 * len(GRAMS))
+)

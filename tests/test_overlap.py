@@ -1,0 +1,162 @@
+"""Overlap against brute force, planted copies, and the real GSM8K."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.benchmarks import BENCHMARKS, collect
+from harness.benchmarks.pinned import read
+from harness.overlap import COVERED, HEADER, OverlapError, Text, fingerprint, normal, overlap, row, texts, words
+from harness.tasks import TASKS, split_of
+
+DATA = Path(__file__).parent / "data"
+
+
+def gsm8k(name: str, folder: Path = DATA) -> list[Text]:
+    file = folder / f"gsm8k_{name}.jsonl"
+    benchmark = BENCHMARKS["gsm8k" if name == "test" else "gsm8k-train"]
+    return [(each.id, each.prompt) for each in collect(benchmark, read(file, benchmark.source.columns))[0]]
+
+
+# ---------------------------------------------------------------- normal forms
+
+
+def test_words_drop_punctuation_case_and_latex() -> None:
+    assert words("What is $\\frac{1}{2}$ of Tom's 3x_1 apples?  ＡＢＣ") == "what is frac 1 2 of tom s 3x 1 apples abc".split()
+    assert words("…") == words("") == []
+
+
+def test_normal_keeps_operators_and_forgets_order() -> None:
+    assert normal("Make 24 from 3, 7 and 8.") == normal("make 24 from 8, 7 and 3")
+    assert normal("Solve 3x + 7 = 22.") != normal("Solve 3x - 7 = 22.")
+    assert normal("Is it “3 3”?") != normal("Is it “3”?")
+    assert fingerprint("a b") == fingerprint("B, a!") != fingerprint("a b b")
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_what_has_one_normal_form_lives_on_one_side(name: str) -> None:
+    """Else a question could be trained on and held out at once, and `same` would be right to find it."""
+    side: dict[bytes, str] = {}
+    for split in ("train", "heldout"):
+        for _, prompt in texts(f"{name}/{split}", count=1500):
+            assert side.setdefault(fingerprint(prompt), split) == split == split_of(name, prompt)
+
+
+@given(st.text(max_size=60))
+def test_normal_forms_are_total_and_stable(text: str) -> None:
+    assert normal(normal(text)) == normal(text)
+    assert words(" ".join(words(text))) == words(text)
+    assert len(fingerprint(text)) == 32
+
+
+# ---------------------------------------------------------------- against brute force
+
+
+def runs(prompt: str, n: int) -> set[tuple[str, ...]]:
+    found = tuple(words(prompt))
+    if len(found) < n:
+        return {found} if found else set()
+    return {found[i : i + n] for i in range(len(found) - n + 1)}
+
+
+PROMPTS = st.lists(st.text(alphabet="abcd ", max_size=16), max_size=7)
+
+
+@given(PROMPTS, PROMPTS, st.integers(1, 4))
+def test_counts_agree_with_comparing_every_pair(training: list[str], asked: list[str], n: int) -> None:
+    found = overlap(
+        ((f"t{i}", text) for i, text in enumerate(training)), ((f"b{i}", text) for i, text in enumerate(asked)), (n,), 99
+    )
+    assert (found.training, found.benchmark) == (len(training), len(asked))
+    assert found.same == sum(any(normal(a) == normal(b) for a in training) for b in asked)
+    everything = set[tuple[str, ...]]().union(*(runs(a, n) for a in training))
+    (grams,) = found.grams
+    assert grams.benchmark == sum(bool(runs(b, n) & everything) for b in asked)
+    assert grams.training == sum(any(runs(a, n) & runs(b, n) for b in asked) for a in training)
+    assert grams.covered == sum(
+        bool(runs(b, n)) and len(runs(b, n) & everything) / len(runs(b, n)) >= COVERED for b in asked
+    )
+    assert len(grams.examples) == grams.benchmark and len(found.same_examples) == found.same
+    for example in grams.examples:
+        for identity, prompts in ((example.training, training), (example.benchmark, asked)):
+            assert tuple(example.text.split()) in runs(prompts[int(identity[1:])], n)
+
+
+def test_planted_copies_are_found_and_nothing_else() -> None:
+    rng = random.Random(4)
+
+    def sentence(vocabulary: str) -> str:
+        return " ".join(f"{vocabulary}{rng.randrange(10**9)}" for _ in range(30))
+
+    training = [(f"t{i}", sentence("t")) for i in range(200)]
+    asked = [(f"b{i}", sentence("b")) for i in range(200)]
+    clean = overlap(training, asked)
+    assert clean.same == 0 and all(g.benchmark == g.covered == g.training == 0 for g in clean.grams)
+    whole, edited, ten = (asked[i][1] for i in (3, 50, 120))
+    training[7] = ("t7", whole.upper() + "!")
+    training[8] = ("t8", edited.replace(" ", ", ").rsplit(" ", 2)[0] + " changed end")  # two words of 30 replaced
+    training[9] = ("t9", "quite another question " + " ".join(ten.split()[:10]))  # ten words in a row
+    found = overlap(iter(training), iter(asked))
+    thirteen, eight = found.grams
+    assert (found.same, [(s.training, s.benchmark) for s in found.same_examples]) == (1, [("t7", "b3")])
+    assert (thirteen.benchmark, thirteen.covered, thirteen.training) == (2, 2, 2)
+    assert (eight.benchmark, eight.covered, eight.training) == (3, 2, 3)
+    assert [example.benchmark for example in eight.examples] == ["b3", "b50", "b120"]
+
+
+def test_the_training_set_is_streamed() -> None:
+    """Nothing of it is kept: each question is gone before the next is made."""
+    alive = 0
+
+    class Tracked(str):
+        def __del__(self) -> None:
+            nonlocal alive
+            alive -= 1
+
+    def endless() -> Iterator[Text]:
+        nonlocal alive
+        for i in range(500):
+            alive += 1
+            assert alive <= 2
+            yield f"t{i}", Tracked(f"question number {i} about nothing in particular")
+
+    assert overlap(endless(), [("b", "another question")]).training == 500
+
+
+# ---------------------------------------------------------------- sets by name, and the real thing
+
+
+def test_generated_tasks_by_name() -> None:
+    found = overlap(texts("nim/train", count=3000), texts("nim/heldout", count=1000))
+    assert (found.training, found.benchmark, found.same) == (3000, 1000, 0)
+    again = overlap(texts("nim/train", count=3000), texts("nim/train", b"another key", 1000))
+    assert again.same > 100  # 8,600 training questions: two keys meet
+    for wrong in ("nim", "nim/test", "gsm9k", "gsm8k/train", ""):
+        with pytest.raises(OverlapError, match="there is no set of questions"):
+            texts(wrong)
+
+
+def test_the_excerpts_and_a_contaminated_copy() -> None:
+    training, asked = gsm8k("train"), gsm8k("test")
+    assert overlap(training, asked).same == 0
+    found = overlap([*training, *asked[5:8]], asked)
+    assert found.same == 3 and found.grams[0].covered >= 3
+    line = row("a", "b", found)
+    assert line.count("|") == HEADER.splitlines()[0].count("|") == HEADER.splitlines()[1].count("|")
+
+
+WHOLE = os.environ.get("NANO_R1_DATA")
+
+
+@pytest.mark.skipif(WHOLE is None, reason="NANO_R1_DATA names no folder with the whole files")
+def test_gsm8k_as_it_is() -> None:
+    found = overlap(gsm8k("train", Path(WHOLE or "")), gsm8k("test", Path(WHOLE or "")))
+    assert (found.training, found.benchmark) == (7473, 1319)
+    assert found.same < 5
