@@ -30,6 +30,7 @@ from harness.tasks import TASKS, Split, sample
 GRAMS = (13, 8)
 COVERED = 0.7  # the share of its n-grams from which a question counts as covered
 GENERATED = 20_000  # questions drawn of a generated task, unless asked otherwise
+WITHHELD = "(not shown: its authors ask that no question is published)"
 
 Text = tuple[str, str]  # (id, prompt)
 
@@ -157,7 +158,10 @@ def _summary(
 
 
 def texts(name: str, key: bytes = b"overlap", count: int = GENERATED) -> Iterator[Text]:
-    """The questions of a fixed set (`gsm8k-train`), or `count` of a generated task's (`nim/train`, `nim/heldout`)."""
+    """The questions of a fixed set (`gsm8k-train`), or `count` of a generated task's (`nim/train`, `nim/heldout`).
+
+    Raises OverlapError for a name that there is not, at once; SourceError for a set that cannot be had, when it is read.
+    """
     task, _, split = name.partition("/")
     if name in BENCHMARKS:
         return ((item.id, item.prompt) for item in stream(BENCHMARKS[name]) if isinstance(item, Question))
@@ -170,17 +174,21 @@ def texts(name: str, key: bytes = b"overlap", count: int = GENERATED) -> Iterato
     )
 
 
-def row(training: str, benchmark: str, found: Overlap) -> str:
-    """One line of a Markdown table, under HEADER."""
-    cells = [training, benchmark, f"{found.training:,}", f"{found.benchmark:,}", f"{found.same:,}"]
+def describe(training: str, benchmark: str, found: Overlap) -> Iterator[str]:
+    """What was found between two sets, in lines for a person. Of a set that must not be shown, ids and no text."""
+    yield f"{training}, {found.training:,} questions, against {benchmark}, {found.benchmark:,} questions"
+    yield f"  same question: {found.same:,} of {benchmark}"
+    yield from example_lines(training, benchmark, found.same_examples)
     for grams in found.grams:
-        cells += [f"{grams.benchmark:,}", f"{grams.covered:,}", f"{grams.training:,}"]
-    return "| " + " | ".join(cells) + " |"
+        yield (
+            f"  {grams.n} words in a row: {grams.benchmark:,} of {benchmark} ({grams.covered:,} of them to {COVERED:.0%} and "
+            f"more), {grams.training:,} of {training}"
+        )
+        yield from example_lines(training, benchmark, grams.examples)
 
 
-HEADER = (
-    "| training set | benchmark | questions | of the benchmark | same |"
-    + "".join(f" {n}-gram: benchmark | covered | training |" for n in GRAMS)
-    + "\n|---|---|"
-    + "---:|" * (3 + 3 * len(GRAMS))
-)
+def example_lines(training: str, benchmark: str, shared: Iterable[Shared]) -> Iterator[str]:
+    """A line an example: both ids, and what they share unless the authors of either set ask that it is not shown."""
+    secret = any(name in BENCHMARKS and not BENCHMARKS[name].republish for name in (training, benchmark))
+    for each in shared:
+        yield f"    {each.training} and {each.benchmark}: {WITHHELD if secret else each.text}"

@@ -1,9 +1,10 @@
-"""The table of docs/decontamination.md: every training set against every benchmark that can be had here.
+"""Writes docs/decontamination.md: every training set against every benchmark that can be had here.
 
-    python scripts/decontamination.py                      from the Hub and GitHub, or their caches
-    python scripts/decontamination.py --data ../shared/data    five of the sets from whole local copies
+    python scripts/decontamination.py                          from the Hub and GitHub, or their caches
+    python scripts/decontamination.py --data ../shared/data    five of the sets from whole local copies, which are checked
 
-A set that cannot be had gets a line that says why. Each training set is read once a benchmark, streamed.
+Prints the page. Fixed training sets are streamed past each benchmark. Of each generated task some training questions are
+compared with its own held-out ones and with every fixed benchmark. A set that cannot be had gets a line that says why.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.benchmarks import BENCHMARKS, Question, SourceError, stream
+from harness.benchmarks import BENCHMARKS, NOT_PUBLIC, Question, SourceError, stream, unknown
 from harness.benchmarks.pinned import check, read
-from harness.overlap import HEADER, Text, overlap, row, texts
+from harness.overlap import COVERED, GRAMS, Overlap, Text, example_lines, overlap, texts
 from harness.tasks import TASKS
 
 LOCAL = {
@@ -24,8 +25,79 @@ LOCAL = {
     "gsm8k-train": "gsm8k_train.jsonl",
     "humaneval": "HumanEval.jsonl.gz",
     "temporal-clue": "temporal_clue_test.json",
-    "aiw": "aiw_prompts.json",
+    "aiw-paper": "aiw_prompts.json",
 }
+
+INTRODUCTION = f"""\
+# Decontamination
+
+What the training sets share with the benchmarks, counted in questions. Written by `scripts/decontamination.py`; the same for
+any two sets: `nano-r1 tasks overlap A B`. How it is measured: [`harness/overlap.py`](../harness/overlap.py).
+
+- **same**: questions of the benchmark whose normalised text (case, punctuation and the order of words aside) is in the training set.
+- **{GRAMS[0]} words, {GRAMS[1]} words**: questions of the benchmark that share a run of so many words with the training set.
+- **covered**: those of them for which at least {COVERED:.0%} of all their runs are found. This is the number to worry about: single
+  runs of {GRAMS[1]} words are mostly stock phrases.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder with whole local copies")
+    parser.add_argument("--draws", type=int, default=2_000, help="questions of each side of a generated task")
+    arguments = parser.parse_args()
+
+    asked, missing = {}, dict[str, str]()
+    for name in (name for name, each in BENCHMARKS.items() if each.role == "benchmark"):
+        try:
+            asked[name] = list(prompts(name, arguments.data))
+        except SourceError as error:
+            missing[name] = why_not(name, error)
+
+    print(INTRODUCTION)
+    found = dict[tuple[str, str], Overlap]()
+    print("## Fixed training sets\n")
+    print("| training set | questions | benchmark | questions | same |" + "".join(f" {n} words | covered |" for n in GRAMS))
+    print("|---|---:|---|---:|---:|" + "---:|---:|" * len(GRAMS))
+    for name in (name for name, each in BENCHMARKS.items() if each.role == "training"):
+        for against, questions in asked.items():
+            start = time.monotonic()
+            try:
+                one = found[name, against] = overlap(prompts(name, arguments.data), questions, examples=3)
+            except SourceError as error:
+                missing[name] = why_not(name, error)
+                break
+            cells = [f"`{name}`", f"{one.training:,}", f"`{against}`", f"{one.benchmark:,}", f"{one.same:,}"]
+            cells += [f"{count:,}" for grams in one.grams for count in (grams.benchmark, grams.covered)]
+            print(f"| {' | '.join(cells)} |", flush=True)
+            print(f"{name} against {against}: {time.monotonic() - start:.1f} s", file=sys.stderr)
+
+    print("\n## Generated tasks\n")
+    print(
+        f"{arguments.draws:,} training and {arguments.draws:,} held-out questions of each. *held out* is `same` against the task's "
+        "own held-out questions: it must be 0, as the side of a question is a function of its text. The rest is against the fixed "
+        f"benchmarks above together: `same`, and which of them have questions covered by runs of {GRAMS[1]} words.\n"
+    )
+    print("| task | distinct | held out | fixed, same | fixed, covered |\n|---|---:|---:|---:|---|")
+    for name, task in TASKS.items():
+        start = time.monotonic()
+        training = list(texts(f"{name}/train", count=arguments.draws))
+        own = overlap(training, texts(f"{name}/heldout", count=arguments.draws), ())
+        fixed = {against: overlap(training, questions, examples=3) for against, questions in asked.items()}
+        found |= {(name, against): one for against, one in fixed.items() if one.same or one.grams[-1].covered}
+        covered = [f"`{against}` {one.grams[-1].covered:,}" for against, one in fixed.items() if one.grams[-1].covered]
+        same = sum(one.same for one in fixed.values())
+        print(f"| `{name}` | {task.distinct:,} | {own.same:,} | {same:,} | {', '.join(covered) or 'none'} |", flush=True)
+        print(f"{name}: {time.monotonic() - start:.1f} s", file=sys.stderr)
+
+    print("\n## Examples\n")
+    for (name, against), one in found.items():
+        for title, shared in [("same", one.same_examples), *((f"{g.n} words", g.examples) for g in one.grams)]:
+            for line in example_lines(name, against, shared):
+                print(f"- {title}: {line.strip()}")
+    print("\n## Not looked at\n")
+    for name, why in [*missing.items(), *NOT_PUBLIC.items()]:
+        print(f"- `{name}`: {why}")
 
 
 def prompts(name: str, folder: Path | None) -> Iterator[Text]:
@@ -39,40 +111,13 @@ def prompts(name: str, folder: Path | None) -> Iterator[Text]:
     return ((item.id, item.prompt) for item in items if isinstance(item, Question))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder with whole local copies")
-    folder = parser.parse_args().data
-
-    training = [name for name, each in BENCHMARKS.items() if each.role == "training"]
-    asked = [name for name, each in BENCHMARKS.items() if each.role == "benchmark"]
-    pairs = [(a, b) for a in training for b in asked] + [(f"{task}/train", f"{task}/heldout") for task in TASKS]
-    missing: dict[str, str] = {}
-    found = {}
-    print(HEADER)
-    for a, b in pairs:
-        if a in missing or b in missing:
-            continue
-        start, name = time.monotonic(), b
-        try:
-            benchmark = list(prompts(b, folder))
-            name = a
-            found[a, b] = overlap(prompts(a, folder), benchmark, examples=3)
-        except SourceError as error:
-            missing[name] = str(error)
-            continue
-        print(row(a, b, found[a, b]), flush=True)
-        print(f"{a} against {b}: {time.monotonic() - start:.1f} s", file=sys.stderr)
-    print("\nExamples\n")
-    for (a, b), each in found.items():
-        for shared in each.same_examples:
-            print(f"- {a} against {b}, same: `{shared.training}`, `{shared.benchmark}`: {shared.text}")
-        for grams in each.grams:
-            for shared in grams.examples:
-                print(f"- {a} against {b}, {grams.n} words: `{shared.training}`, `{shared.benchmark}`: {shared.text}")
-    print("\nNot looked at\n")
-    for name, why in missing.items():
-        print(f"- {why if why.startswith(name) else f'{name}: {why}'}")
+def why_not(name: str, error: SourceError) -> str:
+    """For the page; the error itself, which tells of this machine, goes to the terminal."""
+    print(error, file=sys.stderr)
+    source = BENCHMARKS[name].source
+    if unknown(source):
+        return f"not pinned: never seen here; {source.evidence}"
+    return f"pinned, and could not be fetched from {source.page} where this page was written"
 
 
 if __name__ == "__main__":

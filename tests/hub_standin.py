@@ -2,8 +2,9 @@
 
 What it copies: HEAD and GET of /datasets/OWNER/NAME/resolve/REVISION/FILE with X-Repo-Commit and ETag, big files
 redirected to another path with X-Linked-Etag and X-Linked-Size, the X-Error-Code of each refusal, a gate that a token
-opens, a relative redirect for a renamed repository, /api/datasets/OWNER/NAME, and raw files as GitHub serves them
-(/OWNER/NAME/REVISION/FILE, 404 for all that is not there).
+opens, the refusal of a token that is no token, a disabled repository, a relative redirect for a renamed one,
+/api/datasets/OWNER/NAME, and raw files as GitHub serves them (/OWNER/NAME/REVISION/FILE, 404 for all that is not there).
+Headers and codes are those that huggingface_hub 1.33 reads in `utils/_http.py`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 
 TOKEN = "hf_a_token_that_was_granted_access"
+OTHER_TOKEN = "hf_a_token_of_somebody_else"  # valid, and without access to what is gated
 BIG = 50_000  # bytes from which a file is stored in Git LFS and so redirected
 
 
@@ -23,6 +25,7 @@ BIG = 50_000  # bytes from which a file is stored in Git LFS and so redirected
 class Repository:
     commits: dict[str, dict[str, bytes]]  # revision -> files; the last is the newest
     gated: bool = False
+    disabled: bool = False
 
 
 @dataclass
@@ -92,13 +95,17 @@ class Hub:
             return reply(307, Location=handler.path.replace(name, self.renamed[name], 1))
         if name not in self.repositories:  # the Hub does not tell strangers whether a repository exists
             return refuse(401, "RepoNotFound", "Repository not found")
-        repository = self.repositories[name]
+        repository, authorization = self.repositories[name], handler.headers.get("Authorization")
+        if authorization not in (None, f"Bearer {TOKEN}", f"Bearer {OTHER_TOKEN}"):
+            return reply(401, X_Error_Message="Invalid credentials in Authorization header")
+        if repository.disabled:
+            return reply(403, X_Error_Message="Access to this resource is disabled.")
         if parts[0] == "api":
             newest = list(repository.commits)[-1]
             data = json.dumps({"_id": "0", "id": name, "sha": newest, "siblings": [], "private": False})
             return reply(200, data.encode(), Content_Type="application/json")
-        if repository.gated and handler.headers.get("Authorization") != f"Bearer {TOKEN}":
-            return refuse(401, "GatedRepo", f"Access to dataset {name} is restricted.")
+        if repository.gated and authorization != f"Bearer {TOKEN}":
+            return refuse(401 if authorization is None else 403, "GatedRepo", f"Access to dataset {name} is restricted.")
         revision, file = parts[4], "/".join(parts[5:])
         if revision not in repository.commits:
             return refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")

@@ -18,12 +18,12 @@ from harness.benchmarks import BENCHMARKS, NOT_PUBLIC, Benchmark, Grader, LeftOu
 from harness.benchmarks.boxed import boxed
 from harness.benchmarks.ioi import cases
 from harness.benchmarks.pinned import Row, read
-from harness.tasks import Sample
+from harness.tasks import TASKS, Sample
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent / "data" / "benchmarks"
 EXCERPTS = {
     "gsm8k": "gsm8k_test.jsonl", "gsm8k-train": "gsm8k_train.jsonl", "humaneval": "humaneval.jsonl.gz",
-    "temporal-clue": "temporal_clue.json", "aiw": "aiw.json",
+    "temporal-clue": "temporal_clue.json", "aiw-paper": "aiw.json",
 }  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def reason(name: str, row: Row) -> str:
 
 def test_every_set_that_the_issue_names_is_there() -> None:
     assert set(BENCHMARKS) == {
-        "gsm8k", "math", "math-500", "aime-2024", "aime-2025", "humaneval", "temporal-clue", "aiw", "mmlu-pro",
+        "gsm8k", "math", "math-500", "aime-2024", "aime-2025", "humaneval", "temporal-clue", "aiw-paper", "mmlu-pro",
         "gpqa-diamond", "hle", "codeforces", "ioi", "gsm8k-train", "math-train", "openr1-math", "openthoughts",
         "synthetic-1-math", "general-reasoning",
     }  # fmt: skip
@@ -63,6 +63,7 @@ def test_every_set_that_the_issue_names_is_there() -> None:
     assert "not public" in NOT_PUBLIC["frontiermath"]
     assert {name for name, each in BENCHMARKS.items() if each.samples > 1} == {"aime-2024", "aime-2025"}
     assert {name for name, each in BENCHMARKS.items() if not each.republish} == {"gpqa-diamond", "hle"}
+    assert not BENCHMARKS.keys() & TASKS.keys(), "a suite finds its parts by name"
 
 
 @pytest.mark.parametrize("name", EXCERPTS)
@@ -113,8 +114,8 @@ ALICE = re.compile(
 
 def test_aiw_gold_by_counting_the_family() -> None:
     """Where the prompt is the paper's first sentence, the answer follows: Alice's sisters, and Alice."""
-    questions, left_out = collect(BENCHMARKS["aiw"], excerpt("aiw"))
-    assert left_out == {"the answer is no integer": sum(r["right_answer"] in (None, "null") for r in excerpt("aiw"))}
+    questions, left_out = collect(BENCHMARKS["aiw-paper"], excerpt("aiw-paper"))
+    assert left_out == {"the answer is no integer": sum(r["right_answer"] in (None, "null") for r in excerpt("aiw-paper"))}
     assert left_out.total() > 1
     counted = 0
     for question in questions:
@@ -128,10 +129,10 @@ def test_aiw_gold_by_counting_the_family() -> None:
 
 def test_aiw_takes_numbers_and_strings_but_no_fractions() -> None:
     for answer in ("3", 3, 3.0, "3.0"):
-        assert only("aiw", {"id": 1, "prompt": "p", "right_answer": answer}).target == "3"
+        assert only("aiw-paper", {"id": 1, "prompt": "p", "right_answer": answer}).target == "3"
     for wrong in ("three", 3.5, [3]):
         with pytest.raises(SourceError):
-            collect(BENCHMARKS["aiw"], [{"id": 1, "prompt": "p", "right_answer": wrong}])
+            collect(BENCHMARKS["aiw-paper"], [{"id": 1, "prompt": "p", "right_answer": wrong}])
 
 
 # ---------------------------------------------------------------- mathematics
@@ -326,6 +327,9 @@ def codeforces(**changes: Any) -> Row:
 def test_codeforces() -> None:
     question = only("codeforces", codeforces())
     assert question.metadata["tests"] == [{"input": "6 6 4\n", "output": "4\n"}] and question.metadata["form"] == "stdin"
+    assert question.metadata["seconds"] == 16
+    many = codeforces(time_limit=2.0, official_tests=[{"input": "", "output": ""}] * 60)
+    assert [only("codeforces", {**many, "time_limit": limit}).metadata["seconds"] for limit in (2.0, 0.25, 9.0)] == [135, 30, 300]
     for part in ("Theatre Square", "Pave it.", "Input\nThree integers.", "Example input\n6 6 4"):
         assert part in question.prompt
     assert "Note" not in question.prompt and "Note\nmind" in only("codeforces", codeforces(note="mind")).prompt

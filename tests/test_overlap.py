@@ -7,16 +7,32 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import decontamination
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.benchmarks import BENCHMARKS, collect
 from harness.benchmarks.pinned import read
-from harness.overlap import COVERED, HEADER, OverlapError, Text, fingerprint, normal, overlap, row, texts, words
+from harness.overlap import (
+    COVERED,
+    WITHHELD,
+    Grams,
+    Overlap,
+    OverlapError,
+    Shared,
+    Text,
+    describe,
+    fingerprint,
+    normal,
+    overlap,
+    texts,
+    words,
+)
 from harness.tasks import TASKS, split_of
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent / "data" / "benchmarks"
+WHOLE = Path(os.environ.get("NANO_R1_TEST_DATA", "../shared/data"))
 
 
 def gsm8k(name: str, folder: Path = DATA) -> list[Text]:
@@ -29,7 +45,9 @@ def gsm8k(name: str, folder: Path = DATA) -> list[Text]:
 
 
 def test_words_drop_punctuation_case_and_latex() -> None:
-    assert words("What is $\\frac{1}{2}$ of Tom's 3x_1 apples?  ＡＢＣ") == "what is frac 1 2 of tom s 3x 1 apples abc".split()
+    assert words("What is $\\frac{1}{2}$ of Tom's 3x_1 apples?  ＡＢＣ    told = list(describe("gsm8k-train", "gsm8k", found))
+    assert told[:2] == ["gsm8k-train, 63 questions, against gsm8k, 60 questions", "  same question: 3 of gsm8k"]
+    assert "    gsm8k/5 and gsm8k/5: " + normal(asked[5][1]) in told
     assert words("…") == words("") == []
 
 
@@ -148,15 +166,40 @@ def test_the_excerpts_and_a_contaminated_copy() -> None:
     assert overlap(training, asked).same == 0
     found = overlap([*training, *asked[5:8]], asked)
     assert found.same == 3 and found.grams[0].covered >= 3
-    line = row("a", "b", found)
-    assert line.count("|") == HEADER.splitlines()[0].count("|") == HEADER.splitlines()[1].count("|")
+    told = list(describe("gsm8k-train", "gsm8k", found))
+    assert told[:2] == ["gsm8k-train, 63 questions, against gsm8k, 60 questions", "  same question: 3 of gsm8k"]
+    assert f"    {asked[5][0]} and {asked[5][0]}: {normal(asked[5][1])}" in told
 
 
-WHOLE = os.environ.get("NANO_R1_DATA")
+def test_what_must_not_be_published_is_counted_and_not_shown() -> None:
+    secret = [Shared("gsm8k-train/1", "gpqa-diamond/rec1", "the words of a question")]
+    found = Overlap(1, 1, 1, secret, [Grams(13, 1, 1, 1, secret)])
+    told = "\n".join(describe("gsm8k-train", "gpqa-diamond", found))
+    assert told.count(WITHHELD) == 2 and "gpqa-diamond/rec1" in told and "the words" not in told
+    assert "the words" in "\n".join(describe("gsm8k-train", "gsm8k", found))
 
 
-@pytest.mark.skipif(WHOLE is None, reason="NANO_R1_DATA names no folder with the whole files")
+@pytest.mark.skipif(not (WHOLE / "gsm8k_train.jsonl").is_file(), reason=f"no GSM8K in {WHOLE}; see NANO_R1_TEST_DATA")
 def test_gsm8k_as_it_is() -> None:
-    found = overlap(gsm8k("train", Path(WHOLE or "")), gsm8k("test", Path(WHOLE or "")))
+    found = overlap(gsm8k("train", WHOLE), gsm8k("test", WHOLE))
     assert (found.training, found.benchmark) == (7473, 1319)
     assert found.same < 5
+
+
+def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What can be had is counted, what cannot is named with its reason, and nothing of this machine is in it."""
+    if not (WHOLE / "gsm8k_train.jsonl").is_file():
+        pytest.skip(f"no GSM8K in {WHOLE}; see NANO_R1_TEST_DATA")
+    for name, value in {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.argv", ["decontamination.py", "--data", str(WHOLE), "--draws", "30"])
+    decontamination.main()
+    page = capsys.readouterr().out
+    assert "| `gsm8k-train` | 7,473 | `gsm8k` | 1,319 |" in page and "| `gsm8k-train` | 7,473 | `aiw-paper` | 811 |" in page
+    assert all(f"| `{name}` | {task.distinct:,} | 0 |" in page for name, task in TASKS.items())
+    _, _, absent = page.partition("## Not looked at")
+    local = {*decontamination.LOCAL}
+    assert all((f"- `{name}`: " in absent) == (name not in local) for name in BENCHMARKS)
+    assert "- `ioi`: not pinned: never seen here" in absent and "- `math`: pinned, and could not be fetched" in absent
+    assert "- `frontiermath`: not public" in absent
+    assert str(tmp_path) not in page and str(WHOLE) not in page

@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> int:
         return 0
     for name, source in SOURCES.items():
         missing = unknown(source)
-        state = f"not established: {', '.join(missing)}" if missing else "pinned"
+        state = f"not pinned: never seen here ({', '.join(missing)} unknown)" if missing else "pinned"
         rows = "?" if source.rows is None else f"{source.rows:,}"
         print(f"{name:18s} {rows:>8s} rows  {source.repo:40s} {'gated, ' if source.gated else ''}{state}")
     for name, why in NOT_PUBLIC.items():

@@ -40,6 +40,8 @@ Row = dict[str, Any]
 
 GITHUB = "https://raw.githubusercontent.com"
 HUB = "https://huggingface.co"
+HOSTS = {"hub": "the Hugging Face Hub", "github": "GitHub"}
+INSTALL = "pip install -e '.[tasks]'"
 TIMEOUT_SECONDS = 30
 
 
@@ -49,7 +51,7 @@ class SourceError(ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set is and what it must be. None: not established, see `evidence`; then `load` refuses."""
+    """Where a data set is and what it must be. None: not known, see `unknown` and `evidence`."""
 
     name: str  # ours, as in the registry
     repo: str  # owner/name
@@ -79,9 +81,9 @@ def load(source: Source) -> Iterator[Row]:
     missing = unknown(source)
     if missing:
         raise SourceError(
-            f"{source.name} is not pinned ({', '.join(missing)} not established: {source.evidence}), so an edited copy "
-            f"would go unnoticed; run `python -m harness.benchmarks pin {source.name}`, look at what it fetched, and "
-            "write what it prints into the source"
+            f"{source.name} is not pinned: never seen here ({', '.join(missing)} unknown; {source.evidence}), so an edited "
+            f"copy would go unnoticed; run `python -m harness.benchmarks pin {source.name}` where {HOSTS[source.host]} can be "
+            "reached, look at what it fetched, and write what it prints into the source"
         )
     paths = [fetch(source, file) for file in source.files]
     check(source, _rows(source, paths), same_bytes=all(source.files.values()))
@@ -133,7 +135,10 @@ def content(rows: Iterable[Row], columns: Iterable[str]) -> tuple[int, str]:
     names = sorted(columns)
     digest, count = hashlib.sha256(), 0
     for row in rows:
-        line = json.dumps({name: row[name] for name in names}, separators=(",", ":"), allow_nan=False)
+        try:
+            line = json.dumps({name: row[name] for name in names}, separators=(",", ":"))
+        except TypeError as error:
+            raise SourceError(f"row {count} holds what is neither text nor a number ({error}); leave that column out") from None
         digest.update(line.encode("ascii") + b"\n")
         count += 1
     return count, digest.hexdigest()
@@ -159,8 +164,8 @@ def fetch(source: Source, file: str) -> Path:
     if wanted is not None and (found := _digest(path)) != wanted:
         raise SourceError(
             f"{source.name}: {file} of {source.repo} at {source.revision} is not the file that was pinned "
-            f"(SHA-256 {found}, pinned {wanted}); delete {path} and load it again, and if it stays so, "
-            f"{'HF_ENDPOINT serves something else' if 'HF_ENDPOINT' in os.environ else 'the data was replaced'}"
+            f"(SHA-256 {found}, pinned {wanted}); delete {path.resolve()} and load it again, and if it stays "
+            f"so, {'HF_ENDPOINT serves something else' if 'HF_ENDPOINT' in os.environ else 'the data was replaced'}"
         )
     return path
 
@@ -179,13 +184,10 @@ def _offline() -> bool:
 
 
 def _from_hub(source: Source, file: str) -> Path:
-    import httpx
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub import errors as hub
-
+    httpx, huggingface_hub, hub = _hub_libraries(source)
     try:
         return Path(
-            hf_hub_download(
+            huggingface_hub.hf_hub_download(
                 source.repo,
                 file,
                 repo_type="dataset",
@@ -205,28 +207,58 @@ def _from_hub(source: Source, file: str) -> Path:
             f"at {source.page}/commits/main and pin the commit that holds the same content"
         ) from None
     except hub.LocalEntryNotFoundError as error:  # comes before EntryNotFoundError, of which it is one
-        raise SourceError(_unreachable(source, file, error.__cause__)) from None
+        raise SourceError(_refused(source, file, error.__cause__)) from None
     except hub.EntryNotFoundError:
         raise SourceError(_renamed(source, file)) from None
-    except httpx.HTTPError as error:
-        raise SourceError(_unreachable(source, file, error)) from None
+    except (httpx.HTTPError, OSError, RuntimeError) as error:  # hf_xet, which fetches big files, raises RuntimeError
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk, not the Hub
+        raise SourceError(_refused(source, file, error)) from None
 
 
 def _head(source: Source) -> str:
     """The newest commit of a repository on the Hub."""
-    import httpx
-    from huggingface_hub import HfApi
-    from huggingface_hub import errors as hub
-
+    if source.host == "github":
+        raise SourceError(f"{source.name}: name a commit of {source.page} in the source, then pin it")
+    httpx, huggingface_hub, hub = _hub_libraries(source)
     try:
-        found = HfApi(endpoint=_endpoint()).dataset_info(source.repo).sha
+        found = huggingface_hub.HfApi(endpoint=_endpoint()).dataset_info(source.repo).sha
     except hub.RepositoryNotFoundError:
         raise SourceError(_gone(source)) from None
     except (httpx.HTTPError, hub.OfflineModeIsEnabled) as error:
-        raise SourceError(_unreachable(source, "its list of commits", error)) from None
+        raise SourceError(_refused(source, "its list of commits", error)) from None
     if found is None:
         raise SourceError(f"{source.name}: {_endpoint()} does not say which commit {source.repo} is at; name one")
-    return found
+    return str(found)
+
+
+def _hub_libraries(source: Source) -> tuple[Any, Any, Any]:
+    """httpx, huggingface_hub and its errors; imported late, for they take most of a second."""
+    try:
+        names = ("httpx", "huggingface_hub", "huggingface_hub.errors")
+        httpx, huggingface_hub, errors = (importlib.import_module(name) for name in names)
+    except ImportError:
+        raise SourceError(f"{source.name} is on the Hub, for which huggingface_hub is needed: {INSTALL}") from None
+    return httpx, huggingface_hub, errors
+
+
+def _refused(source: Source, file: str, error: BaseException | None) -> str:
+    """What to do about an error that huggingface_hub has no class for, or hides behind "not in the cache"."""
+    _, _, hub = _hub_libraries(source)
+    status = error.response.status_code if isinstance(error, hub.HfHubHTTPError) else None
+    if isinstance(error, hub.DisabledRepoError):
+        return (
+            f"{source.name}: the Hub has disabled {source.repo}, as a rule for its licence; {source.page} says why. "
+            "Pin another copy of the same rows"
+        )
+    if source.gated and status == 403:  # a token without the right to read gated sets
+        return _gated(source)
+    if status == 401:
+        return (
+            f"{source.name}: {_endpoint()} does not take the token in HF_TOKEN (or that of `hf auth login`); it has expired "
+            "or was mistyped: make a new one at https://huggingface.co/settings/tokens, or remove it if the set is public"
+        )
+    return _unreachable(source, file, error)
 
 
 def _from_github(source: Source, file: str) -> Path:
@@ -322,10 +354,11 @@ def read(path: Path, columns: Iterable[str]) -> Iterator[Row]:
             yield {name: row[name] for name in names}
     except SourceError:
         raise
-    except (ValueError, EOFError, OSError, AttributeError, csv.Error, zlib.error) as error:
+    except (ValueError, EOFError, OSError, AttributeError, RecursionError, csv.Error, zlib.error) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk, not the data
-        raise SourceError(f"{path} is not readable as {kind} ({error}); delete it and load it again") from None
+        what = " ".join(str(error).split())[:200]
+        raise SourceError(f"{path} is not readable as {kind} ({what}); delete it and load it again") from None
 
 
 _ABSENT = object()
@@ -338,6 +371,8 @@ def _text(path: Path, kind: str) -> Iterator[Row]:
     ) as file:
         if kind == "csv":
             for row in csv.DictReader(file, restval=_ABSENT, strict=True):
+                if None in row:
+                    raise ValueError("a row has more cells than the header")
                 yield dict(row)
         elif kind == "json":
             yield from json.load(file)
@@ -350,7 +385,7 @@ def _parquet(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
         datasets: Any = importlib.import_module("datasets")
         parquet: Any = importlib.import_module("pyarrow.parquet")
     except ImportError:
-        raise SourceError(f"{path.name} is Parquet, for which `datasets` is needed: pip install 'nano-r1[tasks]'") from None
+        raise SourceError(f"{path.name} is Parquet, for which `datasets` is needed: {INSTALL}") from None
     there = parquet.read_schema(path).names
     if not set(columns) <= set(there):
         return iter([dict.fromkeys(there)])  # a row by which `read` can say what is missing

@@ -55,7 +55,7 @@ def stream(benchmark: Benchmark, rows: Iterable[Row] | None = None) -> Iterator[
     for number, row in enumerate(load(source) if rows is None else rows):
         try:
             item = benchmark.convert(number, row)
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise SourceError(
                 f"{source.name}: row {number} of {source.repo} is not of the form that its reader knows "
                 f"({type(error).__name__}: {error}); correct `convert`, or pin the revision that it was written for"

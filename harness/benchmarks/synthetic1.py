@@ -49,7 +49,10 @@ def _information(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except ValueError:
-        found = ast.literal_eval(text)  # literals only; nothing is run
+        try:
+            found = ast.literal_eval(text)  # literals only; nothing is run
+        except (SyntaxError, RecursionError, MemoryError) as error:
+            raise ValueError(f"verification_info is neither JSON nor a Python literal ({type(error).__name__})") from None
     if not isinstance(found, dict):
         raise ValueError(f"verification_info is {type(found).__name__}, not a dictionary")
     return found
