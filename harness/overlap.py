@@ -84,7 +84,9 @@ def fingerprint(text: str) -> bytes:
     return hashlib.sha256(normal(text).encode("utf-8", "surrogatepass")).digest()
 
 
-def overlap(training: Iterable[Text], benchmark: Iterable[Text], n: tuple[int, ...] = GRAMS, examples: int = 5) -> Overlap:
+def overlap(
+    training: Iterable[Text], benchmark: Iterable[Text], n: tuple[int, ...] = GRAMS, examples: int = 5
+) -> Overlap:
     """How much of `benchmark` is in `training`. Both are read once; `training` is never held."""
     asked = list(benchmark)
     prints: dict[bytes, list[int]] = defaultdict(list)
@@ -160,7 +162,7 @@ def _summary(
 def texts(name: str, key: bytes = b"overlap", count: int = GENERATED) -> Iterator[Text]:
     """The questions of a fixed set (`gsm8k-train`), or `count` of a generated task's (`nim/train`, `nim/heldout`).
 
-    Raises OverlapError for a name that there is not, at once; SourceError for a set that cannot be had, when it is read.
+    Raises OverlapError for a name that there is not, at once; SourceError for a set that cannot be had, once read.
     """
     task, _, split = name.partition("/")
     if name in BENCHMARKS:
@@ -181,8 +183,8 @@ def describe(training: str, benchmark: str, found: Overlap) -> Iterator[str]:
     yield from example_lines(training, benchmark, found.same_examples)
     for grams in found.grams:
         yield (
-            f"  {grams.n} words in a row: {grams.benchmark:,} of {benchmark} ({grams.covered:,} of them to {COVERED:.0%} and "
-            f"more), {grams.training:,} of {training}"
+            f"  {grams.n} words in a row: {grams.benchmark:,} of {benchmark} ({grams.covered:,} of them covered to "
+            f"{COVERED:.0%} and more), {grams.training:,} of {training}"
         )
         yield from example_lines(training, benchmark, grams.examples)
 

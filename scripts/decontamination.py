@@ -1,10 +1,11 @@
 """Writes docs/decontamination.md: every training set against every benchmark that can be had here.
 
     python scripts/decontamination.py                          from the Hub and GitHub, or their caches
-    python scripts/decontamination.py --data ../shared/data    five of the sets from whole local copies, which are checked
+    python scripts/decontamination.py --data ../shared/data    five of the sets from whole local copies
 
-Prints the page. Fixed training sets are streamed past each benchmark. Of each generated task some training questions are
-compared with its own held-out ones and with every fixed benchmark. A set that cannot be had gets a line that says why.
+Prints the page. Fixed training sets are streamed past each benchmark. Of each generated task some training questions
+are compared with its own held-out ones and with every fixed benchmark. Local copies are checked like downloaded ones. A
+set that cannot be had gets a line that says why.
 """
 
 from __future__ import annotations
@@ -31,13 +32,15 @@ LOCAL = {
 INTRODUCTION = f"""\
 # Decontamination
 
-What the training sets share with the benchmarks, counted in questions. Written by `scripts/decontamination.py`; the same for
-any two sets: `nano-r1 tasks overlap A B`. How it is measured: [`harness/overlap.py`](../harness/overlap.py).
+What the training sets share with the benchmarks, counted in questions. Written by `scripts/decontamination.py`; for any
+two sets: `nano-r1 tasks overlap A B`. How it is measured: [`harness/overlap.py`](../harness/overlap.py).
 
-- **same**: questions of the benchmark whose normalised text (case, punctuation and the order of words aside) is in the training set.
-- **{GRAMS[0]} words, {GRAMS[1]} words**: questions of the benchmark that share a run of so many words with the training set.
-- **covered**: those of them for which at least {COVERED:.0%} of all their runs are found. This is the number to worry about: single
-  runs of {GRAMS[1]} words are mostly stock phrases.
+- **same**: questions of the benchmark whose normalised text (case, punctuation and the order of words aside) is in the
+  training set.
+- **{GRAMS[0]} words, {GRAMS[1]} words**: questions of the benchmark that share a run of so many words with the training
+  set.
+- **covered**: those of them for which at least {COVERED:.0%} of all their runs are found. This is the number to worry
+  about: single runs of {GRAMS[1]} words are mostly stock phrases.
 """
 
 
@@ -57,7 +60,10 @@ def main() -> None:
     print(INTRODUCTION)
     found = dict[tuple[str, str], Overlap]()
     print("## Fixed training sets\n")
-    print("| training set | questions | benchmark | questions | same |" + "".join(f" {n} words | covered |" for n in GRAMS))
+    print(
+        "| training set | questions | benchmark | questions | same |"
+        + "".join(f" {n} words | covered |" for n in GRAMS)
+    )
     print("|---|---:|---|---:|---:|" + "---:|---:|" * len(GRAMS))
     for name in (name for name, each in BENCHMARKS.items() if each.role == "training"):
         for against, questions in asked.items():
@@ -74,9 +80,9 @@ def main() -> None:
 
     print("\n## Generated tasks\n")
     print(
-        f"{arguments.draws:,} training and {arguments.draws:,} held-out questions of each. *held out* is `same` against the task's "
-        "own held-out questions: it must be 0, as the side of a question is a function of its text. The rest is against the fixed "
-        f"benchmarks above together: `same`, and which of them have questions covered by runs of {GRAMS[1]} words.\n"
+        f"{arguments.draws:,} training and {arguments.draws:,} held-out questions of each. *held out* is `same` \n"
+        "against the task's own held-out questions: it must be 0, as the side of a question is a function of its text.\n"
+        f"*fixed* is against the benchmarks above: `same`, and which of them are covered by runs of {GRAMS[1]} words.\n"
     )
     print("| task | distinct | held out | fixed, same | fixed, covered |\n|---|---:|---:|---:|---|")
     for name, task in TASKS.items():
@@ -87,7 +93,9 @@ def main() -> None:
         found |= {(name, against): one for against, one in fixed.items() if one.same or one.grams[-1].covered}
         covered = [f"`{against}` {one.grams[-1].covered:,}" for against, one in fixed.items() if one.grams[-1].covered]
         same = sum(one.same for one in fixed.values())
-        print(f"| `{name}` | {task.distinct:,} | {own.same:,} | {same:,} | {', '.join(covered) or 'none'} |", flush=True)
+        print(
+            f"| `{name}` | {task.distinct:,} | {own.same:,} | {same:,} | {', '.join(covered) or 'none'} |", flush=True
+        )
         print(f"{name}: {time.monotonic() - start:.1f} s", file=sys.stderr)
 
     print("\n## Examples\n")

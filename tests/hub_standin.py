@@ -1,9 +1,9 @@
 """A Hub on this machine: a real HTTP server that answers huggingface_hub as the Hub does, from bytes in memory.
 
 What it copies: HEAD and GET of /datasets/OWNER/NAME/resolve/REVISION/FILE with X-Repo-Commit and ETag, big files
-redirected to another path with X-Linked-Etag and X-Linked-Size, the X-Error-Code of each refusal, a gate that a token
+redirected to another host with X-Linked-Etag and X-Linked-Size, the X-Error-Code of each refusal, a gate that a token
 opens, the refusal of a token that is no token, a disabled repository, a relative redirect for a renamed one,
-/api/datasets/OWNER/NAME, and raw files as GitHub serves them (/OWNER/NAME/REVISION/FILE, 404 for all that is not there).
+/api/datasets/OWNER/NAME, and raw files as GitHub serves them (/OWNER/NAME/REVISION/FILE, 404 for what is not there).
 Headers and codes are those that huggingface_hub 1.33 reads in `utils/_http.py`.
 """
 
@@ -55,7 +55,7 @@ class Hub:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
     def __exit__(
@@ -105,7 +105,9 @@ class Hub:
             data = json.dumps({"_id": "0", "id": name, "sha": newest, "siblings": [], "private": False})
             return reply(200, data.encode(), Content_Type="application/json")
         if repository.gated and authorization != f"Bearer {TOKEN}":
-            return refuse(401 if authorization is None else 403, "GatedRepo", f"Access to dataset {name} is restricted.")
+            return refuse(
+                401 if authorization is None else 403, "GatedRepo", f"Access to dataset {name} is restricted."
+            )
         revision, file = parts[4], "/".join(parts[5:])
         if revision not in repository.commits:
             return refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
@@ -116,6 +118,6 @@ class Hub:
         common = {"X_Repo_Commit": revision, "ETag": f'"{digest}"', "Accept_Ranges": "bytes"}
         if len(data) < BIG:
             return reply(200, data, **common)
-        location = f"{self.url}/cdn/{name}/{revision}/{file}"
+        location = f"{self.url.replace('127.0.0.1', 'localhost')}/cdn/{name}/{revision}/{file}"
         reply(302, b"", **common, X_Linked_Etag=f'"{digest}"', X_Linked_Size=str(len(data)), Location=location)
         return None

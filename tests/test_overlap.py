@@ -45,9 +45,8 @@ def gsm8k(name: str, folder: Path = DATA) -> list[Text]:
 
 
 def test_words_drop_punctuation_case_and_latex() -> None:
-    assert words("What is $\\frac{1}{2}$ of Tom's 3x_1 apples?  ＡＢＣ    told = list(describe("gsm8k-train", "gsm8k", found))
-    assert told[:2] == ["gsm8k-train, 63 questions, against gsm8k, 60 questions", "  same question: 3 of gsm8k"]
-    assert "    gsm8k/5 and gsm8k/5: " + normal(asked[5][1]) in told
+    asked = "What is $\\frac{1}{2}$ of Tom's 3x_1 apples?  ＡＢＣ"
+    assert " ".join(words(asked)) == "what is frac 1 2 of tom s 3x 1 apples abc"
     assert words("…") == words("") == []
 
 
@@ -89,9 +88,8 @@ PROMPTS = st.lists(st.text(alphabet="abcd ", max_size=16), max_size=7)
 
 @given(PROMPTS, PROMPTS, st.integers(1, 4))
 def test_counts_agree_with_comparing_every_pair(training: list[str], asked: list[str], n: int) -> None:
-    found = overlap(
-        ((f"t{i}", text) for i, text in enumerate(training)), ((f"b{i}", text) for i, text in enumerate(asked)), (n,), 99
-    )
+    streamed = ((f"t{i}", text) for i, text in enumerate(training))
+    found = overlap(streamed, ((f"b{i}", text) for i, text in enumerate(asked)), (n,), 99)
     assert (found.training, found.benchmark) == (len(training), len(asked))
     assert found.same == sum(any(normal(a) == normal(b) for a in training) for b in asked)
     everything = set[tuple[str, ...]]().union(*(runs(a, n) for a in training))
@@ -192,11 +190,13 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
         pytest.skip(f"no GSM8K in {WHOLE}; see NANO_R1_TEST_DATA")
     for name, value in {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(decontamination, "TASKS", {"nim": TASKS["nim"]})
     monkeypatch.setattr("sys.argv", ["decontamination.py", "--data", str(WHOLE), "--draws", "30"])
     decontamination.main()
     page = capsys.readouterr().out
-    assert "| `gsm8k-train` | 7,473 | `gsm8k` | 1,319 |" in page and "| `gsm8k-train` | 7,473 | `aiw-paper` | 811 |" in page
-    assert all(f"| `{name}` | {task.distinct:,} | 0 |" in page for name, task in TASKS.items())
+    for name, questions in (("gsm8k", "1,319"), ("humaneval", "164"), ("temporal-clue", "64"), ("aiw-paper", "807")):
+        assert f"| `gsm8k-train` | 7,473 | `{name}` | {questions} |" in page
+    assert f"| `nim` | {TASKS['nim'].distinct:,} | 0 | 0 | none |" in page
     _, _, absent = page.partition("## Not looked at")
     local = {*decontamination.LOCAL}
     assert all((f"- `{name}`: " in absent) == (name not in local) for name in BENCHMARKS)

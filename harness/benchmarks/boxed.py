@@ -9,7 +9,7 @@ _BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*")
 
 
 def boxed(solution: str) -> str | None:
-    """The content of the last box, without surrounding blanks; None if there is none, it is empty, or it is not closed."""
+    """The content of the last box, without surrounding blanks; None if there is none, or it is empty or not closed."""
     boxes = list(_BOX.finditer(solution))
     if not boxes:
         return None

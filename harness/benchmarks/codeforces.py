@@ -4,8 +4,9 @@ comparison of the output decides.
 Left out and counted: problems with many right outputs (they need a checker program), interactive ones, those that
 read and write files, and those whose tests were published cut short.
 
-metadata: form "stdin"; tests, a list of {input, output}; seconds for all of them together; time_limit_seconds a test and
-memory_limit_mb, which are meant for C++ on the contest's machines. No reference program is published, so there is no target.
+metadata: form "stdin"; tests, a list of {input, output}; seconds for all of them together; time_limit_seconds a test
+and memory_limit_mb, which are meant for C++ on the contest's machines. No reference program is published, so there is
+no target.
 """
 
 from __future__ import annotations

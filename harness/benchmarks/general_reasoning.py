@@ -27,8 +27,8 @@ SOURCE = Source(
     split="train",
     licence="MIT; each question has a licence of its own in question_license",
     evidence=(
-        "file names and commits from the Hub's own pages (the newest is 5b28bac, of which only seven digits are shown); "
-        "rows only rounded (195K), bytes from no source"
+        "file names and commits from the Hub's own pages (the newest is 5b28bac, of which they show only seven "
+        "digits); rows only rounded (195K), bytes from no source"
     ),
 )
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 from harness.benchmarks.pinned import Row, Source
 from harness.benchmarks.question import Benchmark, LeftOut, Question
 
+_FILE = "openai_humaneval/test-00000-of-00001.parquet"
+
 SOURCE = Source(
     name="humaneval",
     repo="openai/openai_humaneval",
     revision="7dce6050a7d6d172f3cc5c32aa97f52fa1a2e544",
-    files={
-        "openai_humaneval/test-00000-of-00001.parquet": "2f2871a15fbc95b6c683043359f4ed8e144c5a1c4f24f25f66bc51f598dfcfb6"
-    },
+    files={_FILE: "2f2871a15fbc95b6c683043359f4ed8e144c5a1c4f24f25f66bc51f598dfcfb6"},
     columns=("task_id", "prompt", "canonical_solution", "test", "entry_point"),
     rows=164,
-    sha256="HUMANEVAL",
+    sha256="9345bdf84c12086d808c671a8f61f2fa89353e1c147804ec9c2223102d7dadc3",
     config="openai_humaneval",
     split="test",
     licence="MIT",

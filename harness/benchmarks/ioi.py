@@ -1,11 +1,11 @@
-"""International Olympiad in Informatics, 2024: its subtasks of type Batch whose output is compared exactly (open-r1/ioi).
+"""International Olympiad in Informatics, 2024: its Batch subtasks whose output is compared exactly (open-r1/ioi).
 
 A solution is a C++ file that is compiled with the olympiad's grader files and run once a test. Left out and counted:
 tasks with a manager process (Communication, TwoSteps) or a checker program, and those that ask for outputs only. The
 test cases are a data set of their own, half a gigabyte a year: TESTS, read by `cases`.
 
-metadata: form "ioi"; files, {name: content} to compile with; tests, names for `cases`; starting_code; points, and limits
-as published (seconds, bytes). No reference program is in this data set, so there is no target.
+metadata: form "ioi"; files, {name: content} to compile with; tests, names for `cases`; starting_code; points; limits as
+published (seconds, bytes). No reference program is in this data set, so there is no target.
 """
 
 from __future__ import annotations

@@ -81,9 +81,9 @@ def load(source: Source) -> Iterator[Row]:
     missing = unknown(source)
     if missing:
         raise SourceError(
-            f"{source.name} is not pinned: never seen here ({', '.join(missing)} unknown; {source.evidence}), so an edited "
-            f"copy would go unnoticed; run `python -m harness.benchmarks pin {source.name}` where {HOSTS[source.host]} can be "
-            "reached, look at what it fetched, and write what it prints into the source"
+            f"{source.name} is not pinned: never seen here ({', '.join(missing)} unknown; {source.evidence}), so an "
+            f"edited copy would go unnoticed; run `python -m harness.benchmarks pin {source.name}` where "
+            f"{HOSTS[source.host]} can be reached, look at what it fetched, and write what it prints into the source"
         )
     paths = [fetch(source, file) for file in source.files]
     check(source, _rows(source, paths), same_bytes=all(source.files.values()))
@@ -116,13 +116,14 @@ def check(source: Source, rows: Iterable[Row], *, same_bytes: bool = False) -> N
         )
     if source.sha256 is not None and digest != source.sha256:
         blame = (
-            "its files are those that were pinned, byte for byte, so the pin is wrong or this version of `datasets` reads "
-            f"them otherwise: compare with `python -m harness.benchmarks pin {source.name}` and report it"
+            "its files are those that were pinned, byte for byte, so the pin is wrong or this version of `datasets` "
+            f"reads them otherwise: compare with `python -m harness.benchmarks pin {source.name}` and report it"
             if same_bytes
             else "it was edited: delete the copy and load it again, and do not pin it anew before you know what changed"
         )
         raise SourceError(
-            f"{where} has the right number of rows but other content (SHA-256 {digest}, pinned {source.sha256}); {blame}"
+            f"{where} has the right number of rows but other content (SHA-256 {digest}, pinned {source.sha256}); "
+            f"{blame}"
         )
 
 
@@ -138,7 +139,9 @@ def content(rows: Iterable[Row], columns: Iterable[str]) -> tuple[int, str]:
         try:
             line = json.dumps({name: row[name] for name in names}, separators=(",", ":"))
         except TypeError as error:
-            raise SourceError(f"row {count} holds what is neither text nor a number ({error}); leave that column out") from None
+            raise SourceError(
+                f"row {count} holds what is neither text nor a number ({error}); leave that column out"
+            ) from None
         digest.update(line.encode("ascii") + b"\n")
         count += 1
     return count, digest.hexdigest()
@@ -255,8 +258,8 @@ def _refused(source: Source, file: str, error: BaseException | None) -> str:
         return _gated(source)
     if status == 401:
         return (
-            f"{source.name}: {_endpoint()} does not take the token in HF_TOKEN (or that of `hf auth login`); it has expired "
-            "or was mistyped: make a new one at https://huggingface.co/settings/tokens, or remove it if the set is public"
+            f"{source.name}: {_endpoint()} does not take the token in HF_TOKEN (or that of `hf auth login`): it has "
+            "expired or was mistyped. Make a new one at https://huggingface.co/settings/tokens; a public set needs none"
         )
     return _unreachable(source, file, error)
 
@@ -294,15 +297,16 @@ def _from_github(source: Source, file: str) -> Path:
 
 def _gated(source: Source) -> str:
     return (
-        f"{source.name}: {source.repo} is gated; accept its terms at {source.page} with a Hugging Face account, make a "
-        "token with read access at https://huggingface.co/settings/tokens, and set HF_TOKEN to it (or run `hf auth login`)"
+        f"{source.name}: {source.repo} is gated; accept its terms at {source.page} with a Hugging Face account, make "
+        "a token with read access at https://huggingface.co/settings/tokens, and set HF_TOKEN to it (or run "
+        "`hf auth login`)"
     )
 
 
 def _gone(source: Source) -> str:
     return (
-        f"{source.name}: there is no {source.repo} at {_endpoint()}; it was renamed without a redirect, removed or made "
-        f"private. Look for it at {source.page} and put its new name into the source: revision and hashes stay"
+        f"{source.name}: there is no {source.repo} at {_endpoint()}; it was renamed without a redirect, removed or "
+        f"made private. Look for it at {source.page} and put its new name into the source: revision and hashes stay"
     )
 
 
@@ -348,8 +352,8 @@ def read(path: Path, columns: Iterable[str]) -> Iterator[Row]:
             absent = [name for name in names if row.get(name, _ABSENT) is _ABSENT]
             if absent:
                 raise SourceError(
-                    f"{path}: row {number} has no column {absent[0]!r}, only {', '.join(map(str, row))}; the column was "
-                    "renamed or this is another file: correct the source's columns or its files"
+                    f"{path}: row {number} has no column {absent[0]!r}, only {', '.join(map(str, row))}; the column "
+                    "was renamed or this is another file: correct the source's columns or its files"
                 )
             yield {name: row[name] for name in names}
     except SourceError:
@@ -366,14 +370,18 @@ _ABSENT = object()
 
 def _text(path: Path, kind: str) -> Iterator[Row]:
     file: IO[str]
-    with gzip.open(path, "rt", encoding="utf-8", newline="") if path.suffix == ".gz" else path.open(
-        encoding="utf-8", newline=""
-    ) as file:
+    with (
+        gzip.open(path, "rt", encoding="utf-8", newline="")
+        if path.suffix == ".gz"
+        else path.open(encoding="utf-8", newline="") as file
+    ):
         if kind == "csv":
-            for row in csv.DictReader(file, restval=_ABSENT, strict=True):
-                if None in row:
-                    raise ValueError("a row has more cells than the header")
-                yield dict(row)
+            header, *rows = csv.reader(file, strict=True)
+            for row in rows:
+                if row and len(row) != len(header):
+                    raise ValueError(f"a row of {len(row)} cells under a header of {len(header)}")
+                if row:
+                    yield dict(zip(header, row, strict=True))
         elif kind == "json":
             yield from json.load(file)
         else:

@@ -55,6 +55,8 @@ def stream(benchmark: Benchmark, rows: Iterable[Row] | None = None) -> Iterator[
     for number, row in enumerate(load(source) if rows is None else rows):
         try:
             item = benchmark.convert(number, row)
+            if isinstance(item, Question) and not (isinstance(item.prompt, str) and item.prompt.strip()):
+                raise TypeError(f"the question is {type(item.prompt).__name__} {item.prompt!r:.40}, no text")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise SourceError(
                 f"{source.name}: row {number} of {source.repo} is not of the form that its reader knows "

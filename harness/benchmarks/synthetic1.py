@@ -23,8 +23,8 @@ SOURCE = Source(
     split="train",
     licence="not established",
     evidence=(
-        "the commit that uploaded the data and its files from the Hub's own pages; rows only rounded (777k), bytes from "
-        "no source"
+        "the commit that uploaded the data and its files from the Hub's own pages; rows only rounded (777k), bytes "
+        "from no source"
     ),
 )
 
@@ -52,7 +52,9 @@ def _information(text: str) -> dict[str, Any]:
         try:
             found = ast.literal_eval(text)  # literals only; nothing is run
         except (SyntaxError, RecursionError, MemoryError) as error:
-            raise ValueError(f"verification_info is neither JSON nor a Python literal ({type(error).__name__})") from None
+            raise ValueError(
+                f"verification_info is neither JSON nor a Python literal ({type(error).__name__})"
+            ) from None
     if not isinstance(found, dict):
         raise ValueError(f"verification_info is {type(found).__name__}, not a dictionary")
     return found
