@@ -9,7 +9,9 @@ Two measures, for two kinds of set.
     n-grams  Runs of n words that both sets contain: 13, as for GPT-3 (Brown et al., arXiv 2005.14165, appendix C), and
              8, as for PaLM (Chowdhery et al., arXiv 2204.02311), which calls a question contaminated when 70% of its
              8-grams are found. For fixed sets, where texts are long and copies are edited. Single 8-grams are mostly
-             stock phrases ("how much money does she have left after"): read the share beside the count.
+             stock phrases ("how much money does she have left after"): read the share beside the count. A short
+             question inside a long one (AIW's puzzles stand before a page of instructions) covers little of it, so
+             questions that contain a whole training question are counted apart.
 
 A text of fewer than n words counts as one gram of its own length. The benchmark is indexed, the training set streamed
 past it once, so memory grows with the benchmark alone.
@@ -55,8 +57,9 @@ class Grams:
     n: int
     benchmark: int  # questions of the benchmark with at least one n-gram of the training set
     covered: int  # of them, those with at least COVERED of their n-grams
+    containing: int  # of them, those that have every n-gram of some one training question: it stands in them
     training: int  # questions of the training set with at least one n-gram of the benchmark
-    examples: list[Shared]  # the most covered benchmark questions first, one n-gram each
+    examples: list[Shared]  # containing ones first, then the most covered; one n-gram each
 
 
 @dataclass(frozen=True)
@@ -90,70 +93,68 @@ def overlap(
     """How much of `benchmark` is in `training`. Both are read once; `training` is never held."""
     asked = list(benchmark)
     prints: dict[bytes, list[int]] = defaultdict(list)
-    index: list[dict[str, list[int]]] = [defaultdict(list) for _ in n]  # n-gram -> benchmark questions that have it
-    totals = [[0] * len(asked) for _ in n]
     for number, (_, prompt) in enumerate(asked):
         prints[fingerprint(prompt)].append(number)
-        for found, total, length in zip(index, totals, n, strict=True):
-            for gram in _grams(prompt, length):
-                found[gram].append(number)
-                total[number] += 1
+    indices = [_Index(length, asked) for length in n]
 
-    looked, touched = 0, [0] * len(n)
+    looked = 0
     same: dict[int, str] = {}  # benchmark question -> the first training question like it
-    first: list[dict[str, str]] = [{} for _ in n]  # n-gram met -> the first training question that has it
     for identity, prompt in training:
         looked += 1
         for number in prints.get(fingerprint(prompt), []):
             same.setdefault(number, identity)
-        for position, length in enumerate(n):
-            met = _grams(prompt, length) & index[position].keys()
-            touched[position] += bool(met)
-            for gram in met:
-                first[position].setdefault(gram, identity)
+        for index in indices:
+            index.meet(identity, prompt)
 
-    return Overlap(
-        training=looked,
-        benchmark=len(asked),
-        same=len(same),
-        same_examples=[
-            Shared(identity, asked[number][0], normal(asked[number][1])) for number, identity in sorted(same.items())
-        ][:examples],
-        grams=[
-            _summary(length, asked, index[position], totals[position], touched[position], first[position], examples)
-            for position, length in enumerate(n)
-        ],
-    )
+    first = [Shared(same[number], asked[number][0], normal(asked[number][1])) for number in sorted(same)[:examples]]
+    return Overlap(looked, len(asked), len(same), first, [index.summary(examples) for index in indices])
+
+
+class _Index:
+    """The n-grams of a benchmark, and what was met of them."""
+
+    def __init__(self, n: int, asked: list[Text]) -> None:
+        self._n, self._asked = n, asked
+        self._where: dict[str, list[int]] = defaultdict(list)  # n-gram -> benchmark questions that have it
+        self._total = [0] * len(asked)
+        for number, (_, prompt) in enumerate(asked):
+            for gram in _grams(prompt, n):
+                self._where[gram].append(number)
+                self._total[number] += 1
+        self._first: dict[str, str] = {}  # n-gram met -> the first training question that has it
+        self._containing = set[int]()
+        self._training = 0
+
+    def meet(self, identity: str, prompt: str) -> None:
+        grams = _grams(prompt, self._n)
+        met = grams & self._where.keys()
+        self._training += bool(met)
+        for gram in met:
+            self._first.setdefault(gram, identity)
+        if met and met == grams:
+            self._containing |= set.intersection(*(set(self._where[gram]) for gram in met))
+
+    def summary(self, examples: int) -> Grams:
+        hits: dict[int, list[str]] = defaultdict(list)
+        for gram in sorted(self._first):  # sorted: the same examples in every process
+            for number in self._where[gram]:
+                hits[number].append(gram)
+        share = {number: len(grams) / self._total[number] for number, grams in hits.items()}
+        most = sorted(hits, key=lambda number: (number not in self._containing, -share[number], number))[:examples]
+        return Grams(
+            n=self._n,
+            benchmark=len(hits),
+            covered=sum(each >= COVERED for each in share.values()),
+            containing=len(self._containing),
+            training=self._training,
+            examples=[Shared(self._first[hits[i][0]], self._asked[i][0], hits[i][0]) for i in most],
+        )
 
 
 def _grams(prompt: str, n: int) -> set[str]:
     """Every run of n words, each once."""
     found = words(prompt)
     return {" ".join(found[start : start + n]) for start in range(max(1, len(found) - n + 1))} if found else set()
-
-
-def _summary(
-    n: int,
-    asked: list[Text],
-    index: dict[str, list[int]],
-    totals: list[int],
-    touched: int,
-    first: dict[str, str],
-    examples: int,
-) -> Grams:
-    hits: dict[int, list[str]] = defaultdict(list)
-    for gram in sorted(first):  # sorted: the same examples in every process
-        for number in index[gram]:
-            hits[number].append(gram)
-    share = {number: len(grams) / totals[number] for number, grams in hits.items()}
-    most = sorted(hits, key=lambda number: (-share[number], number))[:examples]
-    return Grams(
-        n=n,
-        benchmark=len(hits),
-        covered=sum(each >= COVERED for each in share.values()),
-        training=touched,
-        examples=[Shared(first[hits[number][0]], asked[number][0], hits[number][0]) for number in most],
-    )
 
 
 # ---------------------------------------------------------------- sets by name
@@ -183,8 +184,9 @@ def describe(training: str, benchmark: str, found: Overlap) -> Iterator[str]:
     yield from example_lines(training, benchmark, found.same_examples)
     for grams in found.grams:
         yield (
-            f"  {grams.n} words in a row: {grams.benchmark:,} of {benchmark} ({grams.covered:,} of them covered to "
-            f"{COVERED:.0%} and more), {grams.training:,} of {training}"
+            f"  {grams.n} words in a row: {grams.benchmark:,} of {benchmark} ({grams.covered:,} covered to "
+            f"{COVERED:.0%} and more, {grams.containing:,} containing a whole question), {grams.training:,} of "
+            f"{training}"
         )
         yield from example_lines(training, benchmark, grams.examples)
 

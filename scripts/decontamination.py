@@ -37,10 +37,10 @@ two sets: `nano-r1 tasks overlap A B`. How it is measured: [`harness/overlap.py`
 
 - **same**: questions of the benchmark whose normalised text (case, punctuation and the order of words aside) is in the
   training set.
-- **{GRAMS[0]} words, {GRAMS[1]} words**: questions of the benchmark that share a run of so many words with the training
-  set.
-- **covered**: those of them for which at least {COVERED:.0%} of all their runs are found. This is the number to worry
-  about: single runs of {GRAMS[1]} words are mostly stock phrases.
+- **{GRAMS[0]} words, {GRAMS[1]} words**: questions of the benchmark that share a run of so many words with the
+  training set.
+- **covered**: those of them for which at least {COVERED:.0%} of all their runs are found; **containing**: those that
+  have all runs of one training question. These are the numbers to worry about: single runs are mostly stock phrases.
 """
 
 
@@ -62,9 +62,9 @@ def main() -> None:
     print("## Fixed training sets\n")
     print(
         "| training set | questions | benchmark | questions | same |"
-        + "".join(f" {n} words | covered |" for n in GRAMS)
+        + "".join(f" {n} words | covered | containing |" for n in GRAMS)
     )
-    print("|---|---:|---|---:|---:|" + "---:|---:|" * len(GRAMS))
+    print("|---|---:|---|---:|---:|" + "---:|---:|---:|" * len(GRAMS))
     for name in (name for name, each in BENCHMARKS.items() if each.role == "training"):
         for against, questions in asked.items():
             start = time.monotonic()
@@ -74,28 +74,31 @@ def main() -> None:
                 missing[name] = why_not(name, error)
                 break
             cells = [f"`{name}`", f"{one.training:,}", f"`{against}`", f"{one.benchmark:,}", f"{one.same:,}"]
-            cells += [f"{count:,}" for grams in one.grams for count in (grams.benchmark, grams.covered)]
+            cells += [f"{count:,}" for g in one.grams for count in (g.benchmark, g.covered, g.containing)]
             print(f"| {' | '.join(cells)} |", flush=True)
             print(f"{name} against {against}: {time.monotonic() - start:.1f} s", file=sys.stderr)
 
     print("\n## Generated tasks\n")
     print(
-        f"{arguments.draws:,} training and {arguments.draws:,} held-out questions of each. *held out* is `same` \n"
-        "against the task's own held-out questions: it must be 0, as the side of a question is a function of its text.\n"
-        f"*fixed* is against the benchmarks above: `same`, and which of them are covered by runs of {GRAMS[1]} words.\n"
+        f"{arguments.draws:,} training and {arguments.draws:,} held-out questions of each.\n\n"
+        "- **held out**: `same` against the task's own held-out questions; it must be 0.\n"
+        f"- **fixed**: against the benchmarks above, `same`, and how many of which are covered by runs of {GRAMS[1]} "
+        "words or contain a whole question of the task.\n"
     )
-    print("| task | distinct | held out | fixed, same | fixed, covered |\n|---|---:|---:|---:|---|")
+    print("| task | distinct | held out | fixed, same | fixed, covered or containing |\n|---|---:|---:|---:|---|")
     for name, task in TASKS.items():
         start = time.monotonic()
         training = list(texts(f"{name}/train", count=arguments.draws))
         own = overlap(training, texts(f"{name}/heldout", count=arguments.draws), ())
         fixed = {against: overlap(training, questions, examples=3) for against, questions in asked.items()}
-        found |= {(name, against): one for against, one in fixed.items() if one.same or one.grams[-1].covered}
-        covered = [f"`{against}` {one.grams[-1].covered:,}" for against, one in fixed.items() if one.grams[-1].covered]
-        same = sum(one.same for one in fixed.values())
-        print(
-            f"| `{name}` | {task.distinct:,} | {own.same:,} | {same:,} | {', '.join(covered) or 'none'} |", flush=True
-        )
+        same, shared = sum(one.same for one in fixed.values()), []
+        for against, one in fixed.items():
+            runs = one.grams[-1]
+            if one.same or runs.covered or runs.containing:
+                found[name, against] = one
+                shared.append(f"`{against}` {runs.covered:,} or {runs.containing:,}")
+        cells = [f"`{name}`", f"{task.distinct:,}", f"{own.same:,}", f"{same:,}", ", ".join(shared) or "none"]
+        print(f"| {' | '.join(cells)} |", flush=True)
         print(f"{name}: {time.monotonic() - start:.1f} s", file=sys.stderr)
 
     print("\n## Examples\n")

@@ -99,6 +99,7 @@ def test_counts_agree_with_comparing_every_pair(training: list[str], asked: list
     assert grams.covered == sum(
         bool(runs(b, n)) and len(runs(b, n) & everything) / len(runs(b, n)) >= COVERED for b in asked
     )
+    assert grams.containing == sum(any(runs(a, n) and runs(a, n) <= runs(b, n) for a in training) for b in asked)
     assert len(grams.examples) == grams.benchmark and len(found.same_examples) == found.same
     for example in grams.examples:
         for identity, prompts in ((example.training, training), (example.benchmark, asked)):
@@ -125,6 +126,16 @@ def test_planted_copies_are_found_and_nothing_else() -> None:
     assert (thirteen.benchmark, thirteen.covered, thirteen.training) == (2, 2, 2)
     assert (eight.benchmark, eight.covered, eight.training) == (3, 2, 3)
     assert [example.benchmark for example in eight.examples] == ["b3", "b50", "b120"]
+
+
+def test_a_short_question_inside_a_long_one() -> None:
+    """As AIW's puzzles stand in its authors' prompts: little of the prompt is covered, all of the puzzle is there."""
+    puzzle = "Alice has 3 brothers and she also has 6 sisters. How many sisters does Alice's brother have?"
+    asked = [("b0", f"{puzzle} {' '.join(f'instruction{i}' for i in range(60))}"), ("b1", "a riddle about boats")]
+    found = overlap([("t0", puzzle), ("t1", "another")], asked)
+    assert found.same == 0
+    for grams in found.grams:
+        assert (grams.covered, grams.containing, grams.examples[0].benchmark) == (0, 1, "b0")
 
 
 def test_the_training_set_is_streamed() -> None:
@@ -171,7 +182,7 @@ def test_the_excerpts_and_a_contaminated_copy() -> None:
 
 def test_what_must_not_be_published_is_counted_and_not_shown() -> None:
     secret = [Shared("gsm8k-train/1", "gpqa-diamond/rec1", "the words of a question")]
-    found = Overlap(1, 1, 1, secret, [Grams(13, 1, 1, 1, secret)])
+    found = Overlap(1, 1, 1, secret, [Grams(13, 1, 1, 0, 1, secret)])
     told = "\n".join(describe("gsm8k-train", "gpqa-diamond", found))
     assert told.count(WITHHELD) == 2 and "gpqa-diamond/rec1" in told and "the words" not in told
     assert "the words" in "\n".join(describe("gsm8k-train", "gsm8k", found))
