@@ -81,6 +81,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
         monkeypatch.setenv("HF_ENDPOINT", standin.url)
         monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
         monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no token"))
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # read when imported, by whichever test
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         monkeypatch.setattr(pinned, "GITHUB", standin.url)
         monkeypatch.setattr(time, "sleep", lambda seconds: None)  # huggingface_hub tries again five times, 23 s

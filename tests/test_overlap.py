@@ -199,6 +199,9 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     """What can be had is counted, what cannot is named with its reason, and nothing of this machine is in it."""
     if not (WHOLE / "gsm8k_train.jsonl").is_file():
         pytest.skip(f"no GSM8K in {WHOLE}; see NANO_R1_TEST_DATA")
+    pytest.importorskip(
+        "huggingface_hub"
+    )  # before HF_HUB_OFFLINE is set, or it stays offline for the tests that follow
     for name, value in {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(decontamination, "TASKS", {"nim": TASKS["nim"]})
