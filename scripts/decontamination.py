@@ -82,8 +82,8 @@ def main() -> None:
     print(
         f"{arguments.draws:,} training and {arguments.draws:,} held-out questions of each.\n\n"
         "- **held out**: `same` against the task's own held-out questions; it must be 0.\n"
-        f"- **fixed**: against the benchmarks above: `same`; of which benchmark how many are covered by {GRAMS[1]} words "
-        "or contain a whole question.\n"
+        f"- **fixed**: against the benchmarks above: `same`; of which benchmark how many are covered by {GRAMS[1]} "
+        "words or contain a whole question.\n"
     )
     print("| task | distinct | held out | fixed, same | fixed, covered or containing |\n|---|---:|---:|---:|---|")
     for name, task in TASKS.items():

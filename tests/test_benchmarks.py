@@ -11,7 +11,7 @@ from string import ascii_uppercase
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.benchmarks import (
@@ -31,6 +31,7 @@ from harness.benchmarks.pinned import Row, read
 from harness.tasks import TASKS, Sample
 
 DATA = Path(__file__).parent / "data" / "benchmarks"
+BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be, for a moment
 EXCERPTS = {
     "gsm8k": "gsm8k_test.jsonl", "gsm8k-train": "gsm8k_train.jsonl", "humaneval": "humaneval.jsonl.gz",
     "temporal-clue": "temporal_clue.json", "aiw-paper": "aiw.json",
@@ -174,11 +175,13 @@ TEX = st.lists(st.sampled_from(["x", "1", " ", "$", "+", "\\frac", "\\{", "\\}",
 BALANCED = st.recursive(TEX, lambda inner: st.tuples(TEX, inner, TEX).map(lambda t: f"{t[0]}{{{t[1]}}}{t[2]}"))
 
 
+@BUSY
 @given(st.text(alphabet="ab$ \n", max_size=20), BALANCED, st.text(alphabet="ab$ }\n", max_size=20))
 def test_whatever_is_put_into_a_box_comes_out(before: str, inside: str, after: str) -> None:
     assert boxed(f"{before}\\boxed{{{inside}}}{after}") == (inside.strip() or None)
 
 
+@BUSY
 @given(st.text(alphabet="\\boxedf{}$ 1\n", max_size=40))
 def test_boxed_never_raises(text: str) -> None:
     found = boxed(text)
@@ -260,6 +263,7 @@ def mmlu(options: list[str], index: int, **changes: Any) -> Row:
     return {**row, "category": "law", **changes}
 
 
+@BUSY
 @given(st.lists(st.text(alphabet="abc", min_size=1, max_size=5), min_size=2, max_size=10), st.data())
 def test_mmlu_pro_keeps_the_published_order(options: list[str], data: st.DataObject) -> None:
     index = data.draw(st.integers(0, len(options) - 1))

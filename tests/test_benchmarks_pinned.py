@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from hub_standin import BIG, OTHER_TOKEN, TOKEN, Hub, Repository
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.benchmarks import (
@@ -43,6 +43,7 @@ from harness.benchmarks.pinned import check, content, read
 
 DATA = Path(__file__).parent / "data" / "benchmarks"
 WHOLE = Path(os.environ.get("NANO_R1_TEST_DATA", "../shared/data"))
+BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be, for a moment
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 NEWER = "f" * 40
 ROWS = [json.loads(line) for line in (DATA / "gsm8k_test.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -435,6 +436,7 @@ ATOMS = st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**63 - 1), st
 TABLES = st.lists(st.fixed_dictionaries({"a": ATOMS, "b": st.lists(st.text(max_size=5), max_size=3)}), max_size=6)
 
 
+@BUSY
 @given(TABLES)
 def test_content_is_the_same_from_every_text_format(tmp_path_factory: pytest.TempPathFactory, rows: list[Any]) -> None:
     folder = tmp_path_factory.mktemp("formats")
@@ -447,6 +449,7 @@ def test_content_is_the_same_from_every_text_format(tmp_path_factory: pytest.Tem
         assert content(read(file, ("a", "b")), ("a", "b")) == wanted
 
 
+@BUSY
 @given(TABLES, st.data())
 def test_content_changes_with_every_cell_and_the_order(rows: list[Any], data: st.DataObject) -> None:
     before = content(rows, ("a", "b"))

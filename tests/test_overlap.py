@@ -9,7 +9,7 @@ from pathlib import Path
 
 import decontamination
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.benchmarks import BENCHMARKS, collect
@@ -33,6 +33,7 @@ from harness.tasks import TASKS, split_of
 
 DATA = Path(__file__).parent / "data" / "benchmarks"
 WHOLE = Path(os.environ.get("NANO_R1_TEST_DATA", "../shared/data"))
+BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be, for a moment
 
 
 def gsm8k(name: str, folder: Path = DATA) -> list[Text]:
@@ -66,6 +67,7 @@ def test_what_has_one_normal_form_lives_on_one_side(name: str) -> None:
             assert side.setdefault(fingerprint(prompt), split) == split == split_of(name, prompt)
 
 
+@BUSY
 @given(st.text(max_size=60))
 def test_normal_forms_are_total_and_stable(text: str) -> None:
     assert normal(normal(text)) == normal(text)
@@ -86,6 +88,7 @@ def runs(prompt: str, n: int) -> set[tuple[str, ...]]:
 PROMPTS = st.lists(st.text(alphabet="abcd ", max_size=16), max_size=7)
 
 
+@BUSY
 @given(PROMPTS, PROMPTS, st.integers(1, 4))
 def test_counts_agree_with_comparing_every_pair(training: list[str], asked: list[str], n: int) -> None:
     streamed = ((f"t{i}", text) for i, text in enumerate(training))
