@@ -198,6 +198,7 @@ def test_gsm8k_as_it_is() -> None:
     assert found.same < 5
 
 
+@pytest.mark.slow
 def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """What can be had is counted, what cannot is named with its reason, and nothing of this machine is in it."""
     if not (WHOLE / "gsm8k_train.jsonl").is_file():
