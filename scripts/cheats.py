@@ -23,6 +23,7 @@ Each folder of tests/cheats is a submission that tries one attack. tests/cheats/
     queries, correct  completions graded in each run, and how many of them the harness saw right
     min_wall_ms       what each run must have been billed at least
     seconds           the budget; default 60
+    cores             the track's; default 2
     runs              how many; default 1. The verifier adds the control run.
     track             "small" (default) or "full": the track as it is, the real baseline, every question
     source            a recorded submission, taken instead of a folder here and cut to one step of eight questions
@@ -94,6 +95,7 @@ class Case:
     correct: int | None = None
     min_wall_ms: int = 0
     seconds: int = 60
+    cores: int = 2
     runs: int = 1
     track: str = "small"
     source: str | None = None
@@ -101,9 +103,9 @@ class Case:
     xfail: str | None = None
 
     @property
-    def session(self) -> tuple[str, int, int]:
+    def session(self) -> tuple[str, int, int, int]:
         """Cases that agree in this are verified in one session."""
-        return self.track, self.seconds, self.runs
+        return self.track, self.seconds, self.cores, self.runs
 
 
 @dataclass
@@ -138,7 +140,7 @@ def cases() -> list[Case]:
 # ---------------------------------------------------------------- one session
 
 
-def small(seconds: int, folder: Path) -> Track:
+def small(seconds: int, cores: int, folder: Path) -> Track:
     """The CPU track with two questions a task, a baseline of a second, and less memory and fewer queries.
 
     With two questions chance would fail the control run: that it fails those it should is for the full track to show.
@@ -157,6 +159,7 @@ def small(seconds: int, folder: Path) -> Track:
             "baseline": baseline,
             "heldout": track.heldout.model_copy(update={"suites": suites, "control_ppm": 1_000_001}),
             "budget": track.budget.model_copy(update=budget),
+            "hardware": track.hardware.model_copy(update={"cores": cores}),
         }
     )
 
@@ -178,7 +181,7 @@ def run_session(
 ) -> dict[str, Seen]:
     """Verify the cases of one session together, and judge each."""
     first = group[0]
-    track = small(first.seconds, work) if first.track == "small" else load("cpu-logic")
+    track = small(first.seconds, first.cores, work) if first.track == "small" else load("cpu-logic")
     seen = {case.name: Seen() for case in group}
     items = []
     for case in group:

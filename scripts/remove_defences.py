@@ -34,6 +34,8 @@ class Removal:
 
 
 REMOVALS = [
+    Removal("the count of CPU time against cores", "harness/sandbox.py",
+            "if had <= self._count * (wall_ms + 20):", "if True:", ("more-cores",)),
     Removal("the count of what is left running", "harness/sandbox.py",
             "left = 0 if childless else max(1, len(descendants()))", "left = 0", ("daemon", "double-fork")),
     Removal("a supervisor that ignores SIGINT", "harness/sandbox.py",

@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import os
 import platform
+import re
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ import pytest
 
 from harness import sandbox
 from harness.meter import Cgroup
-from harness.sandbox import Level, Limits, Mounts, SandboxError, Usage
+from harness.sandbox import Level, Limits, Mounts, SandboxError, Usage, _Cores
 
 ISOLATION = sandbox.isolation()
 needs_sandbox = pytest.mark.skipif(ISOLATION.level != "full", reason="; ".join(ISOLATION.reasons))
@@ -220,17 +221,53 @@ def test_calls_that_no_namespace_divides_are_refused(place: Place) -> None:
     ]  # fmt: skip
 
 
-@needs_sandbox
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="this machine has one core")
-def test_a_run_has_the_cores_of_its_track_and_takes_no_others(place: Place) -> None:
+SPIN = """
+import os, time
+print(len(os.sched_getaffinity(0)), flush=True)
+for _ in range(4):
+    os.fork()  # sixteen in the end: more than a core's worth also on a busy machine
+until = time.monotonic() + 1.5
+while time.monotonic() < until:
+    pass
+try:
+    while True:
+        os.wait()
+except ChildProcessError:
+    pass
+"""
+needs_two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="this machine has one core")
+
+
+@both_levels
+@needs_two_cores
+def test_a_run_begins_on_the_cores_of_its_track(place: Place, level: Level) -> None:
     before = os.sched_getaffinity(0)
-    program = (
-        "import os\nprint(len(os.sched_getaffinity(0)))\n"
-        "try: os.sched_setaffinity(0, range(os.cpu_count()))\nexcept PermissionError: print('refused')\n"
-        "print(len(os.sched_getaffinity(0)))"
-    )
-    assert place.run(program).log == b"1\nrefused\n1\n"
+    usage = place.run(SPIN, level)
+    assert (usage.failure, usage.log) == (None, b"1\n")
+    assert usage.cpu_ms <= usage.wall_ms + 20
     assert os.sched_getaffinity(0) == before
+
+
+@both_levels
+@needs_two_cores
+def test_a_run_that_takes_more_cores_than_its_track_gives_has_failed(place: Place, level: Level) -> None:
+    taking = SPIN.replace("for", "os.sched_setaffinity(0, range(os.cpu_count()))\nfor", 1)
+    for _ in range(20):  # on a busy machine it may not get the cores that it takes
+        usage = place.run(taking, level)
+        if usage.failure:
+            break
+    assert re.fullmatch(r"took \d+ ms of CPU in \d+ ms, and the track gives 1 core", str(usage.failure)), usage
+
+
+@needs_two_cores
+def test_cores_are_counted_by_the_window(place: Place) -> None:
+    """An hour of idling does not pay for a second of many cores."""
+    cores = _Cores(2, time.monotonic() - 3600)
+    assert cores.failure(lambda: 1000) is None
+    cores.since -= 1
+    assert cores.failure(lambda: 3000) is None
+    cores.since -= 1
+    assert cores.failure(lambda: 5500) == "took 2500 ms of CPU in 1000 ms, and the track gives 2 cores"
 
 
 @both_levels
