@@ -22,7 +22,7 @@ AIME_2024_SOURCE = Source(
     config="default",
     split="train",
     licence="none stated; the problems are the Mathematical Association of America's",
-    evidence="revision and rows as pinned by several public projects, bytes by one; the file was never opened here",
+    evidence="revision, rows and bytes as pinned by several public projects; the file was never opened here",
 )
 
 AIME_2025_SOURCE = Source(
