@@ -1,0 +1,75 @@
+"""Codeforces: contest problems with official tests (open-r1/codeforces, its `verifiable` part), those that exact
+comparison of the output decides.
+
+Left out and counted: problems with many right outputs (they need a checker program), interactive ones, those that
+read and write files, and those whose tests were published cut short.
+
+metadata: form "stdin"; tests, a list of {input, output}; seconds for all of them together; time_limit_seconds a test
+and memory_limit_mb, which are meant for C++ on the contest's machines. No reference program is published, so there is
+no target.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+
+from harness.benchmarks.pinned import Row, Source
+from harness.benchmarks.question import Benchmark, LeftOut, Question
+
+START_SECONDS, MOST_SECONDS = 15, 300  # what a sandbox may take anyway, and an end to patience
+
+SOURCE = Source(
+    name="codeforces",
+    repo="open-r1/codeforces",
+    revision="fbe3f6e903ee854eec2e69e9d96d0306cde59baf",
+    files={"verifiable/test-00000-of-00001.parquet": None},
+    columns=(
+        "id", "title", "description", "input_format", "output_format", "note", "examples", "time_limit", "memory_limit",
+        "rating", "official_tests", "official_tests_complete", "input_mode", "interaction_format", "generated_checker",
+        "executable",
+    ),
+    rows=None,
+    sha256=None,
+    config="verifiable",
+    split="test",
+    licence="CC-BY-4.0",
+    evidence="revision as pinned by several public projects, columns from its README; rows and bytes from no source",
+)  # fmt: skip
+
+
+def _convert(number: int, row: Row) -> Question | LeftOut:
+    reason = _undecidable(row)
+    if reason is not None:
+        return LeftOut(reason)
+    parts = [row["title"], row["description"]]
+    for heading, text in (("Input", row["input_format"]), ("Output", row["output_format"]), ("Note", row["note"])):
+        if text:
+            parts.append(f"{heading}\n{text}")
+    for example in row["examples"] or []:
+        parts.append(f"Example input\n{example['input']}\nExample output\n{example['output']}")
+    metadata = {
+        "form": "stdin",
+        "tests": [{"input": test["input"], "output": test["output"]} for test in row["official_tests"]],
+        "seconds": min(MOST_SECONDS, START_SECONDS + ceil(len(row["official_tests"]) * row["time_limit"])),
+        "time_limit_seconds": row["time_limit"],
+        "memory_limit_mb": row["memory_limit"],
+        "rating": row["rating"],
+    }
+    return Question(f"codeforces/{row['id']}", "\n\n".join(part.strip() for part in parts), "", metadata, grader="code")
+
+
+def _undecidable(row: Row) -> str | None:
+    if not row["executable"] or not row["description"]:
+        return "marked as not executable"
+    if row["generated_checker"]:
+        return "many right outputs: needs a checker program"
+    if row["interaction_format"]:
+        return "interactive"
+    if row["input_mode"] != "stdio":
+        return "reads and writes files"
+    if not row["official_tests"] or not row["official_tests_complete"]:
+        return "tests missing or cut short"
+    return None
+
+
+BENCHMARK = Benchmark(SOURCE, _convert)

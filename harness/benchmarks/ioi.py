@@ -1,0 +1,86 @@
+"""International Olympiad in Informatics, 2024: its Batch subtasks whose output is compared exactly (open-r1/ioi).
+
+A solution is a C++ file that is compiled with the olympiad's grader files and run once a test. Left out and counted:
+tasks with a manager process (Communication, TwoSteps) or a checker program, and those that ask for outputs only. The
+test cases are a data set of their own, half a gigabyte a year: TESTS, read by `cases`.
+
+metadata: form "ioi"; files, {name: content} to compile with; tests, names for `cases`; starting_code; points; limits as
+published (seconds, bytes). No reference program is in this data set, so there is no target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from harness.benchmarks.pinned import Row, Source, load
+from harness.benchmarks.question import Benchmark, LeftOut, Question
+
+_EVIDENCE = (
+    "file and column names from the Hub's pages and public importers; the newest commits are known only in short "
+    "(open-r1/ioi d266744, open-r1/ioi-test-cases ef6a01c), rows and bytes not at all"
+)
+
+SOURCE = Source(
+    name="ioi",
+    repo="open-r1/ioi",
+    revision=None,
+    files={"data/test-00000-of-00001.parquet": None},
+    columns=(
+        "year", "id", "name", "subtask", "statement", "problem", "score", "time_limit", "memory_limit", "task_type",
+        "test_names", "starting_code", "grader_files",
+    ),
+    rows=None,
+    sha256=None,
+    config="default",
+    split="test",
+    licence="CC-BY-4.0",
+    evidence=_EVIDENCE,
+)  # fmt: skip
+
+TESTS = Source(
+    name="ioi-tests",
+    repo="open-r1/ioi-test-cases",
+    revision=None,
+    files={"2024/train-00000-of-00002.parquet": None, "2024/train-00001-of-00002.parquet": None},
+    columns=("year", "problem_id", "test_name", "test_input", "test_output"),
+    rows=None,
+    sha256=None,
+    config="2024",
+    split="train",
+    licence="CC-BY-4.0",
+    evidence=_EVIDENCE,
+)
+
+
+def _convert(number: int, row: Row) -> Question | LeftOut:
+    # Pairs [name, content] in some exports and {name, content} in others.
+    pairs = ((file["name"], file["content"]) if isinstance(file, dict) else file for file in row["grader_files"])
+    files = {name.removeprefix("./"): text for name, text in pairs}
+    if row["task_type"] != "Batch":
+        return LeftOut(f"task of type {row['task_type']}")
+    if any("checker" in name for name in files):
+        return LeftOut("many right outputs: needs a checker program")
+    if not row["score"]:
+        return LeftOut("the examples, which give no points")
+    metadata = {
+        "form": "ioi",
+        "problem": row["id"],
+        "files": files,
+        "tests": list(row["test_names"]),
+        "starting_code": row["starting_code"],
+        "points": row["score"],
+        "time_limit_seconds": row["time_limit"],
+        "memory_limit_bytes": row["memory_limit"],
+    }
+    return Question(f"ioi/{row['year']}/{row['id']}/{row['subtask']}", row["problem"], "", metadata, grader="code")
+
+
+def cases(problem: str, names: Iterable[str], rows: Iterable[Row] | None = None) -> Iterator[tuple[str, str, str]]:
+    """(name, input, output) of the named tests of a problem, in the order of TESTS."""
+    wanted = set(names)
+    for row in load(TESTS) if rows is None else rows:
+        if row["problem_id"] == problem and row["test_name"] in wanted:
+            yield row["test_name"], row["test_input"], row["test_output"]
+
+
+BENCHMARK = Benchmark(SOURCE, _convert)
