@@ -1,0 +1,56 @@
+"""A question of a fixed benchmark finds its grader."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import pytest
+
+from harness import sandbox
+from harness.graders.by_name import grade
+
+ISOLATION = sandbox.isolation()
+needs_sandbox = pytest.mark.skipif(ISOLATION.level != "full", reason="; ".join(ISOLATION.reasons))
+needs_math_verify = pytest.mark.skipif(
+    importlib.util.find_spec("math_verify") is None, reason="math-verify is not installed: pip install 'nano-r1[tasks]'"
+)
+FUNCTION = {
+    "form": "function",
+    "stub": "def add(a, b):\n    pass\n",
+    "entry_point": "add",
+    "test": "def check(candidate):\n    assert candidate(2, 3) == 5\n",
+}
+CASES = {"form": "stdin", "tests": [{"input": "2 3\n", "output": "5\n"}], "time_limit_seconds": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "metadata", "right", "wrong"),
+    [
+        ("integer", "-3", {}, "-3", "3"),
+        pytest.param("maths", "\\boxed{x=5}", {}, "5", "3x+7=22", marks=needs_math_verify),
+        ("choice", "C", {"options": ["a", "b", "c"]}, "C", "B"),
+        ("choice", "Z", {}, "Z", "B"),
+        ("clue", "", {"solution": {"A": "Mrs. Peacock", "B": "Hall"}}, "A. Mrs. Peacock\nB. Hall", "A. Mrs. Peacock\nB. Study"),
+        pytest.param("code", "", FUNCTION, "```python\ndef add(a, b):\n    return a + b\n```", "```python\nadd = max\n```", marks=needs_sandbox),
+        pytest.param(
+            "code", "", CASES, "```python\nprint(sum(map(int, input().split())))\n```", "```python\nprint(4)\n```", marks=needs_sandbox
+        ),
+    ],
+)  # fmt: skip
+def test_right_and_wrong(name: str, target: str, metadata: dict[str, Any], right: str, wrong: str) -> None:
+    for answer, expected in ((right, True), (wrong, False)):
+        completion = f"<think>so</think><answer>{answer}</answer>"
+        given = grade(name, completion, prompt="Solve $3x+7=22$.", target=target, metadata=metadata)
+        assert given.strict == given.lenient == expected
+
+
+def test_a_letter_beyond_the_options_is_wrong_even_as_target() -> None:
+    completion = "<think>so</think><answer>D</answer>"
+    assert not grade("choice", completion, prompt="", target="D", metadata={"options": ["a", "b", "c"]}).lenient
+
+
+@pytest.mark.parametrize(("name", "metadata"), [("judge", {}), ("code", {"form": "ioi"}), ("code", {}), ("", {})])
+def test_a_question_without_a_grader_is_said(name: str, metadata: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"there is no grader '{name}' for questions of form"):
+        grade(name, "", prompt="", target="", metadata=metadata)
