@@ -191,7 +191,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 seen = []
 
 def look(place, data):
-    seen.extend(f"NONCE in {place}" for _ in re.findall(rb'"nonce": "[0-9a-f]{32}"|"[0-9a-f]{32}"', data))
+    seen.extend(f"NONCE in {place}" for _ in re.findall(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])", data))
 
 def search():
     here, parent = os.getpid(), os.getppid()
