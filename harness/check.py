@@ -3,7 +3,7 @@
 It reads the files and executes, imports and unpacks nothing of them. Being static it proves nothing: whoever
 wants past it gets past it, and what then stops them is the sandbox, the strict reader of weights and the control
 run. It is there so that a reviewer's hour goes to what matters, and so that an honest submitter hears of
-a mistake in a second instead of after five runs.
+a mistake in a second instead of after eight runs.
 
 An *error* is what no honest submission needs: a file that is no text, an import that the track does not have, code
 that only shows itself when it runs, packed data. A *warning* is worth a look and may be fine.

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -57,7 +57,7 @@ def main() -> None:
         stop(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
 
 
-def stop(message: str) -> None:
+def stop(message: str) -> NoReturn:
     """A message may quote a hostile file: nothing in it reaches the terminal as a control sequence."""
     printable = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in message)
     sys.stderr.write(f"nano-r1: {printable}\n")
@@ -416,6 +416,9 @@ def verify(
         str | None,
         typer.Option(metavar="ENTRY", help="Go on with this session, which was killed; no submissions then."),
     ] = None,
+    control: Annotated[
+        bool, typer.Option("--control/--no-control", help="Without the control run no result is valid.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Run submissions in the sandbox in turn with the baseline, judge, sign, append to the ledger."""
@@ -431,19 +434,23 @@ def verify(
 
     if bool(folders) == (resume is not None):
         stop("name the submissions to verify, or a session to go on with (--resume ENTRY), not both")
+    if resume is not None and not control:
+        stop("--no-control is for the beginning of a session: this one goes on as it was announced")
     chosen = module.load(track)
     items = [submission.load(folder) for folder in folders or []]
     signing, log, state = load_key(key), Ledger(ledger), default_state()
     count = runs or chosen.verdict.runs
     with _cancellable() as cancel, TerminalReporter(quiet=as_json) as reporter:
         try:
-            outcomes = (
-                run_verification(
-                    chosen, items, runs=count, ledger=log, key=signing, state=state, reporter=reporter, cancel=cancel
+            if resume is None:
+                outcomes = run_verification(
+                    chosen, items, runs=count, ledger=log, key=signing, state=state, reporter=reporter, cancel=cancel,
+                    control=control,
+                )  # fmt: skip
+            else:
+                outcomes = resume_verification(
+                    resume, ledger=log, key=signing, state=state, reporter=reporter, cancel=cancel
                 )
-                if resume is None
-                else resume_verification(resume, ledger=log, key=signing, state=state, reporter=reporter, cancel=cancel)
-            )
         except Interrupted as error:
             reporter.say(f"interrupted: {error}. Nothing else was written; the next `nano-r1 verify` starts afresh.")
             raise typer.Exit(130) from None
@@ -685,6 +692,27 @@ def status(
     change = status_change(Path(record).name, status, rule, reason, signing.identity, datetime.now(UTC))
     path = Ledger(_existing(ledger)).set_status(change, signing)
     console().print(f"{change.record} is {change.status} under {change.rule}: {path}", soft_wrap=True, markup=False)
+
+
+@ledger_app.command()
+def abandon(
+    entry: Annotated[str, typer.Argument(help="The announcement, as `nano-r1 ledger show` names it.")],
+    reason: Annotated[str, typer.Option(help="Why there will be no record, in one line.")],
+    ledger: LedgerFolder = ROOT / "records",
+    key: KeyFile = DEFAULT_KEY,
+) -> None:
+    """Close what is open of a session that cannot be resumed: its journal is lost, or its machine is gone."""
+    from harness import verify
+    from harness.ledger.log import Ledger
+    from harness.ledger.signature import load_key
+
+    signing, folder = load_key(key), Ledger(_existing(ledger))
+    announced = next((each for each in folder.open_commitments() if each.id == entry), None)
+    if announced is None:
+        stop(f"{entry} is not open in {ledger}; `nano-r1 ledger show --ledger {ledger}` lists what is")
+    left = folder.open_submissions(entry)
+    verify.abandon(folder, signing, announced, None, reason)
+    console().print(f"closed without a record: {', '.join(left)}", soft_wrap=True, markup=False)
 
 
 @ledger_app.command()

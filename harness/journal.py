@@ -67,6 +67,7 @@ class Session(Model):
     isolation_checks: dict[str, bool]
     machine: Machine
     members: list[Member]
+    control: bool  # does each submission make a control run?
     resumed: int = 0
 
 

@@ -229,10 +229,11 @@ def _watch(
     if on_start is not None:
         on_start()
     started = time.monotonic()
-    process = subprocess.Popen(
-        command, env={}, cwd="/", umask=0o022, start_new_session=True, pass_fds=[theirs.fileno(), calls],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0,
-    )  # fmt: skip
+    with _on_cores(limits.cores):
+        process = subprocess.Popen(
+            command, env={}, cwd="/", umask=0o022, start_new_session=True, pass_fds=[theirs.fileno(), calls],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0,
+        )  # fmt: skip
     theirs.close()
     assert process.stdout is not None
     os.set_blocking(process.stdout.fileno(), False)
@@ -609,6 +610,17 @@ def _supervise(channel: int, plan: dict) -> None:  # type: ignore[type-arg]
     os._exit(0)
 
 
+@contextmanager
+def _on_cores(count: int) -> Iterator[None]:
+    """What this thread spawns in here inherits so many cores and no others; the filter keeps it on them."""
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(mine)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, mine)
+
+
 # ---------------------------------------------------------------- the filter of system calls
 
 _FAMILIES = [1, 2, 10, 16]  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK: those that the network namespace divides
@@ -616,11 +628,11 @@ _FAMILIES = [1, 2, 10, 16]  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK: those that
 _CALLS = {
     "x86_64": {
         "arch": 0xC000003E, "socket": 41, "prlimit64": 302, "add_key": 248, "request_key": 249, "keyctl": 250,
-        "perf_event_open": 298, "bpf": 321, "userfaultfd": 323, "io_uring_setup": 425,
+        "perf_event_open": 298, "bpf": 321, "userfaultfd": 323, "io_uring_setup": 425, "sched_setaffinity": 203,
     },
     "aarch64": {
         "arch": 0xC00000B7, "socket": 198, "prlimit64": 261, "add_key": 217, "request_key": 218, "keyctl": 219,
-        "perf_event_open": 241, "bpf": 280, "userfaultfd": 282, "io_uring_setup": 425,
+        "perf_event_open": 241, "bpf": 280, "userfaultfd": 282, "io_uring_setup": 425, "sched_setaffinity": 122,
     },
 }  # fmt: skip
 
@@ -641,7 +653,8 @@ def _program(numbers: dict[str, int]) -> bytes:
     """The filter in classic BPF, see seccomp(2). Refused calls fail with an error that programs know to expect.
 
     io_uring is refused because it makes sockets behind the filter's back; prlimit64 on another process because
-    the supervisor's limits are open to any process of its uid.
+    the supervisor's limits are open to any process of its uid; sched_setaffinity because a run keeps the cores that it
+    was given.
     """
     load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06
     number, arch, first = 0, 4, 16  # offsets of what is loaded: the call, the machine, the low half of argument 0
@@ -658,7 +671,7 @@ def _program(numbers: dict[str, int]) -> bytes:
 
     program = line(load, arch) + line(equal, numbers["arch"], 1) + line(give, kill) + line(load, number)
     program += line(at_least, 1 << 30, 0, 1) + line(give, error | 38)  # ENOSYS: the second table of x86 (x32)
-    for call in ("add_key", "request_key", "keyctl", "perf_event_open", "bpf", "userfaultfd"):
+    for call in ("add_key", "request_key", "keyctl", "perf_event_open", "bpf", "userfaultfd", "sched_setaffinity"):
         program += line(equal, numbers[call], 0, 1) + line(give, error | 1)  # EPERM
     program += line(equal, numbers["io_uring_setup"], 0, 1) + line(give, error | 38)
     program += only("socket", _FAMILIES, 97)  # EAFNOSUPPORT

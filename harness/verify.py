@@ -1,7 +1,7 @@
 """Verify submissions: announce, run in turn with the frozen baseline, evaluate, judge, sign, append.
 
 One session may verify several submissions round-robin against one set of baseline runs, so that all of
-them meet the same machine at the same hour. Each submission also makes one control run, on scores that say nothing.
+them meet the same machine at the same hour. Each submission also makes a control run, on scores that say nothing.
 Every announcement ends in records or abandonments; a killed session is taken up again from `harness.journal`.
 """
 
@@ -107,9 +107,11 @@ def verify(
     state: Path,
     reporter: Reporter,
     cancel: threading.Event,
+    control: bool = True,
 ) -> list[Outcome]:
     """Verify submissions on a track. `cancel` set (Ctrl-C) abandons the session and raises Interrupted.
 
+    Without `control` no control run is made, and no result is valid.
     `state` is where sessions are kept while they run. Raises VerifyError before anything is announced, and when
     the harness or the machine fails later: then the session stays open, and `resume` goes on from its finished
     runs. Every failure of a submission is an outcome.
@@ -163,6 +165,7 @@ def verify(
                 Member(name=item.manifest.name, tree_sha256=item.tree_sha256, wanted=item in submissions)
                 for item in items
             ],
+            control=control,
         )
         try:
             journal.save(session)
@@ -284,7 +287,7 @@ def _go_on(
         root=bytes.fromhex(session.root_hex),
         level=sandbox.isolation().level,
         journal=journal,
-        control=True,
+        control=session.control,
         reporter=reporter,
         cancel=cancel,
     )
@@ -506,12 +509,13 @@ def _close(arm: Arm, reference: Arm, plan: Plan, session: Session, ledger: Ledge
         abandon(ledger, key, announced, arm.name, arm.failure)
         return Outcome(arm.name, None, None, arm.failure)
     manifest = submission.read_manifest(plan.journal.place(arm.number))
-    *runs, control = [trained.run for _, trained in sorted(arm.done.items()) if trained.run is not None]
+    made = [trained.run for _, trained in sorted(arm.done.items()) if trained.run is not None]
+    runs, control = made[: plan.runs], made[plan.runs] if plan.control else None
     walls = [reference.done[run].wall_ms for run in range(plan.runs)]
     timed = record.Reference(tree_sha256=reference.tree_sha256, wall_ms=walls)
     verdict = judge.judge(track, runs, timed, session.isolation, standing_record(ledger, track), control)
     files = evidence(arm.done)
-    weights = [(f"run-{run.run}/model.safetensors", run.weights_sha256) for run in [*runs, control]]
+    weights = [(f"run-{run.run}/model.safetensors", run.weights_sha256) for run in made]
     statement = record.Record(
         subject=[
             record.Subject(name=name, digest={"sha256": digest})

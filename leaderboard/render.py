@@ -72,6 +72,7 @@ class Entry:
     folder: str
     predicate: record.Predicate
     known: Known  # whose word it is, and what has become of it
+    code: str | None  # the submission's folder beside the ledger, if it is there
     curves: list[list[charts.Post]]  # a list a run; empty if the record has none
 
     @property
@@ -83,11 +84,18 @@ def entries(ledger: Path) -> list[Entry]:
     """The records of the log, oldest first. Raises RenderError; an empty folder is an empty ledger."""
     try:
         return [
-            Entry(item.folder, item.record.predicate, item.known, _curves(ledger, item))
+            Entry(item.folder, item.record.predicate, item.known, _code(ledger, item), _curves(ledger, item))
             for item in Ledger(ledger).records()
         ]
     except LedgerError as error:
         raise RenderError(f"{ledger}: {error}") from None
+
+
+def _code(ledger: Path, item: Listed) -> str | None:
+    """A ledger of one's own, such as the quick start's, has no submissions beside it: no link beats a dead one."""
+    said = item.record.predicate.submission
+    ours = said.path in ("baseline", f"submissions/{said.name}") and (ledger.resolve().parent / said.path).is_dir()
+    return said.path if ours else None
 
 
 def _curves(ledger: Path, item: Listed) -> list[list[charts.Post]]:
@@ -180,9 +188,8 @@ def row(entry: Entry, rank: str = "", reasons: Sequence[str] = ()) -> Row:
     one = entry.predicate
     said, verdict, runs = one.submission, one.verdict, one.runs
     cost, gate = verdict.relative_cost_ppm, verdict.gates.get("mean")
-    code = said.path if said.path in ("baseline", f"submissions/{said.name}") else None
     chart = f"curves/{entry.folder}.svg" if entry.curves else None
-    links = [("code", f"../{code}" if code else None), ("record", f"../records/{entry.folder}/record.json")]
+    links = [("code", f"../{entry.code}" if entry.code else None), ("record", f"../records/{entry.folder}/record.json")]
     links += [("log", f"../records/{entry.folder}/{LOG}" if LOG in one.files else None), ("curve", chart)]
     return Row(
         rank=rank,

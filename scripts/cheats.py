@@ -326,10 +326,12 @@ def _judge(case: Case, one: Seen) -> None:
         one.problems.insert(0, f"got {one.got!r}")
     if wanted == "refused":
         return
-    # A run that is expected to fail ends the verification; otherwise all of them have a log.
-    if len(one.logs) != (1 if wanted == "no record" else case.runs):
-        one.problems.append(f"{len(one.logs)} runs")
-    for log in one.logs:
+    # A run that is expected to fail ends the verification, and the control run may have come first; otherwise all
+    # of them have a log.
+    logs = one.logs + one.control_logs if wanted == "no record" else one.logs
+    if len(logs) != (1 if wanted == "no record" else case.runs):
+        one.problems.append(f"{len(logs)} runs")
+    for log in logs:
         one.problems += [f"the log lacks {text!r}" for text in case.tried if text not in log]
         one.problems += [f"the log has {text!r}" for text in case.never if text in log]
         one.problems += [f"an attack worked: {line}" for line in re.findall(r"(?m)^TRIED .*: done.*$", log)]

@@ -76,6 +76,15 @@ def test_a_status_that_cannot_be_is_refused_and_nothing_written(place, arguments
     assert {path: path.read_bytes() for path in (place / "records").rglob("*") if path.is_file()} == before
 
 
+def test_a_lost_session_is_closed_by_hand(place):
+    why = ("--reason", "the machine is gone")
+    refused(ledger(place, "abandon", "nothing", *why), "nothing is not open", "ledger show")
+    done = ledger(place, "abandon", "second", *why, key="bob")
+    assert done.returncode == 0 and "closed without a record: baseline" in done.stdout, done.stderr
+    assert "second by bob on cpu-logic@1: baseline, no-kl\n" in ledger(place, "show", key=None).stdout
+    refused(ledger(place, "abandon", "second", *why, key="bob"), "second is not open")
+
+
 def test_repair_says_what_it_did(place):
     assert "nothing to repair" in ledger(place, "repair", key=None).stdout
     (place / "records" / ".next.tmp").mkdir()

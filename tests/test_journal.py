@@ -59,6 +59,7 @@ def session(**other):
             cpu="c", cores=2, memory_bytes=1 << 33, kernel="Linux 6", python="3.11", packages={"torch": "2.13.0"}
         ),
         "members": [Member(name="one", tree_sha256="a" * 64, wanted=True)],
+        "control": True,
     }
     return Session(**(values | other))
 
@@ -155,6 +156,7 @@ def test_a_run_comes_back_as_it_was(journal, value):
         root_hex=st.text("0123456789abcdef", min_size=64, max_size=64),
         resumed=st.integers(0, 99),
         announced=st.booleans(),
+        control=st.booleans(),
         isolation=st.sampled_from(["full", "none"]),
         isolation_checks=st.dictionaries(st.text(max_size=20), st.booleans()),
         ledger=st.text(max_size=40),

@@ -33,7 +33,7 @@ from leaderboard.render import Board, RenderError, board, entries, front, plain,
 ROOT = Path(__file__).resolve().parent.parent
 TASKS = ["countdown", "josephus", "linear", "nim"]
 HEX = "0" * 64
-TRACK = tracks.load("cpu-logic").id
+TRACK = tracks.load("cpu-logic")
 
 
 # ---------------------------------------------------------------- a ledger to render, made of real records
@@ -63,7 +63,7 @@ def curves(runs: int, seconds: float, seed: int) -> bytes:
 
 
 def make_record(
-    name: str = "baseline", cost: float = 1.0, day: int = 1, runs: int = 5, **changes: Any
+    name: str = "baseline", cost: float = 1.0, day: int = 1, runs: int = TRACK.verdict.runs, **changes: Any
 ) -> record.Record:
     """A valid record of that relative cost. `changes` replace fields of the predicate, submission or verdict."""
     seconds = 150 * cost
@@ -93,7 +93,7 @@ def make_record(
         "title": f"The {name}", "change": "one thing", "contributors": ["Ada Lovelace"],
     }  # fmt: skip
     predicate: dict[str, Any] = {
-        "track": TRACK, "track_digest": HEX, "created_utc": f"2026-01-{day:02}T01:00:00Z", "signer": "verifier",
+        "track": TRACK.id, "track_digest": HEX, "created_utc": f"2026-01-{day:02}T01:00:00Z", "signer": "verifier",
         "isolation": "full", "isolation_checks": {}, "runs": each, "files": {},
         "commitment": record.Commitment(entry="c-1", commitment_sha256=HEX, root_hex=HEX, nonce_hex=HEX),
         "machine": record.Machine(cpu="any", cores=2, memory_bytes=2**33, kernel="Linux 6", python="3", packages={}),
@@ -161,12 +161,14 @@ def empty(tmp_path: Path) -> Shelf:
 
 @pytest.fixture
 def ledger(empty: Shelf) -> Shelf:
-    """The baseline, a better record, a valid one in its noise, and a self-reported one."""
-    empty.add(make_record(day=1), curve=curves(5, 150, 1))
-    empty.add(make_record("no-kl", 0.61, 2, standing_p_ppb=3_968_254), curve=curves(5, 92, 2))
+    """The baseline, a better record, a valid one in its noise, and a self-reported one; the code of two beside it."""
+    for code in ("baseline", "submissions/no-kl"):
+        (empty.folder.parent / code).mkdir(parents=True)
+    empty.add(make_record(day=1), curve=curves(8, 150, 1))
+    empty.add(make_record("no-kl", 0.61, 2, standing_p_ppb=3_968_254), curve=curves(8, 92, 2))
     objection = "relative cost is not below the standing record's"
-    empty.add(make_record("drop-groups", 0.64, 3, record=False, reasons=[objection]), curve=curves(5, 96, 3))
-    empty.add(make_record("mine", 0.3, 4), official=False, curve=curves(5, 45, 4))
+    empty.add(make_record("drop-groups", 0.64, 3, record=False, reasons=[objection]), curve=curves(8, 96, 3))
+    empty.add(make_record("mine", 0.3, 4), official=False, curve=curves(8, 45, 4))
     return empty
 
 
@@ -195,7 +197,7 @@ def test_ranks_valid_official_records_by_cost_and_marks_overlap(ledger: Shelf) -
         ["2 ≈", "drop-groups", "0.640 (0.620–0.660)"],
         ["3", "baseline", "1.000 (0.980–1.020)"],
     ]
-    assert "| 98.0 ± 1.4 | 92.8% ± 0.4 | 25,600 | 0.61 M | 0.84 GiB | 2026-01-02 |" in rows[0]
+    assert "| 99.3 ± 2.2 | 92.8% ± 0.4 | 25,600 | 0.61 M | 0.84 GiB | 2026-01-02 |" in rows[0]
     assert "[code](../submissions/no-kl) [record](../records/2026-01-02_cpu-logic_no-kl/record.json)" in rows[0]
     assert (
         "[log](../records/2026-01-02_cpu-logic_no-kl/log.txt.xz) [curve](curves/2026-01-02_cpu-logic_no-kl.svg)"
@@ -300,7 +302,8 @@ def test_records_of_a_revoked_key_are_shown_apart(ledger: Shelf) -> None:
 
 def test_rendering_is_the_same_bytes_in_another_process_and_place(ledger: Shelf, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere" / "records"
-    shutil.copytree(ledger.folder, moved)
+    for folder in ("records", "baseline", "submissions"):
+        shutil.copytree(tmp_path / folder, tmp_path / "elsewhere" / folder)
     program = (
         "import sys, hashlib, pathlib; from leaderboard.render import rendered\n"
         "for name, data in rendered(pathlib.Path(sys.argv[1])).items(): print(name, hashlib.sha256(data).hexdigest())"
@@ -468,7 +471,10 @@ def test_the_pages_of_a_hostile_ledger_hold_only_our_own_structure(empty: Shelf)
 
 def test_code_is_linked_only_where_a_submission_lives(empty: Shelf) -> None:
     empty.add(make_record("sneaky", path="javascript:alert(1)"))
+    empty.add(make_record("elsewhere", day=2))
     assert "javascript" not in page(empty) and "[code]" not in page(empty)
+    (empty.folder.parent / "submissions" / "elsewhere").mkdir(parents=True)
+    assert page(empty).count("[code](../submissions/elsewhere)") == 2  # the ranking, the history
 
 
 # ---------------------------------------------------------------- charts
@@ -482,13 +488,13 @@ def words(svg: bytes) -> list[str]:
 def test_a_record_chart_has_its_panels_lines_and_gate(ledger: Shelf) -> None:
     svg = rendered(ledger.folder)["curves/2026-01-02_cpu-logic_no-kl.svg"]
     labels = words(svg)
-    assert labels[0] == f"no-kl · {TRACK}"
+    assert labels[0] == f"no-kl · {TRACK.id}"
     assert {"all tasks", *TASKS, "gate 90%", "gate 75%", "training accuracy", "seconds on the harness's clock"} <= set(
         labels
     )
     lines = [e.get("class") for e in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}polyline")]
-    assert lines.count("run c0") == 5 * 5 and lines.count("line c0") == 5
-    assert svg.count(b"<circle") == 5 * 5
+    assert lines.count("run c0") == 8 * 5 and lines.count("line c0") == 5
+    assert svg.count(b"<circle") == 8 * 5
 
 
 def test_a_track_chart_labels_each_record_once_and_leaves_the_self_reported_out(ledger: Shelf) -> None:

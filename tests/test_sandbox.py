@@ -220,6 +220,19 @@ def test_calls_that_no_namespace_divides_are_refused(place: Place) -> None:
     ]  # fmt: skip
 
 
+@needs_sandbox
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="this machine has one core")
+def test_a_run_has_the_cores_of_its_track_and_takes_no_others(place: Place) -> None:
+    before = os.sched_getaffinity(0)
+    program = (
+        "import os\nprint(len(os.sched_getaffinity(0)))\n"
+        "try: os.sched_setaffinity(0, range(os.cpu_count()))\nexcept PermissionError: print('refused')\n"
+        "print(len(os.sched_getaffinity(0)))"
+    )
+    assert place.run(program).log == b"1\nrefused\n1\n"
+    assert os.sched_getaffinity(0) == before
+
+
 @both_levels
 def test_over_the_wall_budget(place: Place, level: Level) -> None:
     usage = place.run("import time; time.sleep(60)", level, dataclasses.replace(LIMITS, seconds=1))

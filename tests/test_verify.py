@@ -135,6 +135,18 @@ def test_two_submissions_in_turn_with_the_baseline(place):
     assert not ledger.open_commitments() and not failures(ledger)
 
 
+def test_without_a_control_run_there_is_a_record_and_it_is_not_valid(place):
+    track, baseline, ledger, key, folder = place
+    listener = Listener()
+    (outcome,) = verify(
+        track, [baseline], runs=2, ledger=ledger, key=key, state=folder / "state", reporter=listener,
+        cancel=threading.Event(), control=False,
+    )  # fmt: skip
+    assert [run for _, run, phase in listener.phases if phase == "train"] == [0, 1]
+    assert "there is no control run" in outcome.verdict.reasons and outcome.verdict.control_ppm is None
+    assert ledger.records()[0].record.predicate.control is None and not failures(ledger)
+
+
 def test_baseline_is_its_own_reference(place):
     _, baseline, _, _, _ = place
     listener = Listener()
