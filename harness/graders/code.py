@@ -1,4 +1,4 @@
-"""Programs by execution in the sandbox: HumanEval, and problems with cases (Codeforces, IOI).
+"""Programs by execution in the sandbox: HumanEval, and problems with cases (Codeforces).
 
 A pass is a secret nonce, 128 random bits a run, written by our own examiner after the last test, with a run that was
 within all its budgets and left nothing running. How the examiner keeps it from the program: exam.py.
@@ -9,33 +9,38 @@ name. Only the standard library is there (`-S`), as in HumanEval.
 Lenient: the last fenced block anywhere, behind the prompt's imports and helpers; without a fence the completion goes on
 from the prompt and is cut where a new top-level statement begins (Chen et al. 2021, arXiv:2107.03374, section 2.3).
 
-Worst case a program: LIMITS.seconds of wall time (a problem with cases has its own), and at most 31 s more if the kernel does not let its processes die; a
-grade runs at most two programs. Raises SandboxError where the machine cannot run a sandbox, never for a program.
+Worst case a program: LIMITS.seconds of wall time (CASES_SECONDS where there are cases), and at most 31 s more if the
+kernel does not let its processes die; a grade runs at most two programs. Raises SandboxError where the machine cannot
+run a sandbox, never for a program.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import secrets
 import socket
 import tempfile
 import threading
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import sandbox
 from harness.graders import exam
-from harness.graders.grade import Grade, answer_of, final_part
+from harness.graders.grade import Grade, GraderError, answer_of, final_part
 from harness.sandbox import Limits, Mounts
 
 LONGEST_ANSWER = 50_000  # characters
-CPU_SECONDS = 5  # of the candidate
-MEMORY_BYTES = 256 << 20  # of the candidate; the sandbox has room for both
+LONGEST_PAPER = 32 << 20  # bytes of an exam, its tests in it
+CPU_SECONDS = 5  # of the candidate; where there are cases, of each
+CASES_SECONDS = 120  # of wall time, for all cases of a problem together
+MEMORY_BYTES = 256 << 20  # of the candidate
+MOST_MEMORY_BYTES = 1 << 30  # of the candidate, whatever its problem grants
 LIMITS = Limits(
     seconds=15,
-    memory_bytes=512 << 20,
+    memory_bytes=256 << 20,  # for the examiner, beside the candidate
     shm_bytes=16 << 20,
     output_bytes=1 << 20,
     log_bytes=1 << 16,
@@ -44,7 +49,6 @@ LIMITS = Limits(
 )
 EXAM = Path(exam.__file__)
 
-_BLOCK = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)\n[ \t]*```", re.DOTALL)
 _NEXT = re.compile(r"\n(?:class|def|if|print|from|import|@|#|```)")
 
 
@@ -59,29 +63,46 @@ class Problem:
 
 @dataclass(frozen=True)
 class Cases:
-    """Inputs and the one right output of each. Outputs are compared word by word: white space does not count."""
+    """Inputs and the one right output of each. Outputs are compared word by word: white space does not count.
+
+    `seconds` (of processor time) and `megabytes` are what the problem grants for one case, usually with compiled
+    programs in mind; 0 where it says nothing. Ours are never less than CPU_SECONDS and MEMORY_BYTES.
+    """
 
     cases: tuple[tuple[str, str], ...]
-    seconds: int = LIMITS.seconds  # of wall time, for all of them together
+    seconds: float = 0
+    megabytes: float = 0
 
 
 def failure(program: str, problem: Problem | Cases) -> str | None:
     """Run one program on a problem's tests or cases. None: it passed; else a sentence that says why it did not."""
-    limits = replace(LIMITS, seconds=problem.seconds) if isinstance(problem, Cases) else LIMITS
     nonce = secrets.token_hex(16)
-    paper = {"nonce": nonce, "program": program, **asdict(problem)}
+    paper: dict[str, object] = {"nonce": nonce, "program": program}
+    cpu_seconds, memory_bytes, wall_seconds = CPU_SECONDS, MEMORY_BYTES, LIMITS.seconds
+    if isinstance(problem, Cases):
+        paper["cases"] = problem.cases
+        cpu_seconds = max(CPU_SECONDS, math.ceil(min(problem.seconds, CASES_SECONDS)))
+        memory_bytes = max(MEMORY_BYTES, min(int(problem.megabytes * (1 << 20)), MOST_MEMORY_BYTES))
+        wall_seconds = CASES_SECONDS
+    else:
+        paper.update(prompt=problem.prompt, entry_point=problem.entry_point, tests=problem.tests)
+    data = json.dumps(paper).encode()
+    if len(data) > LONGEST_PAPER:
+        raise GraderError(f"the tests of this problem have {len(data)} bytes; at most {LONGEST_PAPER} can be graded")
     with tempfile.TemporaryDirectory(prefix="nano-r1-exam-") as name:
         place = Path(name)
-        place.chmod(0o755)  # the sandbox user must be able to enter
-        for folder in ("submission", "base", "output"):
-            (place / folder).mkdir(mode=0o755)
+        for folder in (place / "submission", place / "base", place / "output"):
+            folder.mkdir()
         (place / "submission" / "exam.py").write_bytes(EXAM.read_bytes())
+        for path in (place, *place.rglob("*")):  # the sandbox user must be able to read them, whatever the umask
+            path.chmod(0o755)
         mounts = Mounts(place / "submission", place / "base", place / "output", place / "socket")
-        argv = [*exam.FLAGS, "exam.py", "examiner", str(MEMORY_BYTES), str(CPU_SECONDS)]
+        limits = replace(LIMITS, seconds=wall_seconds, memory_bytes=LIMITS.memory_bytes + memory_bytes)
+        argv = [*exam.FLAGS, "exam.py", "examiner", str(memory_bytes), str(cpu_seconds)]
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(place / "socket"))
             listener.listen(1)
-            desk = threading.Thread(target=_hand_over, args=(listener, json.dumps(paper).encode()))
+            desk = threading.Thread(target=_hand_over, args=(listener, data))
             desk.start()
             try:
                 usage = sandbox.run(argv, mounts=mounts, limits=limits, level="full")
@@ -117,12 +138,30 @@ def strict(answer: str, problem: Problem | Cases) -> str | None:
 def lenient_program(completion: str, problem: Problem | Cases) -> str:
     """The program that common harnesses would run for this completion."""
     text = final_part(completion)
-    blocks = _BLOCK.findall(text)
+    block = _last_block(text)
     if isinstance(problem, Cases):
-        return blocks[-1] + "\n" if blocks else text
-    if blocks:
-        return f"{problem.prompt}\n\n{blocks[-1]}\n"
+        return text if block is None else block
+    if block is not None:
+        return f"{problem.prompt}\n\n{block}"
     return problem.prompt + _NEXT.split(text[:LONGEST_ANSWER])[0] + "\n"
+
+
+def _last_block(text: str) -> str | None:
+    """What the last closed block in fences of no language, or of Python, holds. Linear, which a pattern would not be."""
+    found: str | None = None
+    inside: list[str] | None = None
+    language = ""
+    for line in text.split("\n"):
+        if not line.strip(" \t\r").startswith("```"):
+            if inside is not None:
+                inside.append(line)
+        elif inside is None:
+            inside, language = [], line.strip(" \t\r").removeprefix("```").strip().lower()
+        else:
+            if language in ("", "python", "python3", "py"):
+                found = "\n".join(inside) + "\n"
+            inside = None
+    return found
 
 
 def grade(completion: str, problem: Problem | Cases) -> Grade:

@@ -6,15 +6,17 @@ rule takes an answer apart first and gives math-verify only single expressions:
 
 1. The same LaTeX, spacing and spelling aside, is the same answer.
 2. At most one relation, and only where it says nothing: `x=5` for 5 or for `x=5`. For a gold relation, the same shape.
-3. Lists, tuples, sets and intervals: the same brackets, the same number of items; in order if the brackets keep order.
-4. Each item by math-verify, gold first (`verify` is not symmetric), and then
-   - numbers must be equal to 12 digits, relative to their size: 0.333 is not 1/3, and small is not zero;
+3. Lists, tuples, sets, intervals and unions: the same brackets, the same number of items; in order if the brackets keep
+   order.
+4. Each item by math-verify, gold first (`verify` is not symmetric), if it is written in signs that we know, and then
+   - both must have the same value to 12 digits, relative to its size: 0.333 is not 1/3, and small is not zero;
+     for variables a few numbers are put;
    - nothing may be left to compute that the gold answer has computed: `48/2`, `2+3` and `\\frac{2}{4}` are not numbers;
    - an expression that stands in the problem is no answer, unless it is the gold answer by rule 1.
 
 What remains: in "expand" or "factor" problems, another form that is neither gold's nor the problem's is accepted.
 
-Lenient: math-verify with its defaults on the whole completion, boxed expressions first.
+Lenient: math-verify with its defaults on what follows the thought, boxed expressions first.
 """
 
 from __future__ import annotations
@@ -24,8 +26,10 @@ import math
 import os
 import re
 import resource
+import string
 import sys
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import zip_longest
 from typing import Any
@@ -42,18 +46,30 @@ _DROPPED = {
 }  # fmt: skip
 _SPELLED = {
     "\\dfrac": "\\frac", "\\tfrac": "\\frac", "\\cfrac": "\\frac", "\\le": "\\leq", "\\ge": "\\geq", "\\ne": "\\neq",
-    "\\leqslant": "\\leq", "\\geqslant": "\\geq", "\\lbrace": "\\{", "\\rbrace": "\\}", "\\dots": "\\ldots",
-    "\\cdots": "\\ldots", "…": "\\ldots", "−": "-", "%": "\\%", "×": "\\times", "\\cdotp": "\\cdot", "\\emptyset": "\\varnothing",
+    "\\leqslant": "\\leq", "\\geqslant": "\\geq", "\\lt": "<", "\\gt": ">", "≤": "\\leq", "≥": "\\geq", "\\lbrace": "\\{",
+    "\\rbrace": "\\}", "\\dots": "\\ldots", "\\cdots": "\\ldots", "…": "\\ldots", "−": "-", "%": "\\%", "×": "\\times",
+    "·": "\\cdot", "\\cdotp": "\\cdot", "\\emptyset": "\\varnothing", "π": "\\pi", "∞": "\\infty", "∪": "\\cup",
 }  # fmt: skip
 _RELATIONS = {"=", "<", ">", "\\leq", "\\geq", "\\neq", "\\in", "\\approx", "\\equiv", "\\sim"}
 _FLIPPED = {"<": ">", ">": "<", "\\leq": "\\geq", "\\geq": "\\leq"}
 _OPEN, _CLOSE = {"(", "[", "{", "\\{"}, {")", "]", "}", "\\}"}
 _TEXT = {"\\text", "\\mathrm", "\\textbf", "\\mbox", "\\textrm", "\\operatorname"}
 _DIGITS = set("0123456789.,-")
-_VERBATIM = {":", "\\ldots", "\\pm", "\\mp", "\\boxed", "$", "?", ";", "\"", "\\sum", "\\prod", "\\int", "\\lim"} | _TEXT  # fmt: skip
+# What math-verify may be given. It guesses at the rest or skips it: that is compared by rule 1 alone.
+_KNOWN = {*string.ascii_letters, *string.digits, *"+-*/^_(){}[]|!.,&=<>"} | {
+    f"\\{name}"
+    for name in (
+        "frac sqrt cdot times div pi infty binom sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp "
+        "lfloor rfloor lceil rceil leq geq neq in setminus mathbb varnothing begin end alpha beta gamma delta epsilon "
+        "varepsilon zeta eta theta kappa lambda mu nu xi rho sigma tau phi varphi chi psi omega Gamma Delta Theta Lambda "
+        "Sigma Phi Psi Omega { } % \\"
+    ).split()
+}
 _NAME = re.compile(r"(?:[A-Za-z]|\\[A-Za-z]+)(?:_(?:\w|\{\w+\}))?(?:\([A-Za-z](?:,[A-Za-z])*\))?")
 _PLAIN = re.compile(r"-?(?:\d+(?:\.\d+)?(?:/\d+)?|\\frac\{?\d+\}?\{?\d+\}?|[A-Za-z]|\\[a-z]+)", re.ASCII)
 _GROUPED = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?", re.ASCII)
+# Numbers to put for variables, the first for the first variable in the order of the alphabet. No small integers.
+_PUT = ("1.7320508", "0.6180340", "2.2360680", "3.3166248", "0.4142136", "5.3851648", "1.2599211", "4.1231056")
 
 
 # ---------------------------------------------------------------- the text of an answer
@@ -61,6 +77,7 @@ _GROUPED = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?", re.ASCII)
 
 def tokens(text: str) -> Tokens:
     """LaTeX as tokens, with spacing, sizes, spelling variants, outer `$` and one outer `\\boxed{}` taken away."""
+    text = text.replace("{,}", ",")
     found = tuple(_SPELLED.get(token, token) for token in _TOKEN.findall(text) if token not in _DROPPED)
     found = _without_degrees(found)
     while True:
@@ -153,8 +170,20 @@ def strict(answer: str, gold: str, problem: str = "") -> bool:
         return False
     if _is_in(given, problem):
         return False
+    if wanted[-1:] == ("\\%",) and given[-1:] != ("\\%",) and _same_list(given, wanted[:-1], problem):
+        return True
+    parts, gold_parts = (_split(side, {","})[1] for side in (given, wanted))
+    if len(gold_parts) > 1 and all(_split(part, _RELATIONS)[0] for part in (*parts, *gold_parts)):  # x=1, y=2
+        return _same_set(parts, gold_parts, lambda one, other: _same_statement(one, other, problem))
+    return _same_statement(given, wanted, problem)
+
+
+def _same_statement(given: Tokens, wanted: Tokens, problem: str) -> bool:
+    """With a relation in it, or without."""
     shapes, sides = _split(given, _RELATIONS)
     gold_shapes, gold_sides = _split(wanted, _RELATIONS)
+    if shapes == ["="] and _is_name(sides[1]) and not _is_name(sides[0]):
+        sides.reverse()
     if not gold_shapes:
         if not shapes:
             return _same_list(given, wanted, problem)
@@ -163,7 +192,7 @@ def strict(answer: str, gold: str, problem: str = "") -> bool:
         if not shapes:
             return _same_list(given, gold_sides[1], problem)
         return shapes == gold_shapes and sides[0] == gold_sides[0] and _same_list(sides[1], gold_sides[1], problem)
-    # A gold relation: what stands alone in it must stand alone in the answer, and nowhere else. 2x>4 is not x>2.
+    # What stands alone in the gold relation must stand alone in the answer, and nowhere else. 2x>4 is not x>2.
     for name in (side for side in gold_sides if _is_name(side)):
         if sides.count(name) != 1 or any(set(name) & set(side) for side in sides if side != name):
             return False
@@ -194,40 +223,64 @@ def _is_in(given: Tokens, problem: str) -> bool:
 def _same_list(given: Tokens, wanted: Tokens, problem: str) -> bool:
     if _GROUPED.fullmatch(joined(given)) or _GROUPED.fullmatch(joined(wanted)):  # 1,234 is a number
         given, wanted = (tuple(token for token in side if token != ",") for side in (given, wanted))
+
+    def same(one: Tokens, other: Tokens) -> bool:
+        return _same_list(one, other, problem)
+
+    united, gold_united = (_split(side, {"\\cup"})[1] for side in (given, wanted))
+    if len(united) > 1 or len(gold_united) > 1:
+        return _same_set(united, gold_united, same)
     opened, items, closed = _items(given)
     gold_opened, gold_items, gold_closed = _items(wanted)
     if (opened, closed, len(items)) != (gold_opened, gold_closed, len(gold_items)):
         return False
-    if opened or len(items) == 1:
-        return all(_same(one, other, problem) for one, other in zip(items, gold_items, strict=True))
-    for item in items:  # a set: each item of the one takes one of the other
-        match = next((other for other in gold_items if _same(item, other, problem)), None)
+    if opened:
+        return all(map(same, items, gold_items))
+    if len(items) > 1:
+        return _same_set(items, gold_items, same)
+    if (items[0], gold_items[0]) != (given, wanted):  # brackets fell
+        return same(items[0], gold_items[0])
+    return _same(given, wanted, problem)
+
+
+def _same_set(items: list[Tokens], others: list[Tokens], same: Callable[[Tokens, Tokens], bool]) -> bool:
+    """In any order: each item of the one takes one of the other."""
+    left = list(others)
+    for item in items:
+        match = next((other for other in left if same(item, other)), None)
         if match is None:
             return False
-        gold_items.remove(match)
-    return True
+        left.remove(match)
+    return not left
 
 
 def _same(given: Tokens, wanted: Tokens, problem: str) -> bool:
-    """One expression against another."""
+    """One expression against another, or one relation against another of the same shape."""
     if given == wanted or (_word(given) == _word(wanted) != ""):
         return True
+    if not {*given, *wanted} <= _KNOWN or _relations(given) != _relations(wanted):
+        return False
     letters = [joined(side) for side in (given, wanted)]
-    if any(token in _VERBATIM for token in given + wanted) or any("..." in text for text in letters):
+    if any(".." in text for text in letters):
         return False
     if any(len(text) > 2 and text.isalpha() for text in letters):  # a word, not a product of its letters
         return False
     if re.search(r"\\sqrt(?![\[{0-9A-Za-z ])", letters[0]):  # \sqrt(2) is read as \sqrt, then nothing
         return False
     x, y = _parse(wanted), _parse(given)
-    if x is None or y is None:
+    if x is None or y is None or not _names(y) <= _names(x):
         return False
     return (
         _math_verify().verify(x, y, timeout_seconds=None)
-        and _equal_numbers(x, y)
+        and _equal_values(x, y)
         and (_reduced(y) or not _reduced(x))
         and (_key(x) == _key(y) or not any(_key(y) == _key(part) for part in _formulas(problem)))
     )
+
+
+def _relations(found: Tokens) -> list[str]:
+    """At any depth: (17=18) is a relation too. < and > are one, for a relation may be turned round."""
+    return sorted(min(token, _FLIPPED.get(token, token)) for token in found if token in _RELATIONS)
 
 
 def _word(found: Tokens) -> str:
@@ -272,17 +325,30 @@ def _key(expression: Any) -> str:
     return f"{kind}({','.join(parts)})" if parts else str(expression)
 
 
-def _equal_numbers(x: Any, y: Any) -> bool:
-    """To 12 digits of the larger one, inside tuples and matrices too. What is no number was math-verify's to judge."""
-    if getattr(x, "is_number", False) and getattr(y, "is_number", False):
-        a, b = x.doit(), y.doit()
-        if a.is_Rational and b.is_Rational:
-            return bool(a == b)
-        a, b = a.evalf(30), b.evalf(30)
-        return bool(abs(a - b) <= 1e-12 * max(abs(a), abs(b)))
+def _names(expression: Any) -> set[str]:
+    return {str(symbol) for symbol in getattr(expression, "free_symbols", ())}
+
+
+def _equal_values(x: Any, y: Any) -> bool:
+    """To 12 digits of the larger one, inside tuples and matrices too. What has no value was math-verify's to judge."""
     if hasattr(x, "flat") and hasattr(y, "flat"):
-        return all(_equal_numbers(*pair) for pair in zip_longest(x.flat(), y.flat()))
-    return True
+        return all(_equal_values(*pair) for pair in zip_longest(x.flat(), y.flat()))
+    names = sorted(_names(x))
+    if not (hasattr(x, "evalf") and hasattr(y, "evalf")) or len(names) > len(_PUT):
+        return True
+    if not names:
+        x, y = x.doit(), y.doit()
+        if getattr(x, "is_Rational", False) and getattr(y, "is_Rational", False):
+            return bool(x == y)
+    put = dict(zip(names, _PUT, strict=False))
+    values = []
+    for expression in (x, y):
+        value = expression.subs({symbol: put[str(symbol)] for symbol in expression.free_symbols}).evalf(30)
+        if not getattr(value, "is_number", False) or not value.is_finite:
+            return True
+        values.append(value)
+    a, b = values
+    return bool(abs(a - b) <= 1e-12 * max(abs(a), abs(b)))
 
 
 def _reduced(expression: Any) -> bool:
@@ -293,9 +359,23 @@ def _reduced(expression: Any) -> bool:
         return True
     if getattr(expression, "is_number", False) and expression.doit().is_Rational:
         return False
-    if type(expression).__name__ == "Add" and sum(map(_literal, expression.args)) > 1:
+    if sum(map(_literal, _parts(expression, "Add"))) > 1:
+        return False
+    factors = [part for part in _parts(expression, "Mul") if _literal(part) and part != -1]
+    below = [part.args[0] for part in factors if type(part).__name__ == "Pow"]
+    above = [part for part in factors if type(part).__name__ != "Pow"]
+    if len(above) > 1 or len(below) > 1 or (above and below and not _coprime(above[0], below[0])):
         return False
     return all(_reduced(part) for part in getattr(expression, "args", ()))
+
+
+def _parts(expression: Any, kind: str) -> list[Any]:
+    """The terms of a sum of sums, or the factors of a product of products; of anything else nothing."""
+    if type(expression).__name__ == "UnevaluatedExpr":
+        return _parts(expression.args[0], kind)
+    if type(expression).__name__ != kind:
+        return []
+    return [one for part in expression.args for one in (_parts(part, kind) or [part])]
 
 
 def _literal(expression: Any) -> bool:
@@ -310,9 +390,12 @@ def _literal(expression: Any) -> bool:
     if kind == "Mul" and len(parts) == 2:
         if parts[0] == -1 or str(parts[1]) == "1/100":
             return _literal(parts[1]) and _literal(parts[0])
-        divisor = parts[1].args[0] if type(parts[1]).__name__ == "Pow" and _literal(parts[1]) else None
-        return bool(parts[0].is_Integer and divisor is not None and math.gcd(int(parts[0]), int(divisor)) == 1)
+        return type(parts[1]).__name__ == "Pow" and _literal(parts[1]) and _coprime(parts[0], parts[1].args[0])
     return False
+
+
+def _coprime(a: Any, b: Any) -> bool:
+    return bool(a.is_Integer and b.is_Integer and math.gcd(int(a), int(b)) == 1)
 
 
 # ---------------------------------------------------------------- the lenient rule, and the process

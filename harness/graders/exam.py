@@ -20,7 +20,8 @@ A function is asked the same questions in the same order as in the original, so 
 can still answer from memory. Arguments travel as copies: what a program does to them in place the tests do not see.
 
 A problem may have cases instead of tests: an input and an output each. The program is then started anew for each case, with
-the input as its standard input, and the examiner compares what it writes, word by word.
+the input as its standard input, and the examiner compares what it writes, word by word. A case has a limit of processor
+time, and one of wall time for a program that sleeps.
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ import ctypes
 import json
 import os
 import resource
+import select
 import signal
 import socket
 import sys
+import time
 import types
 from typing import Any
 
@@ -192,6 +195,8 @@ class Stand:
 def examiner(memory_bytes: int, cpu_seconds: int) -> None:
     """Take the exam from the harness, put it to a candidate, and write the nonce if and only if it passes."""
     sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115, what tests print is no verdict
+    # From the program it is the examiner's end. As a KeyboardInterrupt a test could take it for an answer.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     libc = ctypes.CDLL(None)
     if libc.prctl(4, 0, 0, 0, 0) or libc.prctl(3, 0, 0, 0, 0):  # PR_SET_DUMPABLE, PR_GET_DUMPABLE
         raise SystemExit("the examiner cannot hide its memory")
@@ -205,7 +210,7 @@ def examiner(memory_bytes: int, cpu_seconds: int) -> None:
     with socket.socket(socket.AF_UNIX) as harness:
         harness.connect(os.environ["NANO_R1_SOCKET"])
         exam = json.loads(b"".join(iter(lambda: harness.recv(1 << 16), b"")))
-    failure = _run_cases(exam, limits) if "cases" in exam else _sit(exam, calls, replies)
+    failure = _run_cases(exam, limits, 2 * cpu_seconds + 5) if "cases" in exam else _sit(exam, calls, replies)
     os.kill(process, signal.SIGKILL)
     os.waitpid(process, 0)
     os.write(1, (exam["nonce"] if failure is None else f"failed: {failure}").encode(errors="replace"))
@@ -236,30 +241,52 @@ def _sit(exam: dict[str, str], calls: int, replies: int) -> str | None:
     return stand.failure or (None if stand.asked else "the tests never called the program")
 
 
-def _run_cases(exam: dict[str, Any], limits: list[str]) -> str | None:
+def _run_cases(exam: dict[str, Any], limits: list[str], wall_seconds: int) -> str | None:
     """Run the program once a case. None: every output was right; else why not."""
     with open(SCRIPT, "w", encoding="utf-8", errors="surrogatepass") as file:
         file.write(exam["program"])
     for number, (given, expected) in enumerate(exam["cases"]):
         stdin = os.memfd_create("input")
-        os.write(stdin, given.encode())
+        with open(stdin, "wb", closefd=False) as feed:
+            feed.write(given.encode())
         os.lseek(stdin, 0, os.SEEK_SET)
         ours, theirs = os.pipe()
         process = _start(["runner", *limits], stdin, theirs)
         os.close(theirs)
         os.close(stdin)
-        output = b""
-        while len(output) <= LONGEST and (more := os.read(ours, 1 << 16)):
-            output += more
-        os.close(ours)  # who writes on is ended by that
-        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        output, code = _watch(process, ours, time.monotonic() + wall_seconds)
         if len(output) > LONGEST:
             return f"case {number}: more than {LONGEST} bytes of output"
+        if code is None:
+            return f"case {number}: no end within {wall_seconds} s"
         if code != 0:
             return f"case {number}: the program ended with {code}"
         if output.split() != expected.encode().split():
             return f"case {number}: wrong output"
     return None if exam["cases"] else "there are no cases"
+
+
+def _watch(process: int, pipe: int, deadline: float) -> tuple[bytes, int | None]:
+    """What a process writes, and its exit code; None if it had to be ended, for the time or for writing too much."""
+    output, code = bytearray(), None
+    pidfd = os.pidfd_open(process)
+    for descriptor in (pipe, pidfd):  # it may close its output and go on, so wait for both
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        while len(output) <= LONGEST and poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            if descriptor == pidfd:
+                code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+                break
+            more = os.read(pipe, 1 << 16)
+            if not more:
+                break
+            output += more
+    if code is None:
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+    os.close(pipe)
+    os.close(pidfd)
+    return bytes(output), code
 
 
 if __name__ == "__main__":

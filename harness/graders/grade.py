@@ -15,6 +15,10 @@ LONGEST = 1_000_000  # characters of a completion; a longer one has no answer
 _TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 
+class GraderError(ValueError):
+    """There is no grade: the question is of no known form. Never the completion's fault."""
+
+
 @dataclass(frozen=True)
 class Grade:
     """What one completion earned. `strict` implies `lenient`; `answer` is None without the format.

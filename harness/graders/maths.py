@@ -14,13 +14,14 @@ import importlib.util
 import os
 import threading
 
-from harness.graders.grade import LONGEST, Grade, answer_of
+from harness.graders.grade import Grade, answer_of, final_part
 from harness.graders.pool import Pool, PoolError
 
 CPU_SECONDS = 5
 WALL_SECONDS = 60
 LONGEST_ANSWER = 500  # characters
-TOO_LONG = f"no comparison within {CPU_SECONDS} s of processor time and the memory limit"
+TOO_LONG = "no comparison within the limits of processor time and memory"
+INSTALL = "pip install -e .[tasks]"
 
 _lock = threading.Lock()
 _pools: dict[int, Pool] = {}  # by process: a fork must not share pipes with its parent
@@ -28,22 +29,20 @@ _pools: dict[int, Pool] = {}  # by process: a fork must not share pipes with its
 
 def strict(answer: str, gold: str, problem: str = "") -> bool:
     """Is this the gold answer, in a form that leaves nothing to compute and is not the problem's own text?"""
-    return bool(_ask("strict", answer, gold, problem))
+    return len(answer) <= LONGEST_ANSWER and bool(_ask("strict", answer, gold, problem))
 
 
 def grade(completion: str, gold: str, problem: str = "") -> Grade:
-    """`gold` is one answer in LaTeX, without `\\boxed{}`; `problem` is what the model was asked."""
+    """`gold` is one answer in LaTeX, in `\\boxed{}` or not; `problem` is what the model was asked. Raises PoolError."""
     answer = answer_of(completion, LONGEST_ANSWER)
-    right = _ask("strict", answer, gold, problem) if answer is not None else False
-    accepted = right or _ask("lenient", completion, gold, problem)
+    right = answer is not None and _ask("strict", answer, gold, problem)
+    accepted = right or _ask("lenient", final_part(completion), gold, problem)
     why = TOO_LONG if right is None or accepted is None else None
     return Grade(strict=bool(right), lenient=bool(accepted), answer=answer, why=why)
 
 
 def _ask(how: str, text: str, gold: str, problem: str) -> bool | None:
     """None: no verdict within the limits."""
-    if len(text) > LONGEST:
-        return False
     reply = _pool().ask({"how": how, "text": text, "gold": gold, "problem": problem})
     return None if reply is None else bool(reply["right"])
 
@@ -52,7 +51,7 @@ def _pool() -> Pool:
     with _lock:
         if os.getpid() not in _pools:
             if importlib.util.find_spec("math_verify") is None:
-                raise PoolError("math-verify is not installed: pip install 'nano-r1[tasks]'")
+                raise PoolError(f"maths answers are compared by math-verify, which is not installed: {INSTALL}")
             pool = Pool("harness.graders.equivalence", os.cpu_count() or 1, CPU_SECONDS, WALL_SECONDS)
             atexit.register(pool.close)
             _pools[os.getpid()] = pool

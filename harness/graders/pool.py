@@ -6,7 +6,7 @@ not interrupt a long multiplication. A pool's own time limit often runs while a 
 - one process answers one question at a time, on its own main thread;
 - its limit is **processor time of that process for that question**, set by itself before it begins (RLIMIT_CPU) and
   enforced by the kernel: neither waiting for a free process nor a busy machine counts;
-- a limit on wall time, from the moment it has the question, is there for a process that sleeps;
+- a limit on wall time, from the moment it has the question, is there for a process that sleeps or is stopped;
 - a process that dies, or is killed, is replaced. A question that ends a used process is asked once more in a fresh one,
   so that no answer depends on the questions before it.
 
@@ -22,6 +22,7 @@ import select
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +30,16 @@ START_SECONDS = 120  # to import what it needs, on a busy machine
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-class PoolError(RuntimeError):
+class PoolError(ValueError):
     """A process of the pool could not be started: the machine's fault, never the question's."""
 
 
 class Pool:
     """At most `size` processes of `python -m module`; each reads a JSON object a line and writes one a line."""
 
-    def __init__(self, module: str, size: int, cpu_seconds: int, wall_seconds: int) -> None:
+    def __init__(self, module: str, size: int, cpu_seconds: int, wall_seconds: float) -> None:
         self.module, self.cpu_seconds, self.wall_seconds = module, cpu_seconds, wall_seconds
-        self.started = 0
-        self._idle: queue.LifoQueue[_Process | None] = queue.LifoQueue()
+        self._idle: queue.LifoQueue[_Process | None] = queue.LifoQueue()  # None: not started yet
         for _ in range(size):
             self._idle.put(None)
 
@@ -48,18 +48,17 @@ class Pool:
 
         Waits for a free process first. After that it takes at most twice wall_seconds, and the start of a process.
         """
-        question = {**question, "cpu_seconds": self.cpu_seconds}
+        data = json.dumps({**question, "cpu_seconds": self.cpu_seconds}).encode() + b"\n"
         process = self._idle.get()
         try:
             if process is not None:
-                answer = process.ask(question, self.wall_seconds)
+                answer = process.ask(data, self.wall_seconds)
                 if answer is not None:
                     return answer
                 process.end()
                 process = None
-            self.started += 1
             process = _Process(self.module)
-            answer = process.ask(question, self.wall_seconds)
+            answer = process.ask(data, self.wall_seconds)
             if answer is None:
                 process.end()
                 process = None
@@ -75,8 +74,9 @@ class Pool:
     def close(self) -> None:
         """End the idle processes. The pool can be used again."""
         idle = []
-        while not self._idle.empty():
-            idle.append(self._idle.get())
+        with suppress(queue.Empty):
+            while True:
+                idle.append(self._idle.get_nowait())
         for process in idle:
             if process is not None:
                 process.end()
@@ -85,35 +85,43 @@ class Pool:
 
 class _Process:
     def __init__(self, module: str) -> None:
-        # The hash seed decides orders inside sympy; -P keeps the working directory off the path.
+        # The hash seed decides orders inside sympy; -P keeps the working directory off the path. In a session of its
+        # own it does not get the terminal's Ctrl-C, which is for the caller.
         environment = {"PATH": os.defpath, "PYTHONPATH": str(_ROOT), "PYTHONHASHSEED": "0", "LANG": "C.UTF-8"}
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module],
-            env=environment, cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
+            [sys.executable, "-P", "-m", module], env=environment, cwd="/", start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
         )  # fmt: skip
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._write, self._read = self._process.stdin.fileno(), self._process.stdout.fileno()
+        os.set_blocking(self._write, False)
         self._left = b""
-        if self._line(START_SECONDS) != b"ready":
+        try:
+            ready = self._line(time.monotonic() + START_SECONDS) == b"ready"
+        except BaseException:
+            self.end()
+            raise
+        if not ready:
             self.end()
             raise PoolError(f"`{sys.executable} -m {module}` did not start; run it to see why")
 
-    def ask(self, question: dict[str, Any], seconds: float) -> dict[str, Any] | None:
-        assert self._process.stdin is not None
+    def ask(self, data: bytes, seconds: float) -> dict[str, Any] | None:
+        """The answer, or None if there was none in time; then the process is of no more use."""
+        deadline = time.monotonic() + seconds
         try:
-            data = json.dumps(question).encode() + b"\n"
             while data:
-                data = data[self._process.stdin.write(data) or 0 :]
+                if not _ready(self._write, select.POLLOUT, deadline):
+                    return None
+                data = data[os.write(self._write, data) :]
         except OSError:  # it is gone
             return None
-        line = self._line(seconds)
+        line = self._line(deadline)
         return None if line is None else json.loads(line)
 
-    def _line(self, seconds: float) -> bytes | None:
+    def _line(self, deadline: float) -> bytes | None:
         """The next line, or None at the end of the pipe or of the time."""
-        assert self._process.stdout is not None
-        deadline = time.monotonic() + seconds
         while b"\n" not in self._left:
-            ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))
-            more = self._process.stdout.read(1 << 16) if ready else b""
+            more = os.read(self._read, 1 << 16) if _ready(self._read, select.POLLIN, deadline) else b""
             if not more:
                 return None
             self._left += more
@@ -126,3 +134,10 @@ class _Process:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
+
+
+def _ready(descriptor: int, event: int, deadline: float) -> bool:
+    """Wait until it can be read or written, or is closed at the other end. False: the time is over."""
+    poll = select.poll()  # select() would refuse a descriptor above 1,023
+    poll.register(descriptor, event)
+    return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
