@@ -3,7 +3,7 @@
     python scripts/grade_benchmarks.py FOLDER
 
 FOLDER holds gsm8k_train.jsonl, gsm8k_test.jsonl, HumanEval.jsonl.gz, temporal_clue_test.json and aiw_prompts.json. Prints
-a table; exits with 1 if a grader was wrong anywhere.
+a table; exits with 1 if a grader was wrong anywhere, with 2 if it cannot begin.
 
     GSM8K          the gold number behind its own rationale; five other numbers
     HumanEval      prompt + canonical solution in the sandbox; the same with each value it gives spoilt; an empty body
@@ -23,9 +23,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from harness import sandbox
 from harness.graders import clue, code, integer
 from harness.graders.code import Problem
 from harness.graders.grade import Grade
+
+FILES = ("gsm8k_train.jsonl", "gsm8k_test.jsonl", "HumanEval.jsonl.gz", "temporal_clue_test.json", "aiw_prompts.json")
 
 # Whatever the function gives, something else of the same type. In a space of its own, so that a function that calls
 # itself calls the right one: spoilt twice may be right.
@@ -166,10 +169,17 @@ def clues(puzzles: list[dict[str, Any]]) -> Iterable[Row]:
 
 
 def main() -> None:
-    if len(sys.argv) != 2 or not Path(sys.argv[1]).is_dir():
-        raise SystemExit("usage: python scripts/grade_benchmarks.py FOLDER (the folder with the five benchmark files)")
+    folder = Path(sys.argv[1]) if len(sys.argv) == 2 else None
+    missing = [name for name in FILES if folder is None or not (folder / name).is_file()]
+    if folder is None or missing:
+        where = "usage: python scripts/grade_benchmarks.py FOLDER; it" if folder is None else str(folder)
+        sys.stderr.write(f"grade_benchmarks: {where} must hold {', '.join(missing)}\n")
+        raise SystemExit(2)
+    if reasons := sandbox.isolation().reasons:
+        sys.stderr.write(f"grade_benchmarks: no sandbox on this machine for HumanEval: {'; '.join(reasons)}\n")
+        raise SystemExit(2)
     started = time.monotonic()
-    fine = [row.show() for part in (gsm8k, aiw, temporal_clue, humaneval) for row in part(Path(sys.argv[1]))]
+    fine = [row.show() for part in (gsm8k, aiw, temporal_clue, humaneval) for row in part(folder)]
     print(f"{sum(fine)} of {len(fine)} rows as they should be, {time.monotonic() - started:.0f} s")
     raise SystemExit(not all(fine))
 

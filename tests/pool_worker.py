@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 
@@ -10,4 +11,4 @@ print("ready", flush=True)
 for line in sys.stdin:
     question = json.loads(line)
     time.sleep(question["sleep"])
-    print(json.dumps({"slept": question["sleep"]}), flush=True)
+    print(json.dumps({"slept": question["sleep"], "pid": os.getpid()}), flush=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import grade_benchmarks
@@ -15,9 +17,11 @@ from harness.graders.grade import Grade
 
 ISOLATION = sandbox.isolation()
 needs_sandbox = pytest.mark.skipif(ISOLATION.level != "full", reason="; ".join(ISOLATION.reasons))
-FOLDER = os.environ.get("NANO_R1_DATA")
-needs_files = pytest.mark.skipif(FOLDER is None, reason="NANO_R1_DATA names no folder with the real benchmark files")
-DATA = Path(__file__).parent / "data"
+FOLDER = Path(os.environ.get("NANO_R1_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+needs_files = pytest.mark.skipif(
+    not (FOLDER / "gsm8k_test.jsonl").is_file(), reason="the real benchmark files are not here: set NANO_R1_TEST_DATA"
+)
+DATA = Path(__file__).parent / "grader_data"
 
 
 def counts(rows: list[Row]) -> list[tuple[int, int]]:
@@ -27,14 +31,14 @@ def counts(rows: list[Row]) -> list[tuple[int, int]]:
 
 @needs_files
 def test_all_of_gsm8k() -> None:
-    assert counts(list(grade_benchmarks.gsm8k(Path(FOLDER or "")))) == [(8792, 8792), (5 * 8792, 5 * 8792)]
+    assert counts(list(grade_benchmarks.gsm8k(FOLDER))) == [(8792, 8792), (5 * 8792, 5 * 8792)]
 
 
 @needs_files
 def test_all_of_aiw_and_temporal_clue() -> None:
-    right, wrong = counts(list(grade_benchmarks.aiw(Path(FOLDER or ""))))
+    right, wrong = counts(list(grade_benchmarks.aiw(FOLDER)))
     assert right[0] > 500 and wrong[0] == 5 * right[0]
-    right, wrong = counts(list(grade_benchmarks.temporal_clue(Path(FOLDER or ""))))
+    right, wrong = counts(list(grade_benchmarks.temporal_clue(FOLDER)))
     assert right == (64, 64) and wrong[0] > 1000
 
 
@@ -42,7 +46,7 @@ def test_all_of_aiw_and_temporal_clue() -> None:
 @needs_sandbox
 @pytest.mark.long
 def test_all_of_humaneval() -> None:
-    assert counts(list(grade_benchmarks.humaneval(Path(FOLDER or "")))) == [(164, 164)] * 3
+    assert counts(list(grade_benchmarks.humaneval(FOLDER))) == [(164, 164)] * 3
 
 
 @needs_sandbox
@@ -63,7 +67,9 @@ def test_a_grader_that_is_wrong_is_seen(capsys: pytest.CaptureFixture[str]) -> N
     assert not Row("nothing was graded").show()
 
 
-def test_without_a_folder_it_says_what_it_wants(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["grade_benchmarks.py", "/no/such/folder"])
-    with pytest.raises(SystemExit, match=r"usage: python scripts/grade_benchmarks\.py FOLDER"):
-        grade_benchmarks.main()
+@pytest.mark.parametrize("arguments", [[], ["/no/such/folder"], [str(DATA)]])
+def test_without_the_files_it_says_what_it_wants(arguments: list[str]) -> None:
+    script = Path(grade_benchmarks.__file__)
+    done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("grade_benchmarks: ") and done.stderr.count("\n") == 1

@@ -24,7 +24,7 @@ from harness.tasks import TASKS, Sample
 ISOLATION = sandbox.isolation()
 needs_sandbox = pytest.mark.skipif(ISOLATION.level != "full", reason="; ".join(ISOLATION.reasons))
 needs_math_verify = pytest.mark.skipif(
-    importlib.util.find_spec("math_verify") is None, reason="math-verify is not installed: pip install 'nano-r1[tasks]'"
+    importlib.util.find_spec("math_verify") is None, reason="math-verify is not installed: pip install -e .[tasks]"
 )
 
 ADD = Problem(
@@ -174,14 +174,14 @@ def test_19_a_tower_in_the_text_does_not_hang_the_lenient_rule() -> None:
 
 def test_20_waiting_in_the_queue_is_not_on_the_clock() -> None:
     pool = Pool("tests.pool_worker", size=2, cpu_seconds=5, wall_seconds=1)
-    answers: list[object] = []
+    answers: list[dict[str, object] | None] = []
     threads = [threading.Thread(target=lambda: answers.append(pool.ask({"sleep": 0.4}))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     pool.close()
-    assert answers == [{"slept": 0.4}] * 8
+    assert [given and given["slept"] for given in answers] == [0.4] * 8
 
 
 # ---------------------------------------------------------------- integers
@@ -396,7 +396,7 @@ def test_54_a_slow_program_has_time_enough() -> None:
 
 @needs_sandbox
 def test_55_far_below_zero_is_no_root() -> None:
-    rows = (Path(__file__).parent / "data" / "humaneval.jsonl").read_text().splitlines()
+    rows = (Path(__file__).parent / "grader_data" / "humaneval.jsonl").read_text().splitlines()
     row = next(row for row in map(json.loads, rows) if row["task_id"] == "HumanEval/32")
     program = (
         "def find_zero(xs):\n    value = lambda x: sum(c * x ** i for i, c in enumerate(xs))\n"

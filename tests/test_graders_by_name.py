@@ -9,11 +9,12 @@ import pytest
 
 from harness import sandbox
 from harness.graders.by_name import grade
+from harness.graders.grade import GraderError
 
 ISOLATION = sandbox.isolation()
 needs_sandbox = pytest.mark.skipif(ISOLATION.level != "full", reason="; ".join(ISOLATION.reasons))
 needs_math_verify = pytest.mark.skipif(
-    importlib.util.find_spec("math_verify") is None, reason="math-verify is not installed: pip install 'nano-r1[tasks]'"
+    importlib.util.find_spec("math_verify") is None, reason="math-verify is not installed: pip install -e .[tasks]"
 )
 FUNCTION = {
     "form": "function",
@@ -21,7 +22,12 @@ FUNCTION = {
     "entry_point": "add",
     "test": "def check(candidate):\n    assert candidate(2, 3) == 5\n",
 }
-CASES = {"form": "stdin", "tests": [{"input": "2 3\n", "output": "5\n"}], "time_limit_seconds": 1.0}
+CASES = {
+    "form": "stdin",
+    "tests": [{"input": "2 3\n", "output": "5\n"}],
+    "time_limit_seconds": 1.0,
+    "memory_limit_mb": None,
+}
 
 
 @pytest.mark.parametrize(
@@ -50,7 +56,18 @@ def test_a_letter_beyond_the_options_is_wrong_even_as_target() -> None:
     assert not grade("choice", completion, prompt="", target="D", metadata={"options": ["a", "b", "c"]}).lenient
 
 
-@pytest.mark.parametrize(("name", "metadata"), [("judge", {}), ("code", {"form": "ioi"}), ("code", {}), ("", {})])
-def test_a_question_without_a_grader_is_said(name: str, metadata: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=f"there is no grader '{name}' for questions of form"):
+@pytest.mark.parametrize(
+    ("name", "metadata", "why"),
+    [
+        ("judge", {}, "there is no grader 'judge'"),
+        ("", {}, "there is no grader ''"),
+        ("code", {}, "its metadata has no 'form'"),
+        ("code", {"form": "ioi"}, "there is no grader for programs of form 'ioi'"),
+        ("code", {"form": "function", "stub": ""}, "its metadata has no 'entry_point'"),
+        ("code", {"form": "stdin", "tests": [{"input": ""}]}, "its metadata has no 'output'"),
+        ("clue", {}, "its metadata has no 'solution'"),
+    ],
+)
+def test_a_question_without_a_grader_is_said(name: str, metadata: dict[str, Any], why: str) -> None:
+    with pytest.raises(GraderError, match=why):
         grade(name, "", prompt="", target="", metadata=metadata)

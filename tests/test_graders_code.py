@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from hypothesis import strategies as st
 from harness import sandbox
 from harness.graders import code, exam
 from harness.graders.code import Cases, Problem, failure, grade, lenient_program, strict
+from harness.graders.grade import LONGEST, GraderError
 
 ISOLATION = sandbox.isolation()
 needs_sandbox = pytest.mark.skipif(ISOLATION.level != "full", reason="; ".join(ISOLATION.reasons))
 
-EXCERPT = [json.loads(line) for line in (Path(__file__).parent / "data" / "humaneval.jsonl").read_text().splitlines()]
+EXCERPT = [json.loads(line) for line in (Path(__file__).parent / "grader_data" / "humaneval.jsonl").read_text().splitlines()]
 ADD = Problem(
     prompt='def add(a, b):\n    """The sum."""\n',
     entry_point="add",
@@ -69,8 +71,18 @@ def test_what_is_no_answer_is_not_run(answer: str, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_program_of_a_free_text() -> None:
-    assert lenient_program("<think>```python\nno\n```</think>a\n```python\nx\n```\nb\n```py\ny\n```", ADD) == ADD.prompt + "\n\ny\n"
+    head = ADD.prompt + "\n\n"
+    assert lenient_program("<think>```python\nno\n```</think>a\n```python\nx\n```\nb\n```py\ny\n```", ADD) == head + "y\n"
+    assert lenient_program("a\n```python\nx\n```\nIn C:\n```c\ny\n```\nand\n```python\ncut", ADD) == head + "x\n"
     assert lenient_program("    return a\nprint(add(1, 2))", ADD) == ADD.prompt + "    return a\n"
+
+
+@pytest.mark.parametrize("piece", ["```", "```\n", "x```\n", "\n```", "```python\n", "\n  ", "```\n\n", "\ndef"])
+def test_finding_the_program_takes_no_time(piece: str) -> None:
+    text = (piece * LONGEST)[:LONGEST]
+    start = time.process_time()
+    lenient_program(text, ADD), lenient_program(text, SUMS)
+    assert time.process_time() - start < 2
 
 
 @needs_sandbox
@@ -133,6 +145,7 @@ TAMPER = {
         "def add(a, b): return 0"
     ),
     "kills the examiner": "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\ndef add(a, b): return 0",
+    "interrupts the examiner": "import os, signal, time\nos.kill(os.getppid(), signal.SIGINT)\ntime.sleep(0.2)\ndef add(a, b): return 0",
     "kills everybody": "import os, signal\nos.kill(-1, signal.SIGKILL)\ndef add(a, b): return 0",
     "leaves a daemon": (
         "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: time.sleep(60)\n    os._exit(0)\n" + RIGHT
@@ -317,6 +330,20 @@ def test_a_broken_exam_passes_nobody(tests: str, why: str) -> None:
 
 
 @needs_sandbox
+def test_an_interrupt_is_the_end_and_no_answer() -> None:
+    """A program can signal the examiner. As a KeyboardInterrupt a careless test would take it for what it wants."""
+    program = (
+        "import os, signal, time\ndef add(a, b):\n    if a < 0:\n        os.kill(os.getppid(), signal.SIGINT)\n"
+        "        time.sleep(1)\n    return a + b\n"
+    )
+    tests = (
+        "def check(candidate):\n    assert candidate(2, 3) == 5\n    try:\n        value = candidate(-1, 1)\n"
+        "    except BaseException:\n        value = 7\n    assert value == 7\n"
+    )
+    assert failure(program, Problem(ADD.prompt, "add", tests)) == "was killed by signal 2 (Interrupt)"
+
+
+@needs_sandbox
 def test_what_tests_print_is_no_verdict() -> None:
     assert failure(RIGHT, Problem(ADD.prompt, "add", "print('hello')\n" + ADD.tests)) is None
 
@@ -394,6 +421,7 @@ def test_a_program_that_reads_and_writes(program: str) -> None:
         ("a, b = map(int, input().split())\nprint(a + b, a + b)", "case 0: wrong output"),
         ("print(sum(map(int, input().split())))\nraise SystemExit(3)", "case 0: the program ended with 3"),
         ("import os\nos._exit(0)", "case 0: wrong output"),
+        ("import os, time\nos.close(1)\ntime.sleep(60)", "case 0: no end within 7 s"),
         ("while True: print('5' * 10 ** 6)", "case 0: more than 1048576 bytes of output"),
         ("held = [bytearray(1 << 22) for _ in range(1000)]", "case 0: the program ended with 1"),
         (
@@ -406,8 +434,29 @@ def test_a_program_that_reads_and_writes(program: str) -> None:
         ),
     ],
 )
-def test_no_pass_but_by_writing_the_output(program: str, why: str) -> None:
+def test_no_pass_but_by_writing_the_output(program: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(code, "CPU_SECONDS", 1)
     assert failure(program, SUMS) == why
+
+
+@needs_sandbox
+@pytest.mark.parametrize(("granted", "why"), [(0.5, "case 0: the program ended with -9"), (3, None)])
+def test_a_problem_may_grant_more_time(granted: float, why: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(code, "CPU_SECONDS", 1)
+    program = "import time\nwhile time.process_time() < 1.5: pass\nprint(5)"
+    assert failure(program, Cases((("", "5"),), seconds=granted)) == why
+
+
+@needs_sandbox
+@pytest.mark.parametrize(("granted", "why"), [(1, "case 0: the program ended with 1"), (600, None)])
+def test_a_problem_may_grant_more_memory(granted: float, why: str | None) -> None:
+    program = "held = bytearray(400 << 20)\nprint(5)"
+    assert failure(program, Cases((("", "5"),), megabytes=granted)) == why
+
+
+def test_tests_that_are_too_large_are_not_the_programs_fault() -> None:
+    with pytest.raises(GraderError, match="at most 33554432 can be graded"):
+        failure("", Cases((("x" * (32 << 20), ""),)))
 
 
 @needs_sandbox

@@ -14,7 +14,7 @@ from harness.graders import integer
 from harness.graders.grade import LONGEST
 from harness.graders.integer import gold_of, grade, lenient, strict
 
-EXCERPT = [json.loads(line) for line in (Path(__file__).parent / "data" / "gsm8k.jsonl").read_text().splitlines()]
+EXCERPT = [json.loads(line) for line in (Path(__file__).parent / "grader_data" / "gsm8k.jsonl").read_text().splitlines()]
 
 
 def completion(answer: str, thought: str = "so") -> str:

@@ -8,6 +8,8 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +21,7 @@ from harness.graders.maths import grade, strict
 from harness.graders.pool import Pool, PoolError
 
 needs_math_verify = pytest.mark.skipif(
-    importlib.util.find_spec("math_verify") is None, reason="math-verify is not installed: pip install 'nano-r1[tasks]'"
+    importlib.util.find_spec("math_verify") is None, reason="math-verify is not installed: pip install -e .[tasks]"
 )
 
 
@@ -41,7 +43,8 @@ def completion(answer: str) -> str:
         ("[0,1)", "[0, 1)"), ("(-\\infty,2)\\cup(3,\\infty)", "(-\\infty, 2) \\cup (3, \\infty)"), ("90^\\circ", "90"),
         ("1{,}234", "1{,}234"), ("1,234", "1234"), ("1234", "1,234"), ("\\text{even}", "even"), ("\\text{(C)}", "C"),
         ("5\\text{ cm}", "5"), ("x>2", "2<x"), ("y=2x+3", "y = 3 + 2x"), ("2^{100}", "4^{50}"), ("\\$5", "5"),
-        ("\\frac{x+2}{7}", "\\frac{x}{7}+\\frac{2}{7}"), ("3+2i", "2i+3"), ("x \\in [0,1]", "[0,1]"),
+        ("\\frac{x+2}{7}", "\\frac{x}{7}+\\frac{2}{7}"), ("3+2i", "2i+3"), ("1234", "1{,}234"), ("20\\%", "20"), ("20\\%", "20\\%"), ("x=1,y=2", "y=2,x=1"), ("y=2x+3", "2x+3=y"),
+        ("(0,1)\\cup(2,3)", "(2,3)\\cup(0,1)"), ("\\pi", "π"), ("((1,2),(3,4))", "((1,2),(3,4.0))"), ("x \\in [0,1]", "[0,1]"),
     ],
 )  # fmt: skip
 def test_the_same_answer(gold: str, answer: str) -> None:
@@ -60,7 +63,10 @@ def test_the_same_answer(gold: str, answer: str) -> None:
         ("\\frac{1}{2^{99}}", "\\frac{1}{2^{98}}"), ("12:00", "1:00"), ("\\pm 2021", "2021"), ("1,2,\\ldots,n", "1,3,\\ldots,2n-1"),
         ("even", "neve"), ("5\\text{ cm}", "5\\text{ m}"), ("x^2", "x^2+C"), ("\\text{A}", "B"), ("2,3,4", "1,2,3"), ("1,2,2", "1,1,2"),
         ("D=(0,1)", "D=(0,1.5)"), ("1-\\frac{1}{e}", "1+\\frac{1}{e}"), ("3x-y+13=0", "3x+4y+14=0"), ("0.0000001", "0.0000002"),
-        ("18", "\\text{18 or 19}"), ("18", "\\sum_{i=1}^{18} 1"), ("2", "\\log_2 4"), ("18", "nan"), ("18", "\\infty"), ("", ""), ("18", "$"),
+        ("18", "\\text{18 or 19}"), ("18", "(17=18)"), ("18", "(x=17=18)"), ("24", "\\frac{48x}{2x}"), ("24", "x+24-x"),
+        ("18", "17 \\Rightarrow 18"), ("18", "17 \\to 18"), ("18", "17\\mid 18"), ("18", "17 \\lor 18"), ("18", "17;18"), ("18", "17\\\\18"), ("18", "１８"),
+        ("\\frac{x}{2^{99}}", "\\frac{x}{2^{98}}"), ("0.1234567x", "0.1234569x"), ("(0.1234567,1)", "(0.1234569,1)"), ("x=1,y=2", "x=2,y=1"),
+        ("x=1,y=2", "1,2"), ("((1,2),(3,4))", "((3,4),(1,2))"), ("(-\\infty,2)\\cup(3,\\infty)", "(-\\infty,2)"), ("20\\%", "21"), ("18", "\\sum_{i=1}^{18} 1"), ("2", "\\log_2 4"), ("18", "nan"), ("18", "\\infty"), ("", ""), ("18", "$"),
     ],
 )  # fmt: skip
 def test_not_the_same_answer(gold: str, answer: str) -> None:
@@ -105,6 +111,8 @@ def test_strict_and_lenient_apart() -> None:
     assert not given.strict and given.lenient and given.answer is None
     given = grade("So the answer is $\\boxed{\\frac13}$.", "\\frac{1}{2}")
     assert not given.strict and not given.lenient
+    for unfinished in ("<think>so $\\boxed{\\frac12}$", "<think>$\\boxed{\\frac12}$</think>I do not know."):
+        assert not grade(unfinished, "\\frac{1}{2}").lenient
 
 
 @needs_math_verify
@@ -175,7 +183,7 @@ def test_out_of_time_is_said(quick: Pool) -> None:
 def test_waiting_for_a_free_process_is_not_on_the_clock() -> None:
     """Six questions that take half a second each wait for one process, whose limit is one second."""
     pool = Pool("tests.pool_worker", size=1, cpu_seconds=30, wall_seconds=1)
-    answers: list[object] = []
+    answers: list[dict[str, Any] | None] = []
     threads = [threading.Thread(target=lambda: answers.append(pool.ask({"sleep": 0.5}))) for _ in range(6)]
     start = time.monotonic()
     for thread in threads:
@@ -183,9 +191,52 @@ def test_waiting_for_a_free_process_is_not_on_the_clock() -> None:
     for thread in threads:
         thread.join()
     assert time.monotonic() - start > 2.9
-    assert answers == [{"slept": 0.5}] * 6 and pool.started == 1
-    assert pool.ask({"sleep": 5}) is None  # asked twice: in the used process, then in a fresh one
-    assert pool.started == 2 and pool.ask({"sleep": 0}) == {"slept": 0}
+    assert [given and given["slept"] for given in answers] == [0.5] * 6
+    (first,) = {given["pid"] for given in answers if given}
+    start = time.monotonic()
+    assert pool.ask({"sleep": 60}) is None  # asked twice: in the used process, then in a fresh one
+    assert 1.9 < time.monotonic() - start < 10
+    after = pool.ask({"sleep": 0})
+    assert after is not None and after["pid"] != first and not alive(first)
+    pool.close()
+    assert not alive(after["pid"])
+
+
+def alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def test_a_process_that_is_stopped_blocks_nobody() -> None:
+    """It reads nothing, so a question larger than a pipe cannot be written to it."""
+    pool = Pool("tests.pool_worker", size=1, cpu_seconds=30, wall_seconds=1)
+    first = pool.ask({"sleep": 0})
+    assert first is not None
+    os.kill(first["pid"], signal.SIGSTOP)
+    start = time.monotonic()
+    second = pool.ask({"sleep": 0, "text": "x" * (1 << 20)})
+    assert second is not None and second["pid"] != first["pid"]
+    assert 0.9 < time.monotonic() - start < 10
+    pool.close()
+
+
+def test_an_interrupted_question_does_not_answer_the_next_one() -> None:
+    pool = Pool("tests.pool_worker", size=1, cpu_seconds=30, wall_seconds=30)
+    first = pool.ask({"sleep": 0})
+    assert first is not None
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            pool.ask({"sleep": 2})
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    second = pool.ask({"sleep": 0.1})
+    assert second is not None and second["slept"] == 0.1 and second["pid"] != first["pid"]
     pool.close()
 
 
@@ -205,12 +256,14 @@ def test_the_callers_alarm_is_left_alone_and_any_thread_may_ask() -> None:
 
 @needs_math_verify
 def test_a_killed_process_is_replaced(quick: Pool) -> None:
-    assert strict("1/2", "\\frac{1}{2}") and quick.started == 1
-    (process,) = quick._idle.queue
-    assert process is not None
-    os.kill(process._process.pid, signal.SIGKILL)
-    assert strict("1/2", "\\frac{1}{2}") and quick.started == 2
-    assert strict("1/2", "\\frac{1}{2}") and quick.started == 2
+    assert strict("1/2", "\\frac{1}{2}")
+    (before,) = quick._idle.queue
+    assert before is not None
+    os.kill(before._process.pid, signal.SIGKILL)
+    assert strict("1/2", "\\frac{1}{2}")
+    (after,) = quick._idle.queue
+    assert after is not None and after._process.pid != before._process.pid
+    assert strict("1/2", "\\frac{1}{2}") and list(quick._idle.queue) == [after]
 
 
 def test_a_pool_that_cannot_start_says_so() -> None:
@@ -221,7 +274,7 @@ def test_a_pool_that_cannot_start_says_so() -> None:
 def test_without_math_verify_the_command_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maths, "_pools", {})
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(PoolError, match="pip install"):
+    with pytest.raises(PoolError, match=r"math-verify, which is not installed: pip install -e \.\[tasks\]"):
         strict("1", "2")
 
 
