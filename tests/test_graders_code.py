@@ -466,3 +466,56 @@ def test_cases_are_graded_strictly_and_leniently() -> None:
     given = grade(f"So:\n```python\n{program}\n```", SUMS)
     assert not given.strict and given.lenient
     assert failure(program, Cases(())) == "there are no cases"
+
+
+# ---------------------------------------------------------------- programs in C++
+
+GRADER = """#include <cstdio>
+#include "sum.h"
+int main() {
+    int n; std::scanf("%d", &n);
+    long long total = 0;
+    for (int i = 0; i < n; i++) { int x; std::scanf("%d", &x); total = add(total, x); }
+    std::printf("%lld\\n", total);
+}
+"""
+SUM = Cases(
+    (("3\n1 2 3\n", "6\n"), ("0\n", "0\n")),
+    source="sum.cpp",
+    files=(("graders/grader.cpp", GRADER), ("sum.h", "long long add(long long a, long long b);\n")),
+)
+needs_compiler = pytest.mark.skipif(not Path(exam.COMPILER[0]).exists(), reason=f"no {exam.COMPILER[0]}: {code.INSTALL}")
+
+
+@needs_sandbox
+@needs_compiler
+@pytest.mark.parametrize(
+    ("program", "why"),
+    [
+        ('#include "sum.h"\nlong long add(long long a, long long b) { return a + b; }', None),
+        ('#include "sum.h"\nlong long add(long long a, long long b) { return a - b; }', "case 0: wrong output"),
+        ("long long add(long long a, long long b) { return a + ", "the program does not compile"),
+        ("int add(int a) { return a; }", "the program does not compile"),  # it does, but grader.cpp finds no add
+        ('#include <cstdlib>\nlong long add(long long a, long long b) { std::exit(0); }', "case 0: wrong output"),
+        ("long long add(long long a, long long b) { return *(volatile int*)0; }", "case 0: the program ended with -11"),
+    ],
+)  # fmt: skip
+def test_a_program_is_compiled_with_the_files_of_its_problem(program: str, why: str | None) -> None:
+    assert failure(program, SUM) == why
+
+
+@needs_sandbox
+@needs_compiler
+def test_a_program_in_cpp_is_graded_strictly_and_leniently() -> None:
+    program = '#include "sum.h"\nlong long add(long long a, long long b) { return a + b; }'
+    assert grade(f"<think>so</think><answer>```cpp\n{program}\n```</answer>", SUM).strict
+    given = grade(f"So:\n```c++\n{program}\n```\nor\n```python\nprint(6)\n```", SUM)
+    assert not given.strict and given.lenient
+    given = grade(completion("print(6)"), SUM)
+    assert not given.strict and not given.lenient and given.why == "the answer is not one ```cpp block"
+
+
+def test_without_a_compiler_it_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exam, "COMPILER", ["/nowhere/g++"])
+    with pytest.raises(GraderError, match=r"/nowhere/g\+\+, which is not there: sudo apt-get install"):
+        failure("", SUM)

@@ -16,8 +16,7 @@ def grade(name: str, completion: str, *, prompt: str, target: str, metadata: Map
         maths     target: LaTeX, in `\\boxed{}` or not; the prompt is what an answer must not repeat
         choice    target: a capital letter; metadata: options, a list (26 letters where there is none)
         clue      metadata: solution, {letter: answer}
-        code      metadata: form "function" with stub, entry_point and test; form "stdin" with tests, a list of
-                  {input, output}, and perhaps time_limit_seconds and memory_limit_mb, both of one test
+        code      metadata: form, and what it needs (_exam below)
 
     Where a machine cannot grade at all: PoolError without math-verify, SandboxError without a sandbox.
     """
@@ -36,15 +35,27 @@ def grade(name: str, completion: str, *, prompt: str, target: str, metadata: Map
 
 
 def _exam(metadata: Mapping[str, Any]) -> code.Problem | code.Cases:
-    match _of(metadata, "form"):
-        case "function":
-            stub, entry_point, test = (_of(metadata, key) for key in ("stub", "entry_point", "test"))
-            return code.Problem(stub, entry_point, test)
-        case "stdin":
-            cases = tuple((_of(test, "input"), _of(test, "output")) for test in _of(metadata, "tests"))
-            return code.Cases(cases, metadata.get("time_limit_seconds") or 0, metadata.get("memory_limit_mb") or 0)
-        case form:
-            raise GraderError(f"there is no grader for programs of form {form!r}; there are function and stdin")
+    """By metadata's form. Limits are those of one test; 0 or None where the data set says nothing.
+
+        function  stub, entry_point, test
+        stdin     tests, a list of {input, output}; time_limit_seconds, memory_limit_mb
+        ioi       the same, but memory_limit_bytes; problem and files, {name: content}, to compile problem.cpp with
+    """
+    form = _of(metadata, "form")
+    if form == "function":
+        return code.Problem(*(_of(metadata, key) for key in ("stub", "entry_point", "test")))
+    if form not in ("stdin", "ioi"):
+        raise GraderError(f"there is no grader for programs of form {form!r}; there are function, stdin and ioi")
+    tests = _of(metadata, "tests")
+    if any(isinstance(test, str) for test in tests):
+        raise GraderError(f"{_of(metadata, 'problem')} has the names of its tests only: put inputs and outputs in place")
+    cases = tuple((_of(test, "input"), _of(test, "output")) for test in tests)
+    seconds = metadata.get("time_limit_seconds") or 0
+    if form == "stdin":
+        return code.Cases(cases, seconds, metadata.get("memory_limit_mb") or 0)
+    megabytes = (metadata.get("memory_limit_bytes") or 0) / (1 << 20)
+    files = tuple(_of(metadata, "files").items())
+    return code.Cases(cases, seconds, megabytes, f"{_of(metadata, 'problem')}.cpp", files)
 
 
 def _of(metadata: Mapping[str, Any], key: str) -> Any:

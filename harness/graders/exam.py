@@ -19,9 +19,10 @@ another process, and so a program cannot patch, read, catch or print its way to 
 A function is asked the same questions in the same order as in the original, so a program that knows the tests by heart
 can still answer from memory. Arguments travel as copies: what a program does to them in place the tests do not see.
 
-A problem may have cases instead of tests: an input and an output each. The program is then started anew for each case, with
-the input as its standard input, and the examiner compares what it writes, word by word. A case has a limit of processor
-time, and one of wall time for a program that sleeps.
+A problem may have cases instead of tests: an input and an output each. The program is then started anew for each case,
+with the input as its standard input, and the examiner compares what it writes, word by word. A case has a limit of
+processor time, and one of wall time for a program that sleeps. A program in C++ is compiled first, with the files that
+its problem brings.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ from typing import Any
 LONGEST = 1 << 20  # bytes of a message between examiner and candidate
 DEEPEST = 50  # levels of nesting in a value
 FLAGS = ["-s", "-S", "-P"]  # no packages and no folder of ours on the path; the hash seed that the sandbox sets holds
-SCRIPT = "/tmp/program.py"
+FOLDER = "/tmp/program"  # of a program that reads and writes
+COMPILER = ["/usr/bin/g++", "-std=gnu++17", "-O2", "-o", f"{FOLDER}/a.out"]
+COMPILE_SECONDS = 30  # of processor time
+COMPILE_BYTES = 1 << 30  # of memory
 
 
 # ---------------------------------------------------------------- values as JSON: plain types only
@@ -94,7 +98,7 @@ def decode(message: Any) -> Any:
     return _BUILD[kind](content)
 
 
-def send(pipe: int, message: Any) -> None:
+def send(pipe: int, message: Any) ->def _run_cases(exam: dict[str, Any], memory_bytes: int, cpu_seconds: int) -> str | None:
     data = json.dumps(message).encode()
     if len(data) > LONGEST:
         raise TypeError("a value too large cannot leave its process")
@@ -147,13 +151,12 @@ def candidate(memory_bytes: int, cpu_seconds: int) -> None:
         send(replies, {"error": type(error).__name__})
 
 
-def runner(memory_bytes: int, cpu_seconds: int) -> None:
-    """Be the program, as a script."""
+def runner(memory_bytes: int, cpu_seconds: int, *command: str) -> None:
+    """Become a program within limits."""
     _limit(memory_bytes, cpu_seconds)
-    with open(SCRIPT, encoding="utf-8", errors="surrogatepass") as file:
-        text = file.read()
-    sys.argv = [SCRIPT]
-    exec(compile(text, SCRIPT, "exec", dont_inherit=True), {"__name__": "__main__"})
+    if command[0] != sys.executable:  # Python's own frames are not on the stack; its threads want one each of this size
+        resource.setrlimit(resource.RLIMIT_STACK, (memory_bytes, memory_bytes))
+    os.execv(command[0], command)
 
 
 def _limit(memory_bytes: int, cpu_seconds: int) -> None:
@@ -202,15 +205,14 @@ def examiner(memory_bytes: int, cpu_seconds: int) -> None:
         raise SystemExit("the examiner cannot hide its memory")
     theirs, calls = os.pipe()
     replies, ours = os.pipe()
-    limits = [str(memory_bytes), str(cpu_seconds)]
-    process = _start(["candidate", *limits], theirs, ours)  # before the exam is here
+    process = _start(["candidate", str(memory_bytes), str(cpu_seconds)], theirs, ours)  # before the exam is here
     os.close(theirs)
     os.close(ours)
 
     with socket.socket(socket.AF_UNIX) as harness:
         harness.connect(os.environ["NANO_R1_SOCKET"])
         exam = json.loads(b"".join(iter(lambda: harness.recv(1 << 16), b"")))
-    failure = _run_cases(exam, limits, 2 * cpu_seconds + 5) if "cases" in exam else _sit(exam, calls, replies)
+    failure = _run_cases(exam, memory_bytes, cpu_seconds) if "cases" in exam else _sit(exam, calls, replies)
     os.kill(process, signal.SIGKILL)
     os.waitpid(process, 0)
     os.write(1, (exam["nonce"] if failure is None else f"failed: {failure}").encode(errors="replace"))
@@ -241,24 +243,23 @@ def _sit(exam: dict[str, str], calls: int, replies: int) -> str | None:
     return stand.failure or (None if stand.asked else "the tests never called the program")
 
 
-def _run_cases(exam: dict[str, Any], limits: list[str], wall_seconds: int) -> str | None:
+def _run_cases(exam: dict[str, Any], memory_bytes: int, cpu_seconds: int) -> str | None:
     """Run the program once a case. None: every output was right; else why not."""
-    with open(SCRIPT, "w", encoding="utf-8", errors="surrogatepass") as file:
-        file.write(exam["program"])
+    command = _build(exam)
+    if command is None:
+        return "the program does not compile"
     for number, (given, expected) in enumerate(exam["cases"]):
         stdin = os.memfd_create("input")
         with open(stdin, "wb", closefd=False) as feed:
             feed.write(given.encode())
         os.lseek(stdin, 0, os.SEEK_SET)
-        ours, theirs = os.pipe()
-        process = _start(["runner", *limits], stdin, theirs)
-        os.close(theirs)
+        most = LONGEST + len(expected)
+        output, code = _run(command, stdin, memory_bytes, cpu_seconds, most)
         os.close(stdin)
-        output, code = _watch(process, ours, time.monotonic() + wall_seconds)
-        if len(output) > LONGEST:
-            return f"case {number}: more than {LONGEST} bytes of output"
+        if len(output) > most:
+            return f"case {number}: more than {most} bytes of output"
         if code is None:
-            return f"case {number}: no end within {wall_seconds} s"
+            return f"case {number}: no end within {_wall_seconds(cpu_seconds)} s"
         if code != 0:
             return f"case {number}: the program ended with {code}"
         if output.split() != expected.encode().split():
@@ -266,14 +267,41 @@ def _run_cases(exam: dict[str, Any], limits: list[str], wall_seconds: int) -> st
     return None if exam["cases"] else "there are no cases"
 
 
-def _watch(process: int, pipe: int, deadline: float) -> tuple[bytes, int | None]:
+def _build(exam: dict[str, Any]) -> list[str] | None:
+    """Write the program down, and compile it if it is C++. The command that runs it; None if there is none."""
+    os.mkdir(FOLDER)
+    own = f"{FOLDER}/{exam.get('source', 'program.py')}"
+    for path, text in [*((f"{FOLDER}/{name}", text) for name, text in exam.get("files", ())), (own, exam["program"])]:
+        with open(path, "w", encoding="utf-8", errors="surrogatepass") as file:
+            file.write(text)
+    if "source" not in exam:
+        return [sys.executable, *FLAGS, own]
+    sources = sorted(f"{FOLDER}/{name}" for name in os.listdir(FOLDER) if name.endswith((".cpp", ".cc", ".c")))
+    null = os.open(os.devnull, os.O_RDONLY)
+    _, code = _run([*COMPILER, *sources], null, COMPILE_BYTES, COMPILE_SECONDS, LONGEST)
+    os.close(null)
+    return [f"{FOLDER}/a.out"] if code == 0 else None
+
+
+def _wall_seconds(cpu_seconds: int) -> int:
+    return 2 * cpu_seconds + 5
+
+
+def _run(
+    command: list[str], stdin: int, memory_bytes: int, cpu_seconds: int, most: int
+) -> tuple[bytes, int | None]:
     """What a process writes, and its exit code; None if it had to be ended, for the time or for writing too much."""
-    output, code = bytearray(), None
+    pipe, theirs = os.pipe()
+    process = _start(["runner", str(memory_bytes), str(cpu_seconds), *command], stdin, theirs)
+    os.close(theirs)
     pidfd = os.pidfd_open(process)
+    deadline = time.monotonic() + _wall_seconds(cpu_seconds)
+    output = bytearray()
+    code: int | None = None
     for descriptor in (pipe, pidfd):  # it may close its output and go on, so wait for both
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
-        while len(output) <= LONGEST and poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        while len(output) <= most and poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
             if descriptor == pidfd:
                 code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
                 break
@@ -290,4 +318,5 @@ def _watch(process: int, pipe: int, deadline: float) -> tuple[bytes, int | None]
 
 
 if __name__ == "__main__":
-    {"examiner": examiner, "candidate": candidate, "runner": runner}[sys.argv[1]](int(sys.argv[2]), int(sys.argv[3]))
+    _, part, memory, seconds, *command = sys.argv
+    {"examiner": examiner, "candidate": candidate, "runner": runner}[part](int(memory), int(seconds), *command)
