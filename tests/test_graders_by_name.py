@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness import sandbox
 from harness.graders.by_name import grade
+from harness.graders.code import INSTALL
+from harness.graders.exam import COMPILER
 from harness.graders.grade import GraderError
 
 ISOLATION = sandbox.isolation()
@@ -28,6 +31,15 @@ CASES = {
     "time_limit_seconds": 1.0,
     "memory_limit_mb": None,
 }
+IOI = {
+    "form": "ioi",
+    "problem": "twice",
+    "files": {"grader.cpp": "#include <iostream>\nint twice(int);\nint main() { int x; std::cin >> x; std::cout << twice(x); }\n"},
+    "tests": [{"input": "4", "output": "8"}],
+    "time_limit_seconds": 2.0,
+    "memory_limit_bytes": 1 << 30,
+}
+needs_compiler = pytest.mark.skipif(not Path(COMPILER[0]).exists(), reason=f"no {COMPILER[0]}: {INSTALL}")
 
 
 @pytest.mark.parametrize(
@@ -41,6 +53,10 @@ CASES = {
         pytest.param("code", "", FUNCTION, "```python\ndef add(a, b):\n    return a + b\n```", "```python\nadd = max\n```", marks=needs_sandbox),
         pytest.param(
             "code", "", CASES, "```python\nprint(sum(map(int, input().split())))\n```", "```python\nprint(4)\n```", marks=needs_sandbox
+        ),
+        pytest.param(
+            "code", "", IOI, "```cpp\nint twice(int x) { return 2 * x; }\n```", "```cpp\nint twice(int x) { return x; }\n```",
+            marks=[needs_sandbox, needs_compiler],
         ),
     ],
 )  # fmt: skip
