@@ -23,16 +23,22 @@ from harness.graders import choice, clue, code, exam, integer, maths
 from harness.graders.grade import Grade, answer_of, final_part
 
 PIECES = [
-    *"0123456789+-*/^=<>.,:;!?%$&|()[]{}\\ \n\t'\"ABCDIJabcxyz", "<think>", "</think>", "<answer>", "</answer>", "```python\n", "```",
-    "#### ", "answer", "Answer: ", " is ", " or ", "\\boxed{", "\\frac{", "\\sqrt{", "\\text{", "\\left(", "\\right)", "\\pi ", "\\infty",
-    "\\in ", "\\cup ", "\\le ", "\\sum_{n=1}^{9}", "\\begin{pmatrix}", "\\end{pmatrix}", "\\\\", "9" * 40, "1,234", ".00", "1e999",
-    "nan", "inf", "٣", "５", "²", "½", "−", "\u200b", "\x00", "\ud800", "é", "A. ", "B. ", "Hall", "11:30 PM", "x=", "^{9^{9}}",
+    *"0123456789+-*/^=<>.,:;!?%$&|()[]{}\\ \n\t'\"ABCDIJabcxyz", "<think>", "</think>", "<answer>", "</answer>",
+    "```python\n", "```",
+    "#### ", "answer", "Answer: ", " is ", " or ", "\\boxed{", "\\frac{", "\\sqrt{", "\\text{", "\\left(", "\\right)",
+    "\\pi ", "\\infty",
+    "\\in ", "\\cup ", "\\le ", "\\sum_{n=1}^{9}", "\\begin{pmatrix}", "\\end{pmatrix}", "\\\\", "9" * 40, "1,234",
+    ".00", "1e999",
+    "nan", "inf", "٣", "５", "²", "½", "−", "\u200b", "\x00", "\ud800", "é", "A. ", "B. ", "Hall", "11:30 PM", "x=",
+    "^{9^{9}}",
 ]  # fmt: skip
 texts = st.lists(st.sampled_from(PIECES), max_size=25).map("".join) | st.text(max_size=100)
 whole = texts | texts.map("<think></think><answer>{}</answer>".format) | texts.map("<think>so</think>{}".format)
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10) | st.sampled_from(list(exam._BUILD)),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from([*exam._BUILD, "x"]), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from([*exam._BUILD, "x"]), inner, max_size=3)
+    ),
     max_leaves=15,
 )
 slowest: dict[str, float] = {}
@@ -98,7 +104,8 @@ GOLD = {
     letters: st.sampled_from("ABCDEFGHIJ") | texts,
     clues: st.sampled_from(["Hall", "Miss Scarlet"]) | texts,
     formats: st.just(""),
-    expressions: st.sampled_from(["5", "\\frac{1}{2}", "(1,2)", "x=5", "x^2+1", "[0,1)", "\\text{even}", "x>2"]) | texts,
+    expressions: st.sampled_from(["5", "\\frac{1}{2}", "(1,2)", "x=5", "x^2+1", "[0,1)", "\\text{even}", "x>2"])
+    | texts,
     programs: st.just(""),
 }
 INPUTS = {integers: 35_000, letters: 25_000, clues: 20_000, formats: 20_000, expressions: 3_000, programs: 300}
@@ -115,11 +122,15 @@ def run(name: str, count: int, test: Callable[..., None], *parts: st.SearchStrat
         test(*arguments)
 
     quiet = settings(
-        max_examples=count, deadline=None, database=None, phases=[Phase.generate, Phase.shrink], suppress_health_check=list(HealthCheck)
+        max_examples=count, deadline=None, database=None, phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck)
     )  # fmt: skip
     start = time.monotonic()
     quiet(given(st.tuples(*parts))(one))()
-    print(f"{name:12s} {done:7d} inputs   {time.monotonic() - start:6.1f} s   slowest {slowest.get(name, 0):.3f} s", flush=True)
+    print(
+        f"{name:12s} {done:7d} inputs   {time.monotonic() - start:6.1f} s   slowest {slowest.get(name, 0):.3f} s",
+        flush=True,
+    )
     return done
 
 
@@ -131,7 +142,14 @@ def main() -> None:
         if test is programs and sandbox.isolation().level != "full":
             print("code         none: no sandbox on this machine")
             continue
-        name = {integers: "integer", letters: "choice", clues: "clue", formats: "format", expressions: "maths", programs: "code"}[test]
+        name = {
+            integers: "integer",
+            letters: "choice",
+            clues: "clue",
+            formats: "format",
+            expressions: "maths",
+            programs: "code",
+        }[test]
         total += run(name, max(1, round(share * count)), test, whole, GOLD[test])
     total += run("wire", max(1, round(share * MESSAGES)), messages, values)
     print(f"{total} inputs in all")

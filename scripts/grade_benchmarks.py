@@ -2,8 +2,8 @@
 
     python scripts/grade_benchmarks.py FOLDER
 
-FOLDER holds gsm8k_train.jsonl, gsm8k_test.jsonl, HumanEval.jsonl.gz, temporal_clue_test.json and aiw_prompts.json. Prints
-a table; exits with 1 if a grader was wrong anywhere, with 2 if it cannot begin.
+FOLDER holds gsm8k_train.jsonl, gsm8k_test.jsonl, HumanEval.jsonl.gz, temporal_clue_test.json and aiw_prompts.json.
+Prints a table; exits with 1 if a grader was wrong anywhere, with 2 if it cannot begin.
 
     GSM8K          the gold number behind its own rationale; five other numbers
     HumanEval      prompt + canonical solution in the sandbox; the same with each value it gives spoilt; an empty body
@@ -32,7 +32,7 @@ FILES = ("gsm8k_train.jsonl", "gsm8k_test.jsonl", "HumanEval.jsonl.gz", "tempora
 
 # Whatever the function gives, something else of the same type. In a space of its own, so that a function that calls
 # itself calls the right one: spoilt twice may be right.
-SPOILT = '''
+SPOILT = """
 _space = {{"__name__": "solution"}}
 exec({source!r}, _space)
 
@@ -53,7 +53,7 @@ def _spoil(value):
 
 def {entry_point}(*arguments, **keywords):
     return _spoil(_space[{entry_point!r}](*arguments, **keywords))
-'''
+"""
 
 
 def completion(answer: str, thought: str = "") -> str:
@@ -104,7 +104,9 @@ def integers(name: str, rows: list[tuple[str, str]]) -> Iterable[Row]:
 
 def gsm8k(folder: Path) -> Iterable[Row]:
     problems = [
-        json.loads(line) for part in ("train", "test") for line in (folder / f"gsm8k_{part}.jsonl").read_text().splitlines()
+        json.loads(line)
+        for part in ("train", "test")
+        for line in (folder / f"gsm8k_{part}.jsonl").read_text().splitlines()
     ]
     yield from integers("GSM8K", [(integer.gold_of(one["answer"]), one["answer"]) for one in problems])
 
@@ -156,7 +158,9 @@ def clues(puzzles: list[dict[str, Any]]) -> Iterable[Row]:
     values = sorted({value for puzzle in puzzles for value in puzzle["solution"].values()})
     for number, puzzle in enumerate(puzzles):
         solution = puzzle["solution"]
-        gold.add(clue.grade(completion(clue.gold_lines(solution), puzzle["prompt"]), solution), True, f"puzzle {number}")
+        gold.add(
+            clue.grade(completion(clue.gold_lines(solution), puzzle["prompt"]), solution), True, f"puzzle {number}"
+        )
         for letter, value in solution.items():
             named = [one for one in values if one != value and one in puzzle["prompt"]]
             wrong = [{**solution, letter: one} for one in named[:5]]

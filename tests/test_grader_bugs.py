@@ -70,9 +70,12 @@ def test_03_a_thread_may_grade() -> None:
 @pytest.mark.parametrize(
     ("gold", "answer"),
     [
-        ("\\frac{1}{2004!}", "\\frac{1}{2006!}"), ("\\frac{1}{2^{99}}", "\\frac{1}{2^{98}}"), ("n=2, 3, 4", "n=1, 2, 3"),
-        ("D = (0, 1)", "D = (0, 1.5)"), ("19, 46, \\text{ and } 82", "21, 36, and 82"), ("1 - \\frac{1}{\\mathrm{e}}", "1 + \\frac{1}{\\mathrm{e}}"),
-        ("\\frac{2^{2005}+1}{3 \\cdot 2^{2006}}", "\\frac{1}{3 \\cdot 2^{2006}}"), ("\\pm 2021", "2021"), ("12:00", "1:00"),
+        ("\\frac{1}{2004!}", "\\frac{1}{2006!}"), ("\\frac{1}{2^{99}}", "\\frac{1}{2^{98}}"),
+        ("n=2, 3, 4", "n=1, 2, 3"),
+        ("D = (0, 1)", "D = (0, 1.5)"), ("19, 46, \\text{ and } 82", "21, 36, and 82"),
+        ("1 - \\frac{1}{\\mathrm{e}}", "1 + \\frac{1}{\\mathrm{e}}"),
+        ("\\frac{2^{2005}+1}{3 \\cdot 2^{2006}}", "\\frac{1}{3 \\cdot 2^{2006}}"), ("\\pm 2021", "2021"),
+        ("12:00", "1:00"),
         ("1, 2, \\ldots, n", "1, 3, 5, \\ldots, 2n-1"), ("1:2:3:\\ldots", "1:4:9:\\ldots"),
         ("F_n = \\sum_{k=0}^{n-1} F_k F_{n-k-1}", "F_n = \\sum_{k=0}^{n-2} F_k F_{n-k-2}"),
     ],
@@ -122,7 +125,9 @@ def test_11_display_brackets_are_read() -> None:
 
 
 @needs_math_verify
-@pytest.mark.parametrize("gold", ["\\begin{pmatrix}1\\\\2", "10,\\! 080", "\\text{Navin}", "6 - 5i", "f(x)=|x|", "2\\frac{1}{2}"])
+@pytest.mark.parametrize(
+    "gold", ["\\begin{pmatrix}1\\\\2", "10,\\! 080", "\\text{Navin}", "6 - 5i", "f(x)=|x|", "2\\frac{1}{2}"]
+)
 def test_12_every_gold_answer_equals_itself(gold: str) -> None:
     assert maths.grade(completion(gold), gold).strict
 
@@ -321,7 +326,8 @@ def test_44_a_program_is_really_run() -> None:
 def test_45_the_list_of_results_is_in_no_frame_of_the_program() -> None:
     program = (
         "import sys\ndef add(a, b):\n    frame = sys._getframe()\n    while frame:\n"
-        "        for value in frame.f_locals.values():\n            if isinstance(value, list): value.insert(0, 'passed')\n"
+        "        for value in frame.f_locals.values():\n"
+        "            if isinstance(value, list): value.insert(0, 'passed')\n"
         "        frame = frame.f_back\n    raise BaseException"
     )
     assert code.failure(program, ADD) == "the program raised BaseException"
@@ -363,11 +369,13 @@ def test_50_no_tests_are_no_pass() -> None:
 @needs_sandbox
 def test_51_test_data_are_where_the_program_cannot_write() -> None:
     tests = (
-        "import os\ndef check(candidate):\n    points = [1, 2, 3]\n    open('/tmp/points.txt', 'w').write(repr(points))\n"
+        "import os\ndef check(candidate):\n    points = [1, 2, 3]\n"
+        "    open('/tmp/points.txt', 'w').write(repr(points))\n"
         "    values = candidate(points)\n    assert values == [1, 4, 9] and points == [1, 2, 3]\n"
     )
     program = (
-        "def squares(points):\n    open('/tmp/points.txt', 'w').write('[0, 0, 0]')\n    points[:] = [0, 0, 0]\n    return [0, 0, 0]"
+        "def squares(points):\n    open('/tmp/points.txt', 'w').write('[0, 0, 0]')\n    points[:] = [0, 0, 0]\n"
+        "    return [0, 0, 0]"
     )
     assert code.failure(program, Problem("def squares(points): pass\n", "squares", tests)) == "AssertionError: "
 
@@ -377,7 +385,8 @@ def test_52_a_daemon_cannot_forge_the_verdict() -> None:
     program = (
         "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        for _ in range(100):\n"
         "            for path in ('/output/reward.txt', '/tmp/reward.txt', '/dev/shm/reward.txt'):\n"
-        "                open(path, 'w').write('1.0')\n            time.sleep(0.05)\n    os._exit(0)\ndef add(a, b): return 0"
+        "                open(path, 'w').write('1.0')\n            time.sleep(0.05)\n    os._exit(0)\n"
+        "def add(a, b): return 0"
     )
     assert code.failure(program, ADD) is not None
 
@@ -424,7 +433,8 @@ def test_56_a_memory_bomb_hits_itself_alone() -> None:
 @needs_sandbox
 def test_57_a_verdict_that_lies_there_already_is_not_read() -> None:
     program = (
-        "for path in ('/output/reward.txt', '/output/model.safetensors', '/tmp/reward.txt'):\n    open(path, 'w').write('nan')\n"
+        "for path in ('/output/reward.txt', '/output/model.safetensors', '/tmp/reward.txt'):\n"
+        "    open(path, 'w').write('nan')\n"
         "def add(a, b): return float('nan')"
     )
     assert code.failure(program, ADD) == "AssertionError: "

@@ -34,7 +34,10 @@ CASES = {
 IOI = {
     "form": "ioi",
     "problem": "twice",
-    "files": {"grader.cpp": "#include <iostream>\nint twice(int);\nint main() { int x; std::cin >> x; std::cout << twice(x); }\n"},
+    "files": {
+        "grader.cpp": "#include <iostream>\nint twice(int);\n"
+        "int main() { int x; std::cin >> x; std::cout << twice(x); }\n"
+    },
     "tests": [{"input": "4", "output": "8"}],
     "time_limit_seconds": 2.0,
     "memory_limit_bytes": 1 << 30,
@@ -49,13 +52,17 @@ needs_compiler = pytest.mark.skipif(not Path(COMPILER[0]).exists(), reason=f"no 
         pytest.param("maths", "\\boxed{x=5}", {}, "5", "3x+7=22", marks=needs_math_verify),
         ("choice", "C", {"options": ["a", "b", "c"]}, "C", "B"),
         ("choice", "Z", {}, "Z", "B"),
-        ("clue", "", {"solution": {"A": "Mrs. Peacock", "B": "Hall"}}, "A. Mrs. Peacock\nB. Hall", "A. Mrs. Peacock\nB. Study"),
-        pytest.param("code", "", FUNCTION, "```python\ndef add(a, b):\n    return a + b\n```", "```python\nadd = max\n```", marks=needs_sandbox),
+        ("clue", "", {"solution": {"A": "Mrs. Peacock", "B": "Hall"}}, "A. Mrs. Peacock\nB. Hall",
+        "A. Mrs. Peacock\nB. Study"),
+        pytest.param("code", "", FUNCTION, "```python\ndef add(a, b):\n    return a + b\n```",
+        "```python\nadd = max\n```", marks=needs_sandbox),
         pytest.param(
-            "code", "", CASES, "```python\nprint(sum(map(int, input().split())))\n```", "```python\nprint(4)\n```", marks=needs_sandbox
+            "code", "", CASES, "```python\nprint(sum(map(int, input().split())))\n```", "```python\nprint(4)\n```",
+            marks=needs_sandbox
         ),
         pytest.param(
-            "code", "", IOI, "```cpp\nint twice(int x) { return 2 * x; }\n```", "```cpp\nint twice(int x) { return x; }\n```",
+            "code", "", IOI, "```cpp\nint twice(int x) { return 2 * x; }\n```",
+            "```cpp\nint twice(int x) { return x; }\n```",
             marks=[needs_sandbox, needs_compiler],
         ),
     ],

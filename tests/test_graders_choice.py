@@ -27,7 +27,24 @@ def test_the_one_letter_is_right_and_every_other_wrong(gold: str) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    ["(C)", "c", "C.", "C or D", "CD", "C C", "A, B, C, D", "Ｃ", "С", "", "C\n", "\\boxed{C}", "**C**", "option C", "3", "C\u200b"],
+    [
+        "(C)",
+        "c",
+        "C.",
+        "C or D",
+        "CD",
+        "C C",
+        "A, B, C, D",
+        "Ｃ",
+        "С",
+        "",
+        "C\n",
+        "\\boxed{C}",
+        "**C**",
+        "option C",
+        "3",
+        "C\u200b",
+    ],
 )
 def test_nothing_but_the_letter_is_strictly_right(answer: str) -> None:
     assert strict("C", "C", 4)
@@ -44,8 +61,10 @@ def test_a_letter_that_was_not_offered_is_wrong_even_as_gold() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "The answer is (C).", "The answer is C", "Answer: C", "**Answer:** C", "**Answer: C**", "ANSWER: **C**", "ANSWER: $C$",
-        "Final answer: \\boxed{C}", "\\boxed{\\text{C}}", "\\boxed{(C)}", "so\n\n(C)", "C", "so\n**C**", "<think>A</think>C.",
+        "The answer is (C).", "The answer is C", "Answer: C", "**Answer:** C", "**Answer: C**", "ANSWER: **C**",
+        "ANSWER: $C$",
+        "Final answer: \\boxed{C}", "\\boxed{\\text{C}}", "\\boxed{(C)}", "so\n\n(C)", "C", "so\n**C**",
+        "<think>A</think>C.",
         "The answer is A? No, the answer is C.", "The answer is C because I computed the integral.",
         "The answer is C. Note that A is a common distractor.", "The answer is C, A is wrong.",
         "Answer: A\nWait.\nAnswer: C", "The answer is $\\boxed{C}$", "Answer: Answer: C", "answer = C",
@@ -59,8 +78,10 @@ def test_what_is_leniently_right(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "The answer is C or D.", "The answer is (C) and (D)", "Answer: C/D", "Answer: A, B, C", "Answer: C, D", "I think so",
-        "\\boxed{C} \\boxed{D}", "\\boxed{CD}", "\\boxed{C, D}", "The answer is D. C was tempting.", "Answer seems to be A\nAnswer: D",
+        "", "The answer is C or D.", "The answer is (C) and (D)", "Answer: C/D", "Answer: A, B, C", "Answer: C, D",
+        "I think so",
+        "\\boxed{C} \\boxed{D}", "\\boxed{CD}", "\\boxed{C, D}", "The answer is D. C was tempting.",
+        "Answer seems to be A\nAnswer: D",
         "<think>The answer is C", "Cats", "Carbon", "C D", "the answer is Carbon", "The answer is C'est", "Answer: c",
     ],
 )  # fmt: skip
@@ -69,7 +90,8 @@ def test_what_is_not_even_leniently_right(text: str) -> None:
 
 
 PIECES = [
-    *"ABCIJ abc.,:*_$()=/&", "\n", "answer", "Answer", "ANSWER", " is ", "or", " and ", "\\boxed{", "\\text{", "}", "<think>",
+    *"ABCIJ abc.,:*_$()=/&", "\n", "answer", "Answer", "ANSWER", " is ", "or", " and ", "\\boxed{", "\\text{", "}",
+    "<think>",
     "</think>", "<answer>", "</answer>", "\ud800", "Ａ", "\x00",
 ]  # fmt: skip
 texts = st.one_of(st.text(max_size=80), st.lists(st.sampled_from(PIECES), max_size=30).map("".join))
@@ -77,9 +99,9 @@ texts = st.one_of(st.text(max_size=80), st.lists(st.sampled_from(PIECES), max_si
 
 @given(text=texts, gold=st.one_of(st.sampled_from(LETTERS), texts), options=st.integers(-1, 40))
 def test_total_and_strict_implies_lenient(text: str, gold: str, options: int) -> None:
-    for given in (grade(text, gold, options), grade(completion(text), gold, options)):
-        assert given.lenient or not given.strict
-        if given.lenient:
+    for found in (grade(text, gold, options), grade(completion(text), gold, options)):
+        assert found.lenient or not found.strict
+        if found.lenient:
             assert len(gold) == 1 and "A" <= gold <= "Z"
 
 

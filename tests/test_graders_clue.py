@@ -37,7 +37,8 @@ def test_one_wrong_field_makes_all_wrong(letter: str) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        LINES.replace("Scarlet", "scarlet"), LINES.replace(". ", ".", 1), LINES.replace(". ", ") "), LINES + "\nE. Hall",
+        LINES.replace("Scarlet", "scarlet"), LINES.replace(". ", ".", 1), LINES.replace(". ", ") "),
+        LINES + "\nE. Hall",
         "\n".join(reversed(LINES.split("\n"))), f"So:\n{LINES}", f"{LINES}\nThat is all.", f"**{LINES}**",
     ],
 )  # fmt: skip
@@ -50,7 +51,8 @@ def test_what_is_leniently_right_only(answer: str) -> None:
     "answer",
     [
         "", "\n".join(GOLD.values()), "A. Miss Scarlet or Miss Peach\n" + LINES[16:], LINES + "\nA. Miss Peach",
-        "A. Miss Scarlet, Miss Peach\nB. Lead Pipe\nC. 11:30 PM\nD. Mr. Green", LINES.replace("PM", "AM"), "A. B. C. D.",
+        "A. Miss Scarlet, Miss Peach\nB. Lead Pipe\nC. 11:30 PM\nD. Mr. Green", LINES.replace("PM", "AM"),
+        "A. B. C. D.",
     ],
 )  # fmt: skip
 def test_what_is_not_even_leniently_right(answer: str) -> None:
@@ -61,15 +63,16 @@ def test_a_puzzle_without_fields_is_met_by_nothing() -> None:
     assert not strict("", {}) and not lenient("", {})
 
 
-PIECES = ["A. ", "B. ", "C) ", "Miss Scarlet", "Lead Pipe", "11:30 PM", "Mr. Green", "\n", "*", " ", "D: ", "\ud800", "<think>", "</think>"]  # fmt: skip
+PIECES = ["A. ", "B. ", "C) ", "Miss Scarlet", "Lead Pipe", "11:30 PM", "Mr. Green", "\n", "*", " ", "D: ", "\ud800",
+"<think>", "</think>"]  # fmt: skip
 texts = st.one_of(st.text(max_size=80), st.lists(st.sampled_from(PIECES), max_size=20).map("".join))
 
 
 @given(text=texts, gold=st.dictionaries(st.sampled_from("ABCDEFG"), st.text(max_size=20), max_size=4))
 def test_total_and_strict_implies_lenient(text: str, gold: dict[str, str]) -> None:
     for solution in (gold, GOLD):
-        for given in (grade(text, solution), grade(completion(text), solution)):
-            assert given.lenient or not given.strict
+        for found in (grade(text, solution), grade(completion(text), solution)):
+            assert found.lenient or not found.strict
 
 
 VALUES = st.sampled_from(["Miss Scarlet", "Hall", "11:30 PM", "Mr. Green", "Knife"])

@@ -20,7 +20,9 @@ from harness.graders.grade import LONGEST, GraderError
 ISOLATION = sandbox.isolation()
 needs_sandbox = pytest.mark.skipif(ISOLATION.level != "full", reason="; ".join(ISOLATION.reasons))
 
-EXCERPT = [json.loads(line) for line in (Path(__file__).parent / "grader_data" / "humaneval.jsonl").read_text().splitlines()]
+EXCERPT = [
+    json.loads(line) for line in (Path(__file__).parent / "grader_data" / "humaneval.jsonl").read_text().splitlines()
+]
 ADD = Problem(
     prompt='def add(a, b):\n    """The sum."""\n',
     entry_point="add",
@@ -62,7 +64,8 @@ def test_strict_is_one_block_and_lenient_what_harnesses_run() -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    ["", RIGHT, f"```\n{RIGHT}```", f"```py\n{RIGHT}```", f"```python\n{RIGHT}``` ", f"So ```python\n{RIGHT}```", "```python\n```",
+    ["", RIGHT, f"```\n{RIGHT}```", f"```py\n{RIGHT}```", f"```python\n{RIGHT}``` ", f"So ```python\n{RIGHT}```",
+    "```python\n```",
      f"```python\n{RIGHT}```\n```python\n{RIGHT}```", f"```python\n{RIGHT}", f"```python {RIGHT}```"],
 )  # fmt: skip
 def test_what_is_no_answer_is_not_run(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +75,9 @@ def test_what_is_no_answer_is_not_run(answer: str, monkeypatch: pytest.MonkeyPat
 
 def test_the_program_of_a_free_text() -> None:
     head = ADD.prompt + "\n\n"
-    assert lenient_program("<think>```python\nno\n```</think>a\n```python\nx\n```\nb\n```py\ny\n```", ADD) == head + "y\n"
+    assert (
+        lenient_program("<think>```python\nno\n```</think>a\n```python\nx\n```\nb\n```py\ny\n```", ADD) == head + "y\n"
+    )
     assert lenient_program("a\n```python\nx\n```\nIn C:\n```c\ny\n```\nand\n```python\ncut", ADD) == head + "x\n"
     assert lenient_program("    return a\nprint(add(1, 2))", ADD) == ADD.prompt + "    return a\n"
 
@@ -112,7 +117,8 @@ TAMPER = {
         "builtins.compile = lambda *_, **__: None\ndef add(a, b): return 0"
     ),
     "always equal": (
-        "class Yes:\n    def __eq__(self, other): return True\n    def __call__(self, *_, **__): return self\nadd = Yes()"
+        "class Yes:\n    def __eq__(self, other): return True\n    def __call__(self, *_, **__): return self\n"
+        "add = Yes()"
     ),
     "an int that is always equal": (
         "class Yes(int):\n    def __eq__(self, other): return True\n    __hash__ = int.__hash__\n"
@@ -128,16 +134,19 @@ TAMPER = {
         "        if isinstance(value, dict) and 'nonce' in value: return value['nonce']\n    return 0"
     ),
     "changes the exam module": (
-        "import __main__\n__main__.encode = lambda *_: None\n__main__.Stand = None\n__main__.decode = lambda *_: ([], {})\n"
+        "import __main__\n__main__.encode = lambda *_: None\n__main__.Stand = None\n"
+        "__main__.decode = lambda *_: ([], {})\n"
         "def add(a, b): return 0"
     ),
     "forges replies": (
-        "import os\nfor pipe in range(3, 30):\n    for word in (b'{\"value\": true}', b'{\"value\": {\"int\": \"5\"}}', b'null', b'[[[['):\n"
+        "import os\nfor pipe in range(3, 30):\n"
+        "    for word in (b'{\"value\": true}', b'{\"value\": {\"int\": \"5\"}}', b'null', b'[[[['):\n"
         "        try: os.write(pipe, len(word).to_bytes(4, 'big') + word)\n        except OSError: pass\n"
         "def add(a, b): return 0"
     ),
     "forges a bomb": (
-        "import os\nword = b'[' * 900000\nfor pipe in range(3, 30):\n    try: os.write(pipe, len(word).to_bytes(4, 'big') + word)\n"
+        "import os\nword = b'[' * 900000\nfor pipe in range(3, 30):\n"
+        "    try: os.write(pipe, len(word).to_bytes(4, 'big') + word)\n"
         "    except OSError: pass\ndef add(a, b): return 0"
     ),
     "forges a length": (
@@ -145,10 +154,13 @@ TAMPER = {
         "def add(a, b): return 0"
     ),
     "kills the examiner": "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\ndef add(a, b): return 0",
-    "interrupts the examiner": "import os, signal, time\nos.kill(os.getppid(), signal.SIGINT)\ntime.sleep(0.2)\ndef add(a, b): return 0",
+    "interrupts the examiner": (
+        "import os, signal, time\nos.kill(os.getppid(), signal.SIGINT)\ntime.sleep(0.2)\ndef add(a, b): return 0"
+    ),
     "kills everybody": "import os, signal\nos.kill(-1, signal.SIGKILL)\ndef add(a, b): return 0",
     "leaves a daemon": (
-        "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: time.sleep(60)\n    os._exit(0)\n" + RIGHT
+        "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: time.sleep(60)\n    os._exit(0)\n"
+        + RIGHT
     ),
     "a memory bomb": "held = [bytearray(1 << 20) for _ in range(2000)]\n" + RIGHT,
     "a memory bomb in the answer": "def add(a, b): return [[]] * 10 ** 7",
@@ -197,7 +209,8 @@ def test_within_the_limits(program: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
 # ---------------------------------------------------------------- can the program find the nonce?
 
-# It looks wherever a process of the same user could look, and answers with what it saw. A nonce is 32 hexadecimal digits.
+# It looks wherever a process of the same user could look, and answers with what it saw. A nonce is 32 hexadecimal
+# digits.
 SEARCH = r"""
 import ctypes, os, re, socket
 libc = ctypes.CDLL(None, use_errno=True)
@@ -313,8 +326,10 @@ def test_it_would_be_found_if_the_examiner_could_be_read(tmp_path: Path, monkeyp
     ("tests", "why"),
     [
         ("def check(candidate):\n    pass\n", "the tests never called the program"),
-        ("def check(candidate):\n    try:\n        candidate(1)\n    except:\n        pass\n", "the program raised TypeError"),
-        ("def check(candidate):\n    try:\n        candidate(1)\n    except Exception:\n        pass\n", "the program raised TypeError"),
+        ("def check(candidate):\n    try:\n        candidate(1)\n    except:\n        pass\n",
+        "the program raised TypeError"),
+        ("def check(candidate):\n    try:\n        candidate(1)\n    except Exception:\n        pass\n",
+        "the program raised TypeError"),
         ("def check(candidate):\n    candidate(object(), 1)\n", "TypeError: a value of type object cannot leave"),
         ("no Python", "SyntaxError: "),
         ("", "KeyError: 'check'"),
@@ -371,7 +386,9 @@ def test_values_come_back_as_they_went(value: Any) -> None:
 
 messages = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(list(exam._BUILD)),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*exam._BUILD, "x"]), inner, max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*exam._BUILD, "x"]), inner, max_size=2)
+    ),
     max_leaves=12,
 )
 
@@ -484,7 +501,9 @@ SUM = Cases(
     source="sum.cpp",
     files=(("graders/grader.cpp", GRADER), ("sum.h", "long long add(long long a, long long b);\n")),
 )
-needs_compiler = pytest.mark.skipif(not Path(exam.COMPILER[0]).exists(), reason=f"no {exam.COMPILER[0]}: {code.INSTALL}")
+needs_compiler = pytest.mark.skipif(
+    not Path(exam.COMPILER[0]).exists(), reason=f"no {exam.COMPILER[0]}: {code.INSTALL}"
+)
 
 
 @needs_sandbox
@@ -497,7 +516,8 @@ needs_compiler = pytest.mark.skipif(not Path(exam.COMPILER[0]).exists(), reason=
         ("long long add(long long a, long long b) { return a + ", "the program does not compile"),
         ("int add(int a) { return a; }", "the program does not compile"),  # it does, but grader.cpp finds no add
         ('#include <cstdlib>\nlong long add(long long a, long long b) { std::exit(0); }', "case 0: wrong output"),
-        ('#include <cstdlib>\nlong long add(long long a, long long b) { std::abort(); }', "case 0: the program ended with -6"),
+        ('#include <cstdlib>\nlong long add(long long a, long long b) { std::abort(); }',
+        "case 0: the program ended with -6"),
     ],
 )  # fmt: skip
 def test_a_program_is_compiled_with_the_files_of_its_problem(program: str, why: str | None) -> None:

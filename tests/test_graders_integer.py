@@ -14,7 +14,9 @@ from harness.graders import integer
 from harness.graders.grade import LONGEST
 from harness.graders.integer import gold_of, grade, lenient, strict
 
-EXCERPT = [json.loads(line) for line in (Path(__file__).parent / "grader_data" / "gsm8k.jsonl").read_text().splitlines()]
+EXCERPT = [
+    json.loads(line) for line in (Path(__file__).parent / "grader_data" / "gsm8k.jsonl").read_text().splitlines()
+]
 
 
 def completion(answer: str, thought: str = "so") -> str:
@@ -42,7 +44,9 @@ def test_gold(solution: str, gold: str) -> None:
     assert gold_of(solution) == gold
 
 
-@pytest.mark.parametrize("solution", ["", "72", "####", "#### 1,23", "#### 7.5", "#### x", "#### 7 #", "#### ٧", "#### 1e3"])
+@pytest.mark.parametrize(
+    "solution", ["", "72", "####", "#### 1,23", "#### 7.5", "#### x", "#### 7 #", "#### ٧", "#### 1e3"]
+)
 def test_a_solution_without_an_integer_is_said(solution: str) -> None:
     with pytest.raises(ValueError, match="no integer behind '####'"):
         gold_of(solution)
@@ -54,8 +58,10 @@ def test_a_solution_without_an_integer_is_said(solution: str) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        "1,234", "+1234", "01234", "1234.0", "1234.", "1.234e3", "$1234", "1234 clips", "-1234", "−1234", "١٢٣٤", "１２３４",
-        "1234\n", "\n1234", "1234\u200b", "#### 1234", "\\boxed{1234}", "x=1234", "1234=1234", "1234 or 1235", "1233 1234",
+        "1,234", "+1234", "01234", "1234.0", "1234.", "1.234e3", "$1234", "1234 clips", "-1234", "−1234", "١٢٣٤",
+        "１２３４",
+        "1234\n", "\n1234", "1234\u200b", "#### 1234", "\\boxed{1234}", "x=1234", "1234=1234", "1234 or 1235",
+        "1233 1234",
         "I guess 1234", "int('1234')", "0x4d2", "1_234", "12 34", "", "None", "nan", "1234;", "<1234>", "1234" * 9,
     ],
 )  # fmt: skip
@@ -108,7 +114,8 @@ def test_a_negative_answer_keeps_its_sign() -> None:
 # ---------------------------------------------------------------- total
 
 PIECES = [
-    *"0123456789-+.,$ ", "−", "#### ", "answer", " is ", "\\boxed{", "}", "=", " or ", "\n", "<think>", "</think>", "<answer>",
+    *"0123456789-+.,$ ", "−", "#### ", "answer", " is ", "\\boxed{", "}", "=", " or ", "\n", "<think>", "</think>",
+    "<answer>",
     "</answer>", "٣", "²", "9" * 30, "\ud800", "\x00", "é", "1,234", ".00",
 ]  # fmt: skip
 texts = st.one_of(st.text(max_size=80), st.lists(st.sampled_from(PIECES), max_size=30).map("".join))
@@ -116,10 +123,10 @@ texts = st.one_of(st.text(max_size=80), st.lists(st.sampled_from(PIECES), max_si
 
 @given(text=texts, gold=st.one_of(st.integers(-(10**25), 10**25).map(str), texts))
 def test_total_and_strict_implies_lenient(text: str, gold: str) -> None:
-    for given in (grade(text, gold), grade(completion(text), gold)):
-        assert given.lenient or not given.strict
-        if given.strict:
-            assert given.answer == gold == str(int(gold))
+    for found in (grade(text, gold), grade(completion(text), gold)):
+        assert found.lenient or not found.strict
+        if found.strict:
+            assert found.answer == gold == str(int(gold))
 
 
 @given(st.integers())

@@ -37,9 +37,9 @@ def grade(name: str, completion: str, *, prompt: str, target: str, metadata: Map
 def _exam(metadata: Mapping[str, Any]) -> code.Problem | code.Cases:
     """By metadata's form. Limits are those of one test; 0 or None where the data set says nothing.
 
-        function  stub, entry_point, test
-        stdin     tests, a list of {input, output}; time_limit_seconds, memory_limit_mb
-        ioi       the same, but memory_limit_bytes; problem and files, {name: content}, to compile problem.cpp with
+    function  stub, entry_point, test
+    stdin     tests, a list of {input, output}; time_limit_seconds, memory_limit_mb
+    ioi       the same, but memory_limit_bytes; problem and files, {name: content}, to compile problem.cpp with
     """
     form = _of(metadata, "form")
     if form == "function":
@@ -48,7 +48,9 @@ def _exam(metadata: Mapping[str, Any]) -> code.Problem | code.Cases:
         raise GraderError(f"there is no grader for programs of form {form!r}; there are function, stdin and ioi")
     tests = _of(metadata, "tests")
     if any(isinstance(test, str) for test in tests):
-        raise GraderError(f"{_of(metadata, 'problem')} has the names of its tests only: put inputs and outputs in place")
+        raise GraderError(
+            f"{_of(metadata, 'problem')} has the names of its tests only: put inputs and outputs in place"
+        )
     cases = tuple((_of(test, "input"), _of(test, "output")) for test in tests)
     seconds = metadata.get("time_limit_seconds") or 0
     if form == "stdin":

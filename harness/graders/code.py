@@ -4,8 +4,8 @@ A pass is a secret nonce, 128 random bits a run, written by our own examiner aft
 within all its budgets and left nothing running. How the examiner keeps it from the program: exam.py.
 
 Strict: the answer is one fenced block of Python, and it is a whole program: its own imports, the function by its
-name. Only the standard library is there (`-S`), as in HumanEval. Where a problem brings C++ files (IOI), the block is C++
-and is compiled with them.
+name. Only the standard library is there (`-S`), as in HumanEval. Where a problem brings C++ files (IOI), the block is
+C++ and is compiled with them.
 
 Lenient: the last fenced block anywhere, behind the prompt's imports and helpers; without a fence the completion goes on
 from the prompt and is cut where a new top-level statement begins (Chen et al. 2021, arXiv:2107.03374, section 2.3).
@@ -80,7 +80,6 @@ class Cases:
     megabytes: float = 0
     source: str = ""
     files: tuple[tuple[str, str], ...] = ()
-
 
 
 def failure(program: str, problem: Problem | Cases) -> str | None:

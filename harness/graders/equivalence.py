@@ -46,7 +46,8 @@ _DROPPED = {
 }  # fmt: skip
 _SPELLED = {
     "\\dfrac": "\\frac", "\\tfrac": "\\frac", "\\cfrac": "\\frac", "\\le": "\\leq", "\\ge": "\\geq", "\\ne": "\\neq",
-    "\\leqslant": "\\leq", "\\geqslant": "\\geq", "\\lt": "<", "\\gt": ">", "≤": "\\leq", "≥": "\\geq", "\\lbrace": "\\{",
+    "\\leqslant": "\\leq", "\\geqslant": "\\geq", "\\lt": "<", "\\gt": ">", "≤": "\\leq", "≥": "\\geq",
+    "\\lbrace": "\\{",
     "\\rbrace": "\\}", "\\dots": "\\ldots", "\\cdots": "\\ldots", "…": "\\ldots", "−": "-", "%": "\\%", "×": "\\times",
     "·": "\\cdot", "\\cdotp": "\\cdot", "\\emptyset": "\\varnothing", "π": "\\pi", "∞": "\\infty", "∪": "\\cup",
 }  # fmt: skip
@@ -57,17 +58,29 @@ _TEXT = {"\\text", "\\mathrm", "\\textbf", "\\mbox", "\\textrm", "\\operatorname
 _DIGITS = set("0123456789.,-")
 # What math-verify may be given. It guesses at the rest or skips it: that is compared by rule 1 alone.
 _KNOWN = {*string.ascii_letters, *string.digits, *"+-*/^_(){}[]|!.,&=<>"} | {
-    f"\\{name}"
-    for name in (
-        "frac sqrt cdot times div pi infty binom sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp "
-        "lfloor rfloor lceil rceil leq geq neq in setminus mathbb varnothing begin end alpha beta gamma delta epsilon "
-        "varepsilon zeta eta theta kappa lambda mu nu xi rho sigma tau phi varphi chi psi omega Gamma Delta Theta Lambda "
-        "Sigma Phi Psi Omega { } % \\"
-    ).split()
-}
+    "\\frac", "\\sqrt", "\\cdot", "\\times", "\\div", "\\pi", "\\infty", "\\binom", "\\sin", "\\cos", "\\tan", "\\cot",
+    "\\sec", "\\csc", "\\arcsin", "\\arccos", "\\arctan", "\\sinh", "\\cosh", "\\tanh", "\\log", "\\ln", "\\exp",
+    "\\lfloor",
+    "\\rfloor", "\\lceil", "\\rceil", "\\leq", "\\geq", "\\neq", "\\in", "\\setminus", "\\mathbb", "\\varnothing",
+    "\\begin",
+    "\\end", "\\alpha", "\\beta", "\\gamma", "\\delta", "\\epsilon", "\\varepsilon", "\\zeta", "\\eta", "\\theta",
+    "\\kappa", "\\lambda", "\\mu", "\\nu", "\\xi", "\\rho", "\\sigma", "\\tau", "\\phi", "\\varphi", "\\chi", "\\psi",
+    "\\omega",
+    "\\Gamma", "\\Delta", "\\Theta", "\\Lambda", "\\Sigma", "\\Phi", "\\Psi", "\\Omega", "\\{", "\\}", "\\%", "\\\\",
+}  # fmt: skip
 _NAME = re.compile(r"(?:[A-Za-z]|\\[A-Za-z]+)(?:_(?:\w|\{\w+\}))?(?:\([A-Za-z](?:,[A-Za-z])*\))?")
 _PLAIN = re.compile(r"-?(?:\d+(?:\.\d+)?(?:/\d+)?|\\frac\{?\d+\}?\{?\d+\}?|[A-Za-z]|\\[a-z]+)", re.ASCII)
 _GROUPED = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?", re.ASCII)
+_NUMBER = re.compile(r"-?(?:\d+(?:\.\d+)?|\.\d+|-?\d+/\d+|\d*\\frac(?:\{-?\d+\}|\d)(?:\{-?\d+\}|\d))(?:\\%)?", re.ASCII)
+# Dots for what is left out; \sqrt(2), read as \sqrt, then nothing; a subscript of a number, which is dropped; signs and
+# braces that only hide what there is to compute.
+_MISREAD = re.compile(r"\.\.|\\sqrt(?![\[{0-9A-Za-z ])|[\d)}]_|(?:^|[-+({\[])\+|--|\{\{|\\binom", re.ASCII)
+_BRACKETED = re.compile(r"\((-?[\d.]+)\)", re.ASCII)
+_FRACTION = re.compile(
+    r"\\frac(?:\{(-?[\d.]+)\}|(\d))(?:\{(-?[\d.]+)\}|(\d))"
+    r"|(?<![\d.])\{?(-?\d[\d.]*)\}?(?:/|\\div) ?\{?(-?\d[\d.]*)\}?",
+    re.ASCII,
+)
 # Numbers to put for variables, the first for the first variable in the order of the alphabet. No small integers.
 _PUT = ("1.7320508", "0.6180340", "2.2360680", "3.3166248", "0.4142136", "5.3851648", "1.2599211", "4.1231056")
 
@@ -80,19 +93,21 @@ def tokens(text: str) -> Tokens:
     text = text.replace("{,}", ",")
     found = tuple(_SPELLED.get(token, token) for token in _TOKEN.findall(text) if token not in _DROPPED)
     found = _without_degrees(found)
-    while True:
-        if found[-1:] == (".",):
-            found = found[:-1]
-        elif len(found) > 2 and found[0] == found[-1] == "$":
-            found = found[1:-1]
-        elif len(found) > 2 and (found[0], found[-1]) in (("\\(", "\\)"), ("\\[", "\\]")):
-            found = found[1:-1]
-        elif found[:2] == ("\\boxed", "{") and _wrapped(found[1:]):
-            found = found[2:-1]
-        elif found[:1] and found[0] in _TEXT and _wrapped(found[1:]) and set(found[2:-1]) <= _DIGITS:
-            found = found[2:-1]
-        else:
-            return found
+    while (inner := _inside(found)) != found:
+        found = inner
+    return found
+
+
+def _inside(found: Tokens) -> Tokens:
+    """One layer less: a full stop, dollars, display brackets, a box, or text that is a number."""
+    ends = (found[:1], found[-1:])
+    if ends[1] == (".",):
+        return found[:-1]
+    if len(found) > 2 and ends in ((("$",), ("$",)), (("\\(",), ("\\)",)), (("\\[",), ("\\]",))):
+        return found[1:-1]
+    boxed = found[:2] == ("\\boxed", "{")
+    number = found[:1] != () and found[0] in _TEXT and set(found[2:-1]) <= _DIGITS
+    return found[2:-1] if (boxed or number) and _wrapped(found[1:]) else found
 
 
 def _without_degrees(found: Tokens) -> Tokens:
@@ -145,9 +160,9 @@ def _split(found: Tokens, separators: set[str]) -> tuple[list[str], list[Tokens]
 def _items(found: Tokens) -> tuple[str, list[Tokens], str]:
     """Opening bracket, items, closing bracket. Braces of a set and no brackets at all are the same: ""."""
     opened = closed = ""
-    if len(found) > 2 and found[0] in {"(", "[", "\\{"} and found[-1] in {")", "]", "\\}"}:
-        if _wrapped(found):  # whatever the kinds: (0, 1] is an interval
-            opened, found, closed = found[0], found[1:-1], found[-1]
+    bracketed = len(found) > 2 and found[0] in {"(", "[", "\\{"} and found[-1] in {")", "]", "\\}"}
+    if bracketed and _wrapped(found):  # whatever the kinds: (0, 1] is an interval
+        opened, found, closed = found[0], found[1:-1], found[-1]
     items = _split(found, {","})[1]
     if opened == "\\{" or (opened == "(" and closed == ")" and len(items) == 1):
         opened = closed = ""
@@ -201,7 +216,9 @@ def _same_statement(given: Tokens, wanted: Tokens, problem: str) -> bool:
 
 
 def _unit(found: Tokens) -> tuple[Tokens, Tokens]:
-    """What stands before a last `\\text{…}`, and that; a text that stands alone is no unit."""
+    """What stands before a last `\\text{…}` or the base of a number, and that; a text that stands alone is no unit."""
+    if based := re.fullmatch(r"([0-9A-F]+)_(\d|\{\d+\})", joined(found), re.ASCII):
+        return tuple(based[1]), tuple(based[2].strip("{}"))
     for start in range(1, len(found) - 2):
         if found[start] in _TEXT and found[start + 1] == "{" and _wrapped(found[start + 1 :]):
             return found[:start], found[start + 2 : -1]
@@ -260,12 +277,12 @@ def _same(given: Tokens, wanted: Tokens, problem: str) -> bool:
         return True
     if not {*given, *wanted} <= _KNOWN or _relations(given) != _relations(wanted):
         return False
-    letters = [joined(side) for side in (given, wanted)]
-    if any(".." in text for text in letters):
+    text, gold = joined(given), joined(wanted)
+    if _MISREAD.search(text) or _MISREAD.search(gold):
         return False
-    if any(len(text) > 2 and text.isalpha() for text in letters):  # a word, not a product of its letters
+    if _NUMBER.fullmatch(gold) and not _NUMBER.fullmatch(text):
         return False
-    if re.search(r"\\sqrt(?![\[{0-9A-Za-z ])", letters[0]):  # \sqrt(2) is read as \sqrt, then nothing
+    if any(len(side) > 2 and side.isalpha() for side in (text, gold)):  # a word, not a product of its letters
         return False
     x, y = _parse(wanted), _parse(given)
     if x is None or y is None or not _names(y) <= _names(x):
@@ -273,7 +290,7 @@ def _same(given: Tokens, wanted: Tokens, problem: str) -> bool:
     return (
         _math_verify().verify(x, y, timeout_seconds=None)
         and _equal_values(x, y)
-        and (_reduced(y) or not _reduced(x))
+        and ((_reduced(y) and _in_lowest_terms(given)) or not (_reduced(x) and _in_lowest_terms(wanted)))
         and (_key(x) == _key(y) or not any(_key(y) == _key(part) for part in _formulas(problem)))
     )
 
@@ -313,12 +330,12 @@ def _parse(found: Tokens) -> Any:
 def _formulas(problem: str) -> list[Any]:
     """What the problem sets in dollars and math-verify can read, where there is an operation in it."""
     parsed = [_parse(tokens(part)) for part in re.findall(r"\$([^$]{3,200})\$", problem)[:20]]
-    return [part for part in parsed if part is not None and getattr(part, "args", ())]
+    return [part for part in parsed if part is not None and _args(part)]
 
 
 def _key(expression: Any) -> str:
     """The form of an expression, the order of terms and factors aside."""
-    parts = [_key(part) for part in getattr(expression, "args", ())]
+    parts = [_key(part) for part in _args(expression)]
     kind = type(expression).__name__
     if kind in ("Add", "Mul"):
         parts.sort()
@@ -326,7 +343,11 @@ def _key(expression: Any) -> str:
 
 
 def _names(expression: Any) -> set[str]:
-    return {str(symbol) for symbol in getattr(expression, "free_symbols", ())}
+    return {str(symbol) for symbol in getattr(expression, "free_symbols", [])}
+
+
+def _args(expression: Any) -> tuple[Any, ...]:
+    return tuple(getattr(expression, "args", []))
 
 
 def _equal_values(x: Any, y: Any) -> bool:
@@ -343,10 +364,10 @@ def _equal_values(x: Any, y: Any) -> bool:
     put = dict(zip(names, _PUT, strict=False))
     values = []
     for expression in (x, y):
-        value = expression.subs({symbol: put[str(symbol)] for symbol in expression.free_symbols}).evalf(30)
-        if not getattr(value, "is_number", False) or not value.is_finite:
+        value = expression.subs({symbol: put[str(symbol)] for symbol in expression.free_symbols})
+        if not getattr(value, "is_number", False) or not value.is_finite:  # a relation, infinity
             return True
-        values.append(value)
+        values.append(value.evalf(30))
     a, b = values
     return bool(abs(a - b) <= 1e-12 * max(abs(a), abs(b)))
 
@@ -354,7 +375,7 @@ def _equal_values(x: Any, y: Any) -> bool:
 def _reduced(expression: Any) -> bool:
     """Is nothing left to compute with plain numbers?"""
     if hasattr(expression, "flat"):
-        return all(_reduced(part) for part in expression.flat())
+        return all(map(_reduced, expression.flat()))
     if _literal(expression):
         return True
     if getattr(expression, "is_number", False) and expression.doit().is_Rational:
@@ -366,7 +387,19 @@ def _reduced(expression: Any) -> bool:
     above = [part for part in factors if type(part).__name__ != "Pow"]
     if len(above) > 1 or len(below) > 1 or (above and below and not _coprime(above[0], below[0])):
         return False
-    return all(_reduced(part) for part in getattr(expression, "args", ()))
+    return all(map(_reduced, _args(expression)))
+
+
+def _in_lowest_terms(found: Tokens) -> bool:
+    """Every fraction of two numbers. math-verify's parser divides them, so that the expression does not show it."""
+    text, before = joined(found), ""
+    while text != before:
+        text, before = _BRACKETED.sub(r"\1", text), text
+    for pair in _FRACTION.finditer(text):
+        above, below = (number for number in pair.groups() if number)
+        if "." in above + below or int(below) < 2 or math.gcd(int(above), int(below)) != 1:
+            return False
+    return True
 
 
 def _parts(expression: Any, kind: str) -> list[Any]:
@@ -382,7 +415,7 @@ def _literal(expression: Any) -> bool:
     """An integer, a decimal, a fraction in lowest terms, one of them with a minus or as a percentage."""
     if getattr(expression, "is_Rational", False) or getattr(expression, "is_Float", False):
         return True
-    kind, parts = type(expression).__name__, getattr(expression, "args", ())
+    kind, parts = type(expression).__name__, _args(expression)
     if kind == "UnevaluatedExpr":
         return _literal(parts[0])
     if kind == "Pow":

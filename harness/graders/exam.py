@@ -11,7 +11,7 @@ another process, and so a program cannot patch, read, catch or print its way to 
 
 - What comes back is data: plain types, rebuilt here. An object whose `__eq__` always says yes does not travel.
 - The examiner is not dumpable (prctl): a process of the same uid may then neither trace it, nor read its memory,
-  environment or descriptors in /proc, nor take a descriptor from it. Its command line, which stays readable, says nothing.
+  environment or descriptors in /proc, nor take a descriptor from it. Its command line stays readable, and says nothing.
 - The candidate is started by exec before the exam has arrived, so no copy of it is in its memory; its standard streams
   are /dev/null, and the harness's socket takes one connection, which is used up before the program starts.
 - Helpers that the tests use (`poly` of HumanEval/32) come from the prompt, not from the program.
@@ -98,7 +98,7 @@ def decode(message: Any) -> Any:
     return _BUILD[kind](content)
 
 
-def send(pipe: int, message: Any) ->def _run_cases(exam: dict[str, Any], memory_bytes: int, cpu_seconds: int) -> str | None:
+def send(pipe: int, message: Any) -> None:
     data = json.dumps(message).encode()
     if len(data) > LONGEST:
         raise TypeError("a value too large cannot leave its process")
@@ -225,7 +225,9 @@ def _start(arguments: list[str], stdin: int, stdout: int) -> int:
         (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
     ]
     environment = {name: value for name, value in os.environ.items() if name != "NANO_R1_SOCKET"}
-    return os.posix_spawn(sys.executable, [sys.executable, *FLAGS, __file__, *arguments], environment, file_actions=streams)
+    return os.posix_spawn(
+        sys.executable, [sys.executable, *FLAGS, __file__, *arguments], environment, file_actions=streams
+    )
 
 
 def _sit(exam: dict[str, str], calls: int, replies: int) -> str | None:
@@ -287,9 +289,7 @@ def _wall_seconds(cpu_seconds: int) -> int:
     return 2 * cpu_seconds + 5
 
 
-def _run(
-    command: list[str], stdin: int, memory_bytes: int, cpu_seconds: int, most: int
-) -> tuple[bytes, int | None]:
+def _run(command: list[str], stdin: int, memory_bytes: int, cpu_seconds: int, most: int) -> tuple[bytes, int | None]:
     """What a process writes, and its exit code; None if it had to be ended, for the time or for writing too much."""
     pipe, theirs = os.pipe()
     process = _start(["runner", str(memory_bytes), str(cpu_seconds), *command], stdin, theirs)
