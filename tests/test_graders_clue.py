@@ -37,7 +37,8 @@ def test_one_wrong_field_makes_all_wrong(letter: str) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        LINES.replace("Scarlet", "scarlet"), LINES.replace(". ", ".", 1), LINES.replace(". ", ") "),
+        LINES.replace("Scarlet", "scarlet"), LINES.replace(". ", ".", 1),
+        "A) Miss Scarlet\nB) Lead Pipe\nC) 11:30 PM\nD) Mr. Green",
         LINES + "\nE. Hall",
         "\n".join(reversed(LINES.split("\n"))), f"So:\n{LINES}", f"{LINES}\nThat is all.", f"**{LINES}**",
     ],

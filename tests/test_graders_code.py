@@ -23,6 +23,7 @@ needs_sandbox = pytest.mark.skipif(ISOLATION.level != "full", reason="; ".join(I
 EXCERPT = [
     json.loads(line) for line in (Path(__file__).parent / "grader_data" / "humaneval.jsonl").read_text().splitlines()
 ]
+HELPED = [row for row in EXCERPT if row["prompt"].count("def ") > 1]  # by another function of the prompt
 ADD = Problem(
     prompt='def add(a, b):\n    """The sum."""\n',
     entry_point="add",
@@ -44,7 +45,7 @@ def completion(program: str) -> str:
 
 @needs_sandbox
 @pytest.mark.slow
-@pytest.mark.parametrize("row", EXCERPT, ids=[row["task_id"] for row in EXCERPT])
+@pytest.mark.parametrize("row", HELPED, ids=[row["task_id"] for row in HELPED])
 def test_the_canonical_solution_passes_and_an_empty_one_does_not(row: dict[str, str]) -> None:
     assert failure(row["prompt"] + row["canonical_solution"], problem(row)) is None
     assert failure(row["prompt"] + "    pass\n", problem(row)) is not None
@@ -201,10 +202,10 @@ def test_no_pass_but_by_answering(program: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("program", SLOW.values(), ids=list(SLOW))
 def test_within_the_limits(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(code, "LIMITS", code.LIMITS.__class__(**{**code.LIMITS.__dict__, "seconds": 3}))
+    monkeypatch.setattr(code, "LIMITS", code.LIMITS.__class__(**{**code.LIMITS.__dict__, "seconds": 2}))
     monkeypatch.setattr(code, "CPU_SECONDS", 1)
     why = failure(program, ADD)
-    assert why is not None and why.startswith(("over the budget of 3 s", "the program", "left "))
+    assert why is not None and why.startswith(("over the budget of 2 s", "the program", "left "))
 
 
 # ---------------------------------------------------------------- can the program find the nonce?
@@ -381,7 +382,18 @@ plain = st.recursive(
 @given(plain)
 def test_values_come_back_as_they_went(value: Any) -> None:
     again = exam.decode(json.loads(json.dumps(exam.encode(value))))
-    assert repr(again) == repr(value)  # repr: NaN, -0.0 and True for 1 show in it
+    assert shown(again) == shown(value)
+
+
+def shown(value: Any) -> str:
+    """As text, in which NaN, -0.0 and True for 1 can be told apart. The order of a set says nothing."""
+    if isinstance(value, list | tuple):
+        return f"{type(value)}{[shown(item) for item in value]}"
+    if isinstance(value, dict):
+        return f"dict{[(shown(key), shown(item)) for key, item in value.items()]}"
+    if isinstance(value, set | frozenset):
+        return f"{type(value)}{sorted(map(shown, value))}"
+    return repr(value)
 
 
 messages = st.recursive(
@@ -438,8 +450,10 @@ def test_a_program_that_reads_and_writes(program: str) -> None:
         ("a, b = map(int, input().split())\nprint(a + b, a + b)", "case 0: wrong output"),
         ("print(sum(map(int, input().split())))\nraise SystemExit(3)", "case 0: the program ended with 3"),
         ("import os\nos._exit(0)", "case 0: wrong output"),
-        ("import os, time\nos.close(1)\ntime.sleep(60)", "case 0: no end within 7 s"),
-        ("while True: print('5' * 10 ** 6)", "case 0: more than 1048576 bytes of output"),
+        pytest.param(
+            "import os, time\nos.close(1)\ntime.sleep(60)", "case 0: no end within 7 s", marks=pytest.mark.long
+        ),
+        ("while True: print('5' * 10 ** 6)", "case 0: too much output"),
         ("held = [bytearray(1 << 22) for _ in range(1000)]", "case 0: the program ended with 1"),
         (
             "import os\nfor pipe in range(20):\n    try: os.write(pipe, b'5 6 0')\n    except OSError: pass",

@@ -259,7 +259,7 @@ def _run_cases(exam: dict[str, Any], memory_bytes: int, cpu_seconds: int) -> str
         output, code = _run(command, stdin, memory_bytes, cpu_seconds, most)
         os.close(stdin)
         if len(output) > most:
-            return f"case {number}: more than {most} bytes of output"
+            return f"case {number}: too much output"
         if code is None:
             return f"case {number}: no end within {_wall_seconds(cpu_seconds)} s"
         if code != 0:
