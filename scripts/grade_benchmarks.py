@@ -5,8 +5,9 @@
 FOLDER holds gsm8k_train.jsonl, gsm8k_test.jsonl, HumanEval.jsonl.gz, temporal_clue_test.json and aiw_prompts.json.
 Prints a table; exits with 1 if a grader was wrong anywhere, with 2 if it cannot begin.
 
-    GSM8K          the gold number behind its own rationale; five other numbers
-    HumanEval      prompt + canonical solution in the sandbox; the same with each value it gives spoilt; an empty body
+    GSM8K          the gold number behind its own rationale; five other numbers. The test set by the maths grader too
+    HumanEval      prompt + canonical solution in the sandbox; the same with each value it gives spoilt, which must fail
+                   by an assertion of its tests; an empty body
     Temporal Clue  the gold lines; each field in turn replaced by another value of the same kind, left out, or doubled
     AIW            the gold number; five other numbers
 """
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import sandbox
-from harness.graders import clue, code, integer
+from harness.graders import clue, code, integer, maths
 from harness.graders.code import Problem
 from harness.graders.grade import Grade
 
@@ -73,10 +74,10 @@ class Row:
         self.graded = self.as_they_should = 0
         self.wrong: list[str] = []
 
-    def add(self, given: Grade, right: bool, name: str) -> None:
-        """A right answer must be strictly right. A wrong one must not even be leniently right."""
+    def add(self, given: Grade, right: bool, name: str, why: str = "") -> None:
+        """A right answer must be strictly right. A wrong one not even leniently, for a reason like `why`."""
         self.graded += 1
-        fits = given.strict if right else not given.lenient
+        fits = given.strict if right else not given.lenient and (given.why or "").startswith(why)
         self.as_they_should += fits
         if not fits:
             self.wrong.append(f"{name}: {given}"[:300])
@@ -111,6 +112,19 @@ def gsm8k(folder: Path) -> Iterable[Row]:
     yield from integers("GSM8K", [(integer.gold_of(one["answer"]), one["answer"]) for one in problems])
 
 
+def gsm8k_as_maths(folder: Path) -> Iterable[Row]:
+    golds = [
+        integer.gold_of(json.loads(line)["answer"]) for line in (folder / "gsm8k_test.jsonl").read_text().splitlines()
+    ]
+    gold, other = Row("GSM8K test by the maths grader, gold: right"), Row("the same, perturbed: wrong")
+    for number, answer in enumerate(golds):
+        gold.add(maths.grade(completion(f"\\boxed{{{answer}}}"), f"{answer}.0"), True, f"GSM8K test {number}")
+    yield gold
+    for number, answer in enumerate(golds):
+        other.add(maths.grade(completion(f"\\boxed{{{int(answer) + 1}}}"), answer), False, f"GSM8K test {number}")
+    yield other
+
+
 def aiw(folder: Path) -> Iterable[Row]:
     """Answers are strings ("3") or JSON numbers (3.0). Prompts without one right answer ("null") are left out."""
     answers = [one["right_answer"] for one in json.loads((folder / "aiw_prompts.json").read_text())]
@@ -126,12 +140,12 @@ def humaneval(folder: Path) -> Iterable[Row]:
 
 def programs(rows: list[dict[str, str]]) -> Iterable[Row]:
     """Each problem's canonical solution, the spoilt one and an empty one, as many at a time as there are processors."""
-    kinds: list[tuple[str, bool, Callable[[dict[str, str]], str]]] = [
-        ("HumanEval, canonical: passes", True, lambda row: row["prompt"] + row["canonical_solution"]),
-        ("HumanEval, spoilt: fails", False, spoilt),
-        ("HumanEval, empty: fails", False, lambda row: row["prompt"] + "    pass\n"),
+    kinds: list[tuple[str, bool, str, Callable[[dict[str, str]], str]]] = [
+        ("HumanEval, canonical: passes", True, "", lambda row: row["prompt"] + row["canonical_solution"]),
+        ("HumanEval, spoilt: fails", False, "AssertionError", spoilt),
+        ("HumanEval, empty: fails", False, "", lambda row: row["prompt"] + "    pass\n"),
     ]
-    for what, right, program in kinds:
+    for what, right, why, program in kinds:
         table = Row(what)
 
         def one(row: dict[str, str], program: Callable[[dict[str, str]], str] = program) -> Grade:
@@ -140,7 +154,7 @@ def programs(rows: list[dict[str, str]]) -> Iterable[Row]:
 
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             for row, given in zip(rows, threads.map(one, rows), strict=True):
-                table.add(given, right, row["task_id"])
+                table.add(given, right, row["task_id"], why)
         yield table
 
 
@@ -183,7 +197,7 @@ def main() -> None:
         sys.stderr.write(f"grade_benchmarks: no sandbox on this machine for HumanEval: {'; '.join(reasons)}\n")
         raise SystemExit(2)
     started = time.monotonic()
-    fine = [row.show() for part in (gsm8k, aiw, temporal_clue, humaneval) for row in part(folder)]
+    fine = [row.show() for part in (gsm8k, gsm8k_as_maths, aiw, temporal_clue, humaneval) for row in part(folder)]
     print(f"{sum(fine)} of {len(fine)} rows as they should be, {time.monotonic() - started:.0f} s")
     raise SystemExit(not all(fine))
 

@@ -62,8 +62,9 @@ def test_a_grader_that_is_wrong_is_seen(capsys: pytest.CaptureFixture[str]) -> N
     assert row.show()
     row.add(Grade(strict=False, lenient=True, answer="5"), True, "two")
     row.add(Grade(strict=False, lenient=True, answer="5"), False, "three")
+    row.add(Grade(strict=False, lenient=False, answer="5", why="SyntaxError: "), False, "four", "AssertionError")
     assert not row.show()
-    assert "     1 of      3" in capsys.readouterr().out
+    assert "     1 of      4" in capsys.readouterr().out
     assert not Row("nothing was graded").show()
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import threading
 import time
@@ -43,11 +44,13 @@ def completion(answer: str, thought: str = "so") -> str:
 
 
 @needs_math_verify
-def test_01_a_tower_of_powers_ends_in_time() -> None:
-    start = time.monotonic()
+def test_01_a_tower_of_powers_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Pool("harness.graders.equivalence", size=1, cpu_seconds=1, wall_seconds=30)
+    monkeypatch.setitem(maths._pools, os.getpid(), pool)
     bomb = "\\dfrac{5^{\\left(5^{\\left(5^{\\left(5^5\\right)}\\right)} - 4\\right)} - 5}{16}"
-    assert not maths.strict(bomb, "7")
-    assert time.monotonic() - start < 4 * maths.WALL_SECONDS
+    given = maths.grade(f"\\boxed{{{bomb}}}", "2\\sqrt{7}")
+    assert not given.lenient and given.why == maths.TOO_LONG
+    pool.close()
 
 
 @needs_math_verify
