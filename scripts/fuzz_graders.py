@@ -28,7 +28,8 @@ PIECES = [
     *"0123456789+-*/^=<>.,:;!?%$&|()[]{}\\ \n\t'\"ABCDIJabcxyz", "<think>", "</think>", "<answer>", "</answer>",
     "```python\n", "```", "#### ", "answer", "Answer: ", " is ", " or ", "\\boxed{", "\\frac{", "\\sqrt{", "\\text{",
     "\\left(", "\\right)", "\\pi ", "\\infty", "\\in ", "\\cup ", "\\le ", "\\sum_{n=1}^{9}", "\\begin{pmatrix}",
-    "\\end{pmatrix}", "\\\\", "9" * 40, "1,234", ".00", "1e999", "nan", "inf", "٣", "５", "²", "½", "−", "\u200b", "\x00",
+    "\\end{pmatrix}", "\\\\", "9" * 40, "1,234", ".00", "1e999", "nan", "inf", "٣", "５", "²", "½", "−", "\u200b",
+    "\x00",
     "\ud800", "é", "A. ", "B. ", "Hall", "11:30 PM", "x=", "^{9^{9}}",
 ]  # fmt: skip
 texts = st.lists(st.sampled_from(PIECES), max_size=25).map("".join) | st.text(max_size=100)

@@ -251,6 +251,7 @@ def search():
             pass
         if libc.ptrace(16, pid, 0, 0) == 0:  # PTRACE_ATTACH
             seen.append(f"TRACED {pid}")
+            os.waitpid(pid, 0)  # until it has stopped: before that it cannot be let go
             libc.ptrace(17, pid, 0, 0)
         try:
             handle = os.pidfd_open(pid)
