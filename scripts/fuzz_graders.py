@@ -44,10 +44,13 @@ values = st.recursive(
 slowest: dict[str, float] = {}
 
 
-def timed(name: str, limit: float, function: Callable[[], Grade]) -> Grade:
-    start = time.monotonic()
+def timed(
+    name: str, limit: float, function: Callable[[], Grade], clock: Callable[[], float] = time.process_time
+) -> Grade:
+    """Grade, in time: of this processor, or, where another process grades, by the clock on the wall."""
+    start = clock()
     found = function()
-    took = time.monotonic() - start
+    took = clock() - start
     slowest[name] = max(slowest.get(name, 0.0), took)
     assert took < limit, f"{took:.1f} s"
     assert found.lenient or not found.strict
@@ -80,13 +83,13 @@ def formats(text: str, _: str) -> None:
 
 
 def expressions(text: str, gold: str) -> None:
-    found = timed("maths", 4 * maths.WALL_SECONDS, lambda: maths.grade(text, gold))
+    found = timed("maths", 4 * maths.WALL_SECONDS, lambda: maths.grade(text, gold), time.monotonic)
     assert not found.strict or not maths.grade(text, "12345").strict
 
 
 def programs(text: str, _: str) -> None:
     problem = code.Problem("def f(a):\n    pass\n", "f", "def check(candidate):\n    assert candidate(3) == 7.25\n")
-    found = timed("code", 2 * code.LIMITS.seconds + 5, lambda: code.grade(text, problem))
+    found = timed("code", 2 * code.LIMITS.seconds + 5, lambda: code.grade(text, problem), time.monotonic)
     assert not found.lenient
 
 

@@ -452,7 +452,7 @@ def test_a_program_that_reads_and_writes(program: str) -> None:
         ("print(sum(map(int, input().split())))\nraise SystemExit(3)", "case 0: the program ended with 3"),
         ("import os\nos._exit(0)", "case 0: wrong output"),
         pytest.param(
-            "import os, time\nos.close(1)\ntime.sleep(60)", "case 0: no end within 7 s", marks=pytest.mark.long
+            "import os, time\nos.close(1)\ntime.sleep(60)", "case 0: no end within 52 s", marks=pytest.mark.long
         ),
         ("while True: print('5' * 10 ** 6)", "case 0: too much output"),
         ("held = [bytearray(1 << 22) for _ in range(1000)]", "case 0: the program ended with 1"),

@@ -36,11 +36,11 @@ from harness.sandbox import Limits, Mounts
 LONGEST_ANSWER = 50_000  # characters
 LONGEST_PAPER = 32 << 20  # bytes of an exam, its tests in it
 CPU_SECONDS = 5  # of the candidate; where there are cases, of each
-CASES_SECONDS = 120  # of wall time, for all cases of a problem together
+CASES_SECONDS = 300  # of wall time, for all cases of a problem together
 MEMORY_BYTES = 256 << 20  # of the candidate
 MOST_MEMORY_BYTES = 1 << 30  # of the candidate, whatever its problem grants
 LIMITS = Limits(
-    seconds=15,
+    seconds=60,  # of wall time, for what sleeps; on a busy machine 5 s of processor time may take as long
     memory_bytes=256 << 20,  # for the examiner, beside the candidate
     shm_bytes=64 << 20,
     output_bytes=1 << 20,

@@ -286,7 +286,7 @@ def _build(exam: dict[str, Any]) -> list[str] | None:
 
 
 def _wall_seconds(cpu_seconds: int) -> int:
-    return 2 * cpu_seconds + 5
+    return 2 * cpu_seconds + 50
 
 
 def _run(command: list[str], stdin: int, memory_bytes: int, cpu_seconds: int, most: int) -> tuple[bytes, int | None]:
