@@ -181,15 +181,15 @@ def test_19_a_tower_in_the_text_does_not_hang_the_lenient_rule() -> None:
 
 
 def test_20_waiting_in_the_queue_is_not_on_the_clock() -> None:
-    pool = Pool("tests.pool_worker", size=2, cpu_seconds=5, wall_seconds=1)
+    pool = Pool("tests.pool_worker", size=2, cpu_seconds=5, wall_seconds=2)
     answers: list[dict[str, object] | None] = []
-    threads = [threading.Thread(target=lambda: answers.append(pool.ask({"sleep": 0.4}))) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: answers.append(pool.ask({"sleep": 0.6}))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     pool.close()
-    assert [given and given["slept"] for given in answers] == [0.4] * 8
+    assert [given and given["slept"] for given in answers] == [0.6] * 8
 
 
 # ---------------------------------------------------------------- integers
