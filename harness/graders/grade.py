@@ -1,0 +1,63 @@
+"""What every grader gives back, and the one answer format that counts.
+
+strict    the completion is `<think>…</think><answer>…</answer>` and the answer is right in exactly the asked form
+lenient   what common evaluation harnesses accept: the last number, a boxed expression, "the answer is (C)"
+
+Strict results are the ones that count. Lenient ones are reported beside them, so that a reader sees how much of a gap
+is format, and never gate: each rule that finds an answer in free text is a rule that can be played.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LONGEST = 1_000_000  # characters of a completion; a longer one has no answer
+_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+
+
+class GraderError(ValueError):
+    """There is no grade: the question is of no known form. Never the completion's fault."""
+
+
+@dataclass(frozen=True)
+class Grade:
+    """What one completion earned. `strict` implies `lenient`; `answer` is None without the format.
+
+    `why` says in a sentence why an answer is not right, where the grader can know: out of time, which test failed.
+    """
+
+    strict: bool
+    lenient: bool
+    answer: str | None
+    why: str | None = None
+
+
+def answer_of(completion: str, longest: int = 200) -> str | None:
+    """The text between the answer tags, or None. Total, linear in the length.
+
+    Each of the four tags stands once, in this order, with nothing before, after or between but one white space before
+    `<answer>`. This is the format of harness.tasks.task, for answers that need `<` (inequalities, programs) or more
+    room: at most `longest` characters.
+    """
+    if len(completion) > LONGEST or any(completion.count(tag) != 1 for tag in _TAGS):
+        return None
+    if not completion.startswith("<think>") or not completion.endswith("</answer>"):
+        return None
+    rest = completion.partition("</think>")[2]
+    if rest[:1] in tuple(" \t\n\r\f\v"):
+        rest = rest[1:]
+    if not rest.startswith("<answer>"):
+        return None
+    answer = rest[len("<answer>") : -len("</answer>")]
+    return answer.strip(" ") if len(answer) <= longest else None
+
+
+def final_part(completion: str) -> str:
+    """Where lenient rules look: behind the thought, inside the answer tags if there are any. Total, linear.
+
+    A thought that never ends has no final part: numbers met on the way are no answer.
+    """
+    if len(completion) > LONGEST or completion.count("<think>") > completion.count("</think>"):
+        return ""
+    part = completion.rpartition("</think>")[2]
+    return part.rpartition("<answer>")[2].partition("</answer>")[0]
