@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import batched
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
@@ -124,14 +123,14 @@ def examine(
     model: Model, part: Part, *, batch: int, on_progress: Callable[[int], None] = lambda done: None
 ) -> tuple[Result, list[Answer]]:
     """Ask all questions of a part and grade every answer. `on_progress` hears how many questions are done."""
-    start, answers, done = time.monotonic(), list[Answer](), 0
-    for items in batched(part.items, batch):
+    start, answers = time.monotonic(), list[Answer]()
+    for first in range(0, len(part.items), batch):
+        items = part.items[first : first + batch]
         for item, rows in zip(items, model.answer(items, items[0].samples), strict=True):
             for number, ids in enumerate(rows):
                 text, truncated = model.text(ids), not ids or ids[-1] not in model.end_ids
                 answers.append(Answer(item, number, text, len(ids), truncated, grade(item, text)))
-        done += len(items)
-        on_progress(done)
+        on_progress(first + len(items))
     return result(part, answers, time.monotonic() - start), answers
 
 
