@@ -272,15 +272,86 @@ def eval_command(
     model: Annotated[Path, typer.Option(help="model.safetensors or its folder. Default: the base model.")] = Path(),
     track: TrackName = "cpu-logic",
     seed: Annotated[int, typer.Option(min=0, help="Names the questions; a verification draws secret ones.")] = 0,
+    suite: Annotated[
+        str | None, typer.Option(help="Ask this suite, task or benchmark instead of the track's; any model then.")
+    ] = None,
+    questions: Annotated[int, typer.Option(min=1, help="With --suite: at most so many of each part.")] = 256,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="With --suite: of one answer.")] = 1024,
+    batch: Annotated[int, typer.Option(min=1, help="With --suite: questions at a time.")] = 32,
+    bare: Annotated[bool, typer.Option("--bare", help="With --suite: the question alone, no word on the form.")] = False,
+    out: Annotated[Path, typer.Option(help="With --suite: where results.json and samples.parquet go.")] = Path("runs/eval"),
     as_json: Json = False,
 ) -> None:
     """Accuracy of a model on held-out questions, with its interval, task by task."""
     from harness.tracks import track as module
 
+    if suite is not None:
+        if model == Path():
+            stop("name the model to ask: --model DIR, or its name on the Hub")
+        _examine(str(model), suite, questions, max_new_tokens, batch, bare, seed, out, as_json)
+        return
     chosen = module.load(track)
     chosen.check_base()
     path = chosen.base_folder if model == Path() else model
     _evaluate(chosen, path / "model.safetensors" if path.is_dir() else path, seed, as_json)
+
+
+def _examine(
+    name: str, suite: str, most: int, max_new_tokens: int, batch: int, bare: bool, seed: int, folder: Path, as_json: bool
+) -> None:
+    import hashlib
+    from dataclasses import asdict
+
+    from harness import examination, suites
+
+    chosen = suites.load(suite)
+    key = hashlib.sha256(f"eval/{seed}".encode()).digest()
+    parts = [suites.part(each, key, most) for each in chosen.parts]  # all of them, before the first is asked
+    model = examination.Model(name, bare=bare, max_new_tokens=max_new_tokens)
+    results, answers = [], []
+    for part in parts:
+        with _bar(f"{part.name}: {len(part.items)} questions", len(part.items), quiet=as_json) as advance:
+            found, given = examination.examine(model, part, batch=batch, on_progress=advance)
+        results.append(found)
+        answers += given
+    about = {"model": name, "suite": suite, "seed": seed, "bare": bare, "max_new_tokens": max_new_tokens}
+    examination.write(folder, about, results, answers)
+    if as_json:
+        say_json({**about, "parts": [asdict(each) for each in results]})
+        return
+    table = _table("part", "strict", "95% interval", "lenient", "truncated", "tokens", "questions", "s", title=suite)
+    for row in results:
+        table.add_row(
+            row.part, f"{row.strict:.4f}", f"{row.strict_low:.4f} – {row.strict_high:.4f}", f"{row.lenient:.4f}",
+            f"{row.truncated:.4f}", f"{row.tokens:.1f}", f"{row.questions} × {row.samples}", f"{row.seconds:.1f}",
+        )  # fmt: skip
+    console().print(table)
+    for row in results:
+        for reason, count in row.left_out.items():
+            console().print(f"{row.part}: {count} rows left out: {escape(reason)}")
+    console().print(f"{folder}/results.json and {folder}/samples.parquet; `nano-r1 regrade` grades them again")
+
+
+@app.command()
+def regrade(
+    file: Annotated[Path, typer.Argument(help="samples.parquet, as `nano-r1 eval --suite` writes it.")],
+    as_json: Json = False,
+) -> None:
+    """Grade saved samples again with today's graders, and say what differs."""
+    from harness import examination
+
+    table, differ = examination.regrade(file)
+    means = table.groupby("part", sort=False)[["strict", "lenient"]].mean()
+    if as_json:
+        say_json({"differ": differ, "samples": len(table), "parts": means.to_dict("index")})
+    else:
+        shown = _table("part", "strict", "lenient", title=str(file))
+        for part, row in means.iterrows():
+            shown.add_row(str(part), f"{row['strict']:.4f}", f"{row['lenient']:.4f}")
+        console().print(shown)
+        console().print(f"{differ} of {len(table)} samples are graded otherwise than in the file")
+    if differ:
+        raise typer.Exit(1)
 
 
 def _evaluate(track: Track, weights: Path, seed: int, as_json: bool) -> None:

@@ -1,0 +1,243 @@
+"""Put a suite to any model: answers, grades with their intervals, and samples that can be graded again.
+
+    results.json       one row a part: accuracy and its interval, strict and lenient, truncated, tokens, seconds
+    samples.parquet    one row an answer, with all that grading it again needs
+
+This is for looking at models. A verification asks its own questions, in harness.evaluate, and only those gate.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+from harness import stats
+from harness.benchmarks import BENCHMARKS, Question, stream
+from harness.graders.grade import Grade
+from harness.suites import FORM, FORMS, Item, Part, grade
+from harness.tasks import Sample
+
+if TYPE_CHECKING:
+    import pandas
+
+TEMPERATURE, TOP_P = 0.6, 0.95  # where a question is answered several times (AIME); once means greedily
+
+
+class ExaminationError(ValueError):
+    """A model or a file of samples that cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One completion of one question, graded. `tokens` counts the end token; `truncated`: it never came."""
+
+    item: Item
+    number: int
+    completion: str
+    tokens: int
+    truncated: bool
+    grade: Grade
+
+
+@dataclass(frozen=True)
+class Result:
+    """A part's accuracy. The interval is Wilson's where each question was asked once, else a t-interval over the
+    questions' means: several answers to one question are a cluster, not so many independent trials."""
+
+    part: str
+    questions: int
+    samples: int  # a question
+    strict: float
+    strict_low: float
+    strict_high: float
+    lenient: float
+    truncated: float
+    tokens: float  # an answer
+    seconds: float
+    left_out: dict[str, int]
+
+
+class Model:
+    """A transformers model in a folder, or by name on the Hub, on whatever device torch has.
+
+    `bare`: the question alone, as the CPU track's base was trained on it, without a word on the form of an answer.
+    """
+
+    def __init__(self, folder: str, *, bare: bool, max_new_tokens: int) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        try:
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, padding_side="left")
+            self.model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+        except (OSError, ValueError) as error:
+            raise ExaminationError(f"{folder} is no model that transformers can load: {error}") from None
+        self.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        self.bare, self.max_new_tokens = bare, max_new_tokens
+        end = self.model.generation_config.eos_token_id or self.tokenizer.eos_token_id
+        self.end_ids = set(end) if isinstance(end, list) else {end}
+
+    def prompt(self, item: Item) -> str:
+        text = item.sample.prompt if self.bare else f"{item.sample.prompt}\n\n{FORM}{FORMS[item.grader]}"
+        if self.tokenizer.chat_template is None:
+            return f"{text}\n"
+        messages = [{"role": "user", "content": text}]
+        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+    def answer(self, items: Sequence[Item], samples: int) -> list[list[list[int]]]:
+        """For each question `samples` completions as token ids, up to and with the end token."""
+        import torch
+
+        texts = [self.prompt(item) for item in items]
+        inputs = self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False).to(self.model.device)
+        how = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        if samples > 1:
+            how = {"do_sample": True, "temperature": TEMPERATURE, "top_p": TOP_P, "top_k": 0}
+        with torch.inference_mode():
+            out = self.model.generate(
+                **inputs, **how, num_return_sequences=samples, max_new_tokens=self.max_new_tokens,
+                pad_token_id=self.tokenizer.pad_token_id,
+            )  # fmt: skip
+        rows = [self._up_to_the_end(ids) for ids in out[:, inputs["input_ids"].shape[1] :].tolist()]
+        return [rows[i * samples : (i + 1) * samples] for i in range(len(items))]
+
+    def _up_to_the_end(self, ids: list[int]) -> list[int]:
+        ends = [i for i, token in enumerate(ids) if token in self.end_ids]
+        return ids[: ends[0] + 1] if ends else ids
+
+    def text(self, ids: list[int]) -> str:
+        body = ids[:-1] if ids and ids[-1] in self.end_ids else ids
+        return str(self.tokenizer.decode(body, skip_special_tokens=False))
+
+
+def examine(
+    model: Model, part: Part, *, batch: int, on_progress: Callable[[int], None] = lambda done: None
+) -> tuple[Result, list[Answer]]:
+    """Ask all questions of a part and grade every answer. `on_progress` hears how many questions are done."""
+    start, answers = time.monotonic(), list[Answer]()
+    for first in range(0, len(part.items), batch):
+        items = part.items[first : first + batch]
+        for item, rows in zip(items, model.answer(items, items[0].samples), strict=True):
+            for number, ids in enumerate(rows):
+                text, truncated = model.text(ids), not ids or ids[-1] not in model.end_ids
+                answers.append(Answer(item, number, text, len(ids), truncated, grade(item, text)))
+        on_progress(first + len(items))
+    return result(part, answers, time.monotonic() - start), answers
+
+
+def result(part: Part, answers: Sequence[Answer], seconds: float) -> Result:
+    """The part's row. Raises ExaminationError if nothing was asked."""
+    if not answers:
+        raise ExaminationError(f"{part.name} has no question that can be graded; left out: {dict(part.left_out)}")
+    by_question: dict[str, list[Answer]] = {}
+    for answer in answers:
+        by_question.setdefault(answer.item.sample.id, []).append(answer)
+    samples = max(map(len, by_question.values()))
+    if samples == 1:
+        low, high = stats.wilson(sum(a.grade.strict for a in answers), len(answers))
+    else:
+        low, _, high = stats.t_interval([mean(a.grade.strict for a in group) for group in by_question.values()])
+    return Result(
+        part=part.name,
+        questions=len(by_question),
+        samples=samples,
+        strict=mean(a.grade.strict for a in answers),
+        strict_low=max(low, 0.0),
+        strict_high=min(high, 1.0),
+        lenient=mean(a.grade.lenient for a in answers),
+        truncated=mean(a.truncated for a in answers),
+        tokens=mean(a.tokens for a in answers),
+        seconds=seconds,
+        left_out=dict(part.left_out),
+    )
+
+
+# ---------------------------------------------------------------- files
+
+
+def write(folder: Path, about: dict[str, Any], results: Sequence[Result], answers: Sequence[Answer]) -> None:
+    """results.json and samples.parquet, each in one step. `about`: model, suite, seed and settings."""
+    import pandas
+
+    folder.mkdir(parents=True, exist_ok=True)
+    table = pandas.DataFrame([_row(answer) for answer in answers])
+    _replace(folder / "samples.parquet", lambda path: table.to_parquet(path, index=False))
+    told = json.dumps({**about, "parts": [asdict(each) for each in results]}, indent=2) + "\n"
+    _replace(folder / "results.json", lambda path: path.write_text(told))
+
+
+def _row(answer: Answer) -> dict[str, Any]:
+    """Of a set that must not be published again, the question stays out: its id finds it."""
+    item, show = answer.item, answer.item.republish
+    return {
+        "part": item.part,
+        "id": item.sample.id,
+        "grader": item.grader,
+        "prompt": item.sample.prompt if show else None,
+        "target": item.sample.target if show else None,
+        "metadata": json.dumps(item.sample.metadata) if show else None,
+        "sample": answer.number,
+        "completion": answer.completion,
+        "tokens": answer.tokens,
+        "truncated": answer.truncated,
+        **asdict(answer.grade),
+    }
+
+
+def _replace(path: Path, fill: Callable[[Path], object]) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        os.close(handle)
+        fill(temporary)
+        temporary.chmod(0o644)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+COLUMNS = {"part", "id", "grader", "prompt", "target", "metadata", "completion", "strict", "lenient"}
+
+
+def regrade(path: Path) -> tuple[pandas.DataFrame, int]:
+    """(the file's rows with `strict` and `lenient` graded anew, how many of them differ from what the file says)."""
+    import pandas
+
+    try:
+        table = pandas.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise ExaminationError(f"{path} is not a file of samples: {error}") from None
+    if absent := COLUMNS - set(table.columns):
+        raise ExaminationError(f"{path} has no column {', '.join(sorted(absent))}: it is not a file of samples")
+    unseen = _unseen(table)
+    fresh = [grade(_item(row, unseen), row["completion"]) for row in table.to_dict("records")]
+    strict, lenient = [each.strict for each in fresh], [each.lenient for each in fresh]
+    differ = int(((table["strict"] != strict) | (table["lenient"] != lenient)).sum())
+    return table.assign(strict=strict, lenient=lenient), differ
+
+
+def _unseen(table: pandas.DataFrame) -> dict[str, Question]:
+    """The questions that the file must not hold, from their data set, by id."""
+    parts: Iterable[str] = table.loc[table["prompt"].isna(), "part"].unique()
+    return {item.id: item for part in parts for item in stream(BENCHMARKS[part]) if isinstance(item, Question)}
+
+
+def _item(row: dict[str, Any], unseen: dict[str, Question]) -> Item:
+    if row["prompt"] is not None:
+        found = Sample(row["id"], row["prompt"], row["target"], json.loads(row["metadata"]))
+        return Item(row["part"], found, row["grader"])
+    if row["id"] not in unseen:
+        raise ExaminationError(f"{row['part']} has no question {row['id']} any more: it was pinned to another revision")
+    return Item(row["part"], unseen[row["id"]], row["grader"])

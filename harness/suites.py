@@ -1,0 +1,165 @@
+"""Suites: named sets of questions that any model can be asked, and how one answer is graded.
+
+A part of a suite is a generated task, whose questions follow from a key, or a fixed benchmark, whose questions are
+those of a pinned data set. From here on both look alike.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.benchmarks import BENCHMARKS, LeftOut, Question, stream
+from harness.graders import by_name
+from harness.graders.grade import Grade, answer_of, final_part
+from harness.tasks import TASKS, Sample, sample, score
+
+if TYPE_CHECKING:
+    import datasets
+
+FILE = Path(__file__).with_suffix(".toml")
+TASK = "task"  # the grader of a generated question is its task
+
+# What a chat model is told below a question. The track's own chat template says it for the model of a track.
+FORM = "Think first, inside <think> and </think>. Then give the answer and nothing else inside <answer> and </answer>."
+FORMS = {
+    TASK: "",
+    "integer": " The answer is an integer in digits.",
+    "maths": " The answer is LaTeX, simplified.",
+    "choice": " The answer is one capital letter.",
+    "clue": " The answer has a line for each question: its letter, a full stop, a space, and the name.",
+    "code": " The answer is one ```python block with a whole program, imports included.",
+}
+
+
+class SuiteError(ValueError):
+    """A suite that does not exist or cannot be asked; the message says what to do."""
+
+
+class Suite(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    tasks: list[str] = []
+    benchmarks: list[str] = []
+
+    @property
+    def parts(self) -> list[str]:
+        return [*self.tasks, *self.benchmarks]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question. `grader`: TASK, or the name of one in harness.graders. `samples`: how many answers are drawn."""
+
+    part: str
+    sample: Sample
+    grader: str
+    samples: int = 1
+    republish: bool = True  # may its text stand in a file of samples?
+
+
+@dataclass(frozen=True)
+class Part:
+    """The questions of one part of a suite, and how many rows were left out for which reason."""
+
+    name: str
+    items: list[Item]
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+@cache
+def suites() -> dict[str, Suite]:
+    """Every suite of suites.toml, and `all`, which has every part once. Raises SuiteError."""
+    try:
+        found = {name: Suite.model_validate(table) for name, table in tomllib.loads(FILE.read_text()).items()}
+    except (ValidationError, tomllib.TOMLDecodeError) as error:
+        raise SuiteError(f"{FILE}: {error}") from None
+    for name, suite in found.items():
+        for known, part in [*((TASKS, p) for p in suite.tasks), *((BENCHMARKS, p) for p in suite.benchmarks)]:
+            if part not in known:
+                raise SuiteError(f"{FILE}: {name} has {part!r}, which does not exist; there are {', '.join(known)}")
+    everything = Suite(
+        title="Everything",
+        tasks=list(dict.fromkeys(part for suite in found.values() for part in suite.tasks)),
+        benchmarks=list(dict.fromkeys(part for suite in found.values() for part in suite.benchmarks)),
+    )
+    return {**found, "all": everything}
+
+
+def load(name: str) -> Suite:
+    """The suite of that name; a part's own name is a suite of that part. Raises SuiteError."""
+    if name in suites():
+        return suites()[name]
+    if name in TASKS:
+        return Suite(title=name, tasks=[name])
+    if name in BENCHMARKS:
+        return Suite(title=name, benchmarks=[name])
+    raise SuiteError(f"there is no suite {name!r}; suites: {', '.join(suites())}, and each task and benchmark by its name")
+
+
+def part(name: str, key: bytes, most: int) -> Part:
+    """At most `most` questions of a part: of a task the first that `key` stands for, of a benchmark its first rows.
+
+    Raises harness.benchmarks.SourceError where a data set cannot be had or is not the one that was pinned.
+    """
+    if name in TASKS:
+        drawn = (sample(TASKS[name], key, "heldout", i) for i in range(most))
+        return Part(name, [Item(name, each, TASK) for each in drawn])
+    benchmark, left_out = BENCHMARKS[name], Counter[str]()
+
+    def questions() -> Any:
+        for row in stream(benchmark):
+            if isinstance(row, LeftOut):
+                left_out[row.reason] += 1
+            else:
+                yield row
+
+    items = [_item(name, question) for question in islice(questions(), most)]
+    return Part(name, items, left_out)
+
+
+def _item(name: str, question: Question) -> Item:
+    return Item(name, question, question.grader, BENCHMARKS[name].samples, BENCHMARKS[name].republish)
+
+
+def grade(item: Item, completion: str) -> Grade:
+    """Grade one completion. Total. Lenient looks for a task's answer behind the thought, with or without tags."""
+    if item.grader != TASK:
+        return by_name.grade(
+            item.grader, completion,
+            prompt=item.sample.prompt, target=item.sample.target, metadata=item.sample.metadata,
+        )  # fmt: skip
+    task = TASKS[item.part]
+    found = score(task, item.sample, completion)
+    if found.correct:
+        return Grade(strict=True, lenient=True, answer=found.answer)
+    loose = (answer_of(completion) or final_part(completion)).strip()
+    lenient = len(loose) <= 200 and task.accepts(item.sample, loose)
+    return Grade(strict=False, lenient=lenient, answer=found.answer)
+
+
+def dataset(name: str, key: bytes, most: int) -> datasets.Dataset:
+    """A part's questions as a `datasets.Dataset`: id, prompt, target, metadata (JSON), grader."""
+    import json
+
+    import datasets
+
+    rows = [
+        {
+            "id": item.sample.id,
+            "prompt": item.sample.prompt,
+            "target": item.sample.target,
+            "metadata": json.dumps(item.sample.metadata),
+            "grader": item.grader,
+        }
+        for item in part(name, key, most).items
+    ]
+    return datasets.Dataset.from_list(rows)

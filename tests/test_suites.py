@@ -1,0 +1,53 @@
+"""Suites: every part exists, questions are as their makers give them, and grading does not depend on where they are from."""
+
+import pytest
+
+from harness import suites
+from harness.benchmarks import BENCHMARKS
+from harness.tasks import TASKS, sample
+
+KEY = b"a key of these tests"
+
+
+def test_every_suite_names_parts_that_exist_and_all_has_each_once():
+    found = suites.suites()
+    assert {"logic", "logic-hard", "deduction", "maths", "code", "knowledge", "all"} <= found.keys()
+    everything = found["all"].parts
+    assert len(everything) == len(set(everything)) == len({part for suite in found.values() for part in suite.parts})
+    assert {part for part in everything if part in TASKS} | {part for part in everything if part in BENCHMARKS} == set(
+        everything
+    )
+    assert not TASKS.keys() & BENCHMARKS.keys()  # a part's name says what it is
+
+
+def test_a_part_is_a_suite_and_a_wrong_name_says_what_there_is():
+    assert suites.load("nim").parts == ["nim"] and suites.load("gsm8k").parts == ["gsm8k"]
+    with pytest.raises(suites.SuiteError, match="no suite 'logics'; suites: logic, "):
+        suites.load("logics")
+
+
+def test_a_suite_with_a_part_that_does_not_exist_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "s.toml").write_text('[one]\ntitle = "x"\ntasks = ["nimm"]\n')
+    monkeypatch.setattr(suites, "FILE", tmp_path / "s.toml")
+    with pytest.raises(suites.SuiteError, match="one has 'nimm', which does not exist; there are countdown"):
+        suites.suites.__wrapped__()
+
+
+@pytest.mark.parametrize("name", suites.load("logic").tasks)
+def test_generated_questions_follow_from_the_key_and_are_graded_by_their_task(name):
+    part = suites.part(name, KEY, 5)
+    assert [item.sample for item in part.items] == [sample(TASKS[name], KEY, "heldout", i) for i in range(5)]
+    for item in part.items:
+        right = f"<think>so</think><answer>{item.sample.target}</answer>"
+        assert suites.grade(item, right).strict
+        loose = suites.grade(item, f"so</think> {item.sample.target}")
+        assert (loose.strict, loose.lenient) == (False, True)
+        for attack in TASKS[name].attacks(item.sample):
+            assert not suites.grade(item, f"<think>so</think><answer>{attack}</answer>").strict
+
+
+def test_a_part_loads_as_a_dataset():
+    datasets = pytest.importorskip("datasets")
+    table = suites.dataset("nim", KEY, 3)
+    assert isinstance(table, datasets.Dataset) and table.column_names == ["id", "prompt", "target", "metadata", "grader"]
+    assert table["prompt"][0] == sample(TASKS["nim"], KEY, "heldout", 0).prompt
