@@ -27,7 +27,8 @@ from harness.tasks import SPLITS, TASKS, Sample, Score, Split, Task, sample, sco
 from harness.tasks.task import HELDOUT_SHARE, Stream
 
 KEY = b"tests"
-every_task = pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
+PUZZLES = ["countdown", "linear", "nim", "josephus"]
+every_task = pytest.mark.parametrize("task", [TASKS[name] for name in PUZZLES], ids=PUZZLES)
 INTEGER_TASKS = ["linear", "nim", "josephus"]
 
 

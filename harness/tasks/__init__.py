@@ -1,13 +1,43 @@
-"""The task suites, by name."""
+"""The task suites, by name. One file a task; `nano-r1 tasks list` shows them, harness/suites.toml groups them."""
 
 from __future__ import annotations
 
+from harness.tasks.aiw import AliceInWonderland
+from harness.tasks.aiw_circles import AliceInWonderlandCircles
+from harness.tasks.aiw_plus import AliceInWonderlandPlus
 from harness.tasks.countdown import Countdown
+from harness.tasks.countdown_hard import CountdownHard
+from harness.tasks.deduction import Deduction
+from harness.tasks.entailment import Entailment
+from harness.tasks.entailment_choice import EntailmentChoice
 from harness.tasks.josephus import Josephus
+from harness.tasks.josephus_hard import JosephusHard
 from harness.tasks.linear import Linear
+from harness.tasks.linear_hard import LinearHard
+from harness.tasks.micror1_countdown import MicroR1Countdown
+from harness.tasks.micror1_josephus import MicroR1Josephus
+from harness.tasks.micror1_linear import MicroR1Linear
+from harness.tasks.micror1_nim import MicroR1Nim
+from harness.tasks.mini_sudoku import MiniSudoku
 from harness.tasks.nim import Nim
+from harness.tasks.nim_hard import NimHard
+from harness.tasks.sudoku import Sudoku
+from harness.tasks.syllogism import Syllogism
+from harness.tasks.syllogism_choice import SyllogismChoice
 from harness.tasks.task import SPLITS, Sample, Score, Split, Task, sample, score, split_of
 
-TASKS: dict[str, Task] = {task.name: task for task in (Countdown(), Linear(), Nim(), Josephus())}
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        # the puzzles of cpu-logic, larger ones, and microR1's originals
+        Countdown(), Linear(), Nim(), Josephus(),
+        CountdownHard(), LinearHard(), NimHard(), JosephusHard(),
+        MicroR1Countdown(), MicroR1Linear(), MicroR1Nim(), MicroR1Josephus(),
+        # logic
+        Syllogism(), SyllogismChoice(), Entailment(), EntailmentChoice(), Deduction(),
+        # other puzzles
+        MiniSudoku(), Sudoku(), AliceInWonderland(), AliceInWonderlandPlus(), AliceInWonderlandCircles(),
+    )
+}  # fmt: skip
 
 __all__ = ["SPLITS", "TASKS", "Sample", "Score", "Split", "Task", "sample", "score", "split_of"]
