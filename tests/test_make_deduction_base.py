@@ -1,0 +1,165 @@
+"""The deduction base's recipe: derivations are right, clean traces are right, hasty ones often wrong, files are remade."""
+
+import importlib.util
+import json
+import random
+import re
+import sys
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.tasks import TASKS, sample, score, split_of
+from harness.tracks.track import ROOT, load
+
+SPEC = importlib.util.spec_from_file_location("make_deduction_base", ROOT / "scripts" / "make_deduction_base.py")
+make = importlib.util.module_from_spec(SPEC)
+sys.modules["make_deduction_base"] = make
+SPEC.loader.exec_module(make)
+
+FOLDER = ROOT / "harness" / "models" / "deduction-base"
+
+
+def items(task, count):
+    return [sample(TASKS[task], make.KEY, "train", i) for i in range(count)]
+
+
+def truth(statement, things):
+    """Of a world: sets of literals, one a thing. Propositional logic has one thing."""
+    kind, a, b = statement
+    some = {(a in thing, b in thing) for thing in things}
+    match kind:
+        case "fact":
+            return all(a in thing for thing in things)
+        case "if" | "all":
+            return (True, False) not in some
+        case "or":
+            return (False, False) not in some
+        case "iff":
+            return some <= {(True, True), (False, False)}
+        case "no":
+            return (True, True) not in some
+        case "some":
+            return (True, True) in some
+    return (True, False) in some
+
+
+def world(letters, values):
+    return {letter if value else f"not-{letter}" for letter, value in zip(letters, values, strict=True)}
+
+
+THINGS = [world("BCD", values) for values in product((True, False), repeat=3)]
+LITERALS = st.sampled_from(["B", "not-B", "C", "not-C", "D", "not-D"])
+SIMPLE = st.sampled_from(["fact", "if", "or", "iff"])
+
+
+@given(SIMPLE, LITERALS, LITERALS)
+def test_rules_facts_and_denials_say_what_the_statement_says(kind, a, b):
+    one = make.Statement(kind, a, "" if kind == "fact" else b)
+    for thing in THINGS:
+        says = (
+            all(this not in thing or then in thing for this, then in make.rules(one)) and set(make.told(one)) <= thing
+        )
+        assert says == truth(one, [thing])
+        if kind != "iff":  # never asked for
+            start, more = make.deny(one)
+            assert not more
+            assert (set(start) <= thing) != truth(one, [thing])
+
+
+@pytest.mark.parametrize("kind", ["all", "no", "some", "some-not"])
+def test_denials_of_statements_about_groups(kind):
+    """The denial of a rule tells of one thing; the denial of what is told of one thing is a rule."""
+    one = make.Statement(kind, "B", "C")
+    start, more = make.deny(one)
+    for thing in THINGS:
+        if kind in ("all", "no"):
+            assert not more
+            assert (set(start) <= thing) != truth(one, [thing])
+        else:
+            assert not start
+            assert all(this not in thing or then in thing for this, then in more) != truth(one, [thing])
+
+
+@given(st.sampled_from(sorted(make.TEXT)), LITERALS, LITERALS)
+def test_statements_are_read_as_they_were_written(kind, a, b):
+    one = make.Statement(kind, a, "" if kind == "fact" else b)
+    assert make.read(make.write(one)) == one
+    assert make.read(make.capital(make.write(one)).removesuffix(".")) == one
+
+
+def test_chains_by_hand():
+    implied = [("B", "C"), ("not-C", "not-B"), ("C", "not-D"), ("D", "not-C")]
+    assert make.chain(["B"], implied) == ("B;B:C;C:not-D;not-D:.", False)
+    assert make.chain(["B", "D"], implied) == ("B,D;B:C;D:not-C!", True)
+    assert make.chain(["D", "not-D"], []) == ("D,not-D!", True)
+    assert make.chain(["B"], implied, most=1) == ("B;B:C.", False)
+
+
+@pytest.mark.parametrize("task", make.NAMES)
+def test_clean_traces_are_right(task):
+    for item in items(task, 400):
+        assert score(TASKS[task], item, make.completion(*make.trace(task, item))).correct, item.prompt
+
+
+@pytest.mark.parametrize("task", make.NAMES)
+def test_traces_of_mixed_quality_are_formatted_and_often_wrong(task):
+    rng = random.Random(1)
+    scores = [score(TASKS[task], item, make.mixed(task, item, rng)) for item in items(task, 600)]
+    assert all(one.formatted for one in scores)
+    assert 0.4 < sum(one.correct for one in scores) / len(scores) < 0.8
+
+
+def test_the_committed_traces_are_those_of_the_seed_and_of_the_training_side():
+    rows = make.warmup()
+    assert [json.loads(line) for line in (FOLDER / "warmup.jsonl").read_text().splitlines()] == rows
+    assert len(rows) == make.TRACES
+    assert all(split_of(row["task"], row["prompt"]) == "train" for row in rows)
+
+
+def test_texts_for_the_base_hold_no_question_answer_or_tag():
+    rng = random.Random(2)
+    for _ in range(300):
+        premises, lines = make.text(rng)
+        shown = " ".join([premises, *map("".join, lines)])
+        assert not re.search(r"[<>?()0-9]|yes|follow|answer", shown), shown
+
+
+def test_the_tokenizer_is_the_one_in_the_repository():
+    ours, theirs = make.make_tokenizer(), make.PreTrainedTokenizerFast.from_pretrained(FOLDER)
+    assert ours.get_vocab() == theirs.get_vocab()
+    for row in make.warmup()[:200]:
+        question = make.TEMPLATE.format(prompt=row["prompt"])
+        for text in (question, row["completion"]):
+            assert theirs.decode(theirs.encode(text)) == text
+            assert ours.encode(text) == theirs.encode(text)
+
+
+def test_a_letter_is_one_token_wherever_it_stands():
+    tokenizer = make.make_tokenizer()
+    (letter,) = tokenizer.encode("B")
+    for text in ("All B are C.", "not-B", "B!", "(1) B (2) C", "Does it follow that B?"):
+        assert letter in tokenizer.encode(text)
+
+
+def test_the_model_is_of_the_stated_size():
+    model = make.build(make.make_tokenizer())
+    assert sum(p.numel() for p in model.parameters()) == 516_288 <= 1_000_000
+
+
+def test_newton_schulz_brings_singular_values_near_one():
+    import torch
+
+    torch.manual_seed(0)
+    for shape in ((8, 20), (20, 8)):
+        values = torch.linalg.svdvals(make.orthogonal(torch.randn(shape)))
+        assert 0.6 < values.min() <= values.max() < 1.3
+
+
+def test_the_traces_fit_the_track():
+    track, tokenizer = load("cpu-deduction"), make.PreTrainedTokenizerFast.from_pretrained(FOLDER)
+    assert track.train.tasks == list(make.NAMES)
+    longest = max(len(tokenizer.encode(row["completion"])) + 1 for row in make.warmup())
+    assert longest <= track.sampling.max_new_tokens
