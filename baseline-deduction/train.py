@@ -1,11 +1,11 @@
 """A supervised warm-up, then GRPO as DeepSeekMath wrote it (Shao et al. 2024, arXiv:2402.03300), in one file.
 
 The reference that every submission is timed against. Copy the folder, change what you like, keep the diff
-readable. It is ../baseline/train.py and one thing more, the first of these; the others are, in the paper's terms (eq. 3-4
-and Algorithm 1):
+readable. It is ../baseline/train.py and one thing more, the first of these; the others are, in the paper's terms
+(eq. 3-4 and Algorithm 1):
 
-- the base has never seen a question, so it first imitates the track's traces: the mean cross-entropy over their completion
-  tokens, WARMUP_EPOCHS times. The traces are of mixed quality, and what comes out has their form and their bad habits;
+- the base has never seen a question, so it first imitates the track's traces: the mean cross-entropy over their
+  completion tokens, WARMUP_EPOCHS times. What comes out has their form and their bad habits;
 - a group of G completions per question; reward 1 if right, 0 if not (the harness decides; no format reward);
 - advantages: rewards minus the group's mean, over the group's standard deviation (the z-score; the paper's
   outcome supervision), one value for all tokens of a completion;
@@ -13,8 +13,8 @@ and Algorithm 1):
   MINIBATCHES updates a rollout, so all but the first are off-policy by a step or more;
 - the mean over a completion's tokens first, then over completions (the per-sequence mean: a token of a long
   completion weighs less than a token of a short one);
-- KL to the model after the warm-up in the loss, by Schulman's k3 estimator, as the paper has it. (As a loss, k3's gradient
-  is not that of the KL divergence; k2's would be. Kept because this file is the reference.)
+- KL to the model after the warm-up in the loss, by Schulman's k3 estimator, as the paper has it. (As a loss, k3's
+  gradient is not that of the KL divergence; k2's would be. Kept because this file is the reference.)
 
 What was deleted from the usual frameworks: value network, reward model, process supervision, iterative
 refresh of the reference model, reward shaping, checkpoints, resumption, config files.

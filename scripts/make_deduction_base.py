@@ -5,8 +5,8 @@
 The published way from a base model to a reasoner has three steps, and this file makes what the first two need:
 
 1. **Base.** Supervised training from random weights on short texts: some random statements, one more that is
-   denied, and all that follows (`If B then C. D or not-C. Not D: not-D;not-D:not-C;not-C:not-B;not-B:.`). The base learns what the words
-   mean and how one fact leads to the next. It has never met a question, an answer or a tag.
+   denied, and all that follows (`If B then C. Not C: not-C;not-C:not-B;not-B:.`). The base learns what the words mean
+   and how one fact leads to the next. It has never met a question, an answer or a tag.
 2. **Warm-up traces** (`warmup.jsonl`): training-side questions with completions of mixed quality, for a trainer to
    imitate. They teach the format and a method: deny the conclusion and follow the consequences until two of them
    contradict each other (`!`, so it follows) or nothing is left (`.`). Most are hasty: the converse taken for the
@@ -30,6 +30,7 @@ import random
 import re
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -184,7 +185,7 @@ def text(rng: random.Random) -> tuple[str, list[tuple[str, str]]]:
     if sets:
         asked: tuple[str, ...] = ("all", "no", "some", "some-not")
         kinds: tuple[str, ...] = ("all", "all", "no", "no", "some", "some-not")
-        pairs = list(zip(letters, letters[1:], strict=False))
+        pairs = list(pairwise(letters))
     else:
         asked, kinds = ("fact", "if", "or"), ("fact", "if", "or", "iff")
         pairs = [tuple(rng.sample(letters, 2)) for _ in range(count)]
@@ -272,9 +273,9 @@ def warmup() -> list[dict[str, str]]:
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """Byte-level BPE in which a letter is one token wherever it stands, and so is each phrase between two letters."""
+    """Byte-level BPE in which `B` and `not-B` are a token each wherever they stand, as is each phrase between them."""
     tokenizer = Tokenizer(models.BPE())
-    apart = r"[A-Z](?![a-z])|[Nn]ot-|Not |[.?] ?|Does it follow that | ?\(\d\) |[0-9]|[:;,!.]"
+    apart = r"([Nn]ot-)?[A-Z](?![a-z])|Not |[.?] ?|Does it follow that | ?\(\d\) |[0-9]|[:;,!.]"
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(apart), "isolated"),
@@ -289,7 +290,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     rng = random.Random(SEED)
-    texts = [" ".join([premises, *map("".join, lines)]) for premises, lines in (text(rng) for _ in range(1000))]
+    texts = [" ".join([premises, *map("".join, lines)]) for premises, lines in (text(rng) for _ in range(3000))]
     rows = [row[part] for row in warmup() for part in ("prompt", "completion")]
     tokenizer.train_from_iterator([*texts, *(re.sub("</?(think|answer)>", "", row) for row in rows)], trainer)
     tokenizer.add_tokens(TAGS)
@@ -326,7 +327,7 @@ def build(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 
 def batches(tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """(ids, labels), each [TEXTS, length], right-padded, similar lengths together; labels are -100 where the text is random."""
+    """(ids, labels), each [TEXTS, length], right-padded, of similar lengths; labels are -100 where chance decides."""
     while True:
         rows = []
         for _ in range(8 * TEXTS):
@@ -349,7 +350,7 @@ def batches(tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> Iterator[
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum made orthogonal (Jordan et al. 2024), in float32: torch's own multiplies in bfloat16, which many CPUs emulate."""
+    """Momentum made orthogonal (Jordan et al. 2024), in float32 (torch.s own is in bfloat16, slow on many CPUs)."""
 
     def __init__(self, matrices: list[nn.Parameter], lr: float) -> None:
         super().__init__(matrices, {"lr": lr})

@@ -1,4 +1,4 @@
-"""The deduction base's recipe: derivations are right, clean traces are right, hasty ones often wrong, files are remade."""
+"""The deduction base: derivations and clean traces are right, hasty ones often wrong, files are remade."""
 
 import importlib.util
 import json
