@@ -42,7 +42,7 @@ STEPS = 40  # rollouts
 PROMPTS = 32  # questions a rollout
 GROUP = 8  # completions a question: G
 MINIBATCHES = 8  # updates a rollout
-MAX_NEW_TOKENS = 72  # the longest search needs 66
+MAX_NEW_TOKENS = 96  # longer searches are rare
 TEMPERATURE = 1.0  # sampling and scoring alike
 
 LEARNING_RATE = 4e-4  # decays linearly to zero

@@ -5,7 +5,7 @@
 The published way from a base model to a reasoner has three steps, and this file makes what the first two need:
 
 1. **Base.** Supervised training from random weights on short texts: some random statements, one more that is
-   denied, and all that follows (`If B then C. Not C: not-C;not-C:not-B;not-B:.`). The base learns what the words mean
+   denied, and all that follows (`If B then C. B→C; Not C:not-C;not-C:not-B;not-B:.`). The base learns what the words mean
    and how one fact leads to the next. It has never met a question, an answer or a tag.
 2. **Warm-up traces** (`warmup.jsonl`): training-side questions with completions of mixed quality, for a trainer to
    imitate. They teach the format and a method: deny the conclusion and follow the consequences until two of them
@@ -53,7 +53,7 @@ LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 
 WIDTH, LAYERS, HEADS, HIDDEN = 96, 4, 6, 288
 
-STEPS, TEXTS, LINES = 1600, 64, 3  # updates, texts an update, derivations a text
+STEPS, TEXTS, LINES = 1600, 64, 2  # updates, texts an update, denials a text
 LR_MUON, LR_ADAM = 0.02, 3e-3
 
 TRACES = 2000
@@ -64,6 +64,7 @@ GUESS = 0.1  # share of bare guesses
 # ---------------------------------------------------------------- logic
 
 Literal = str  # "B" or "not-B"
+Rule = tuple[Literal, Literal]  # the first implies the second
 
 
 class Statement(NamedTuple):
@@ -105,21 +106,21 @@ def opposite(literal: Literal) -> Literal:
     return literal.removeprefix("not-") if literal.startswith("not-") else f"not-{literal}"
 
 
-def rules(statement: Statement, converse: bool = False) -> list[tuple[Literal, Literal]]:
-    """(this, then that), each with its contraposition; with `converse`, what a hasty reader takes them for."""
+def rules(statement: Statement, converse: bool = False) -> list[Rule]:
+    """What a statement forbids, one way round; with `converse`, what a hasty reader takes it for."""
     kind, a, b = statement
     match kind:
         case "if" | "all":
-            pairs = [(a, b), (b, a)] if converse else [(a, b)]
+            this, then = a, b
         case "iff":
-            pairs = [(a, b), (b, a)]
+            return [(a, b), (b, a)]
         case "or":
-            pairs = [(opposite(a), b), (b, opposite(a))] if converse else [(opposite(a), b)]
+            this, then = opposite(a), b
         case "no":
-            pairs = [(a, opposite(b)), (opposite(b), a)] if converse else [(a, opposite(b))]
+            this, then = a, opposite(b)
         case _:
             return []
-    return [each for x, y in pairs for each in ((x, y), (opposite(y), opposite(x)))]
+    return [(this, then), (then, this)] if converse else [(this, then)]
 
 
 def told(statement: Statement) -> list[Literal]:
@@ -128,7 +129,7 @@ def told(statement: Statement) -> list[Literal]:
     return {"fact": [a], "some": [a, b], "some-not": [a, opposite(b)]}.get(kind, [])
 
 
-def deny(statement: Statement) -> tuple[list[Literal], list[tuple[Literal, Literal]]]:
+def deny(statement: Statement) -> tuple[list[Literal], list[Rule]]:
     """What its denial tells of one thing, and what rules: one of the two is empty."""
     kind, a, b = statement
     match kind:
@@ -145,10 +146,20 @@ def deny(statement: Statement) -> tuple[list[Literal], list[tuple[Literal, Liter
     return [], rules(Statement("all", a, b))
 
 
-def chain(start: list[Literal], implied: list[tuple[Literal, Literal]], most: int = 99) -> tuple[str, bool]:
+def spell(given: list[Rule]) -> str:
+    return ",".join(f"{this}→{then}" for this, then in given) + ";"
+
+
+def consequences(literal: Literal, given: list[Rule]) -> list[Literal]:
+    """By each rule, forwards or backwards (`B→C` takes not-C to not-B), once each."""
+    ways = [way for this, then in given for way in ((this, then), (opposite(then), opposite(this)))]
+    return list(dict.fromkeys(then for this, then in ways if this == literal))
+
+
+def chain(start: list[Literal], given: list[Rule], most: int = 99) -> tuple[str, bool]:
     """Take what is known one by one and add what each implies: `B,D;B:C;D:not-C!` or, without contradiction, `B;B:.`
 
-    Stops looking after `most` of them.
+    Stops looking after `most` of them. Second value: is there a contradiction?
     """
     known: list[Literal] = []
     for literal in start:
@@ -159,10 +170,11 @@ def chain(start: list[Literal], implied: list[tuple[Literal, Literal]], most: in
     steps, done = ",".join(known), 0
     while done < min(len(known), most):
         old, new = known[done], list[Literal]()
-        for then in dict.fromkeys(then for this, then in implied if this == old and then not in known):
-            known.append(then)
-            new.append(then)
-            if opposite(then) in known:
+        for literal in consequences(old, given):
+            if literal not in known:
+                known.append(literal)
+                new.append(literal)
+            if opposite(literal) in known:
                 return f"{steps};{old}:{','.join(new)}!", True
         steps, done = f"{steps};{old}:{','.join(new)}", done + 1
     return f"{steps}.", False
@@ -170,10 +182,12 @@ def chain(start: list[Literal], implied: list[tuple[Literal, Literal]], most: in
 
 # ---------------------------------------------------------------- base: texts
 
+Text = list[tuple[str, bool]]  # pieces; is each decided by those before it, or by chance?
 
-def text(rng: random.Random) -> tuple[str, list[tuple[str, str]]]:
-    """(premises, [(denial and what else is given, derivation)]): random statements and what follows from them."""
-    count = rng.randint(2, 4)
+
+def text(rng: random.Random) -> Text:
+    """Random statements, the rules they give, what each literal implies, and what follows from a denial or two."""
+    count = rng.randint(1, 4)
     sets = rng.random() < 0.4
     letters = rng.sample(LETTERS, min(count, 3) + 1 if sets else count + 1)
 
@@ -188,22 +202,27 @@ def text(rng: random.Random) -> tuple[str, list[tuple[str, str]]]:
         pairs = list(pairwise(letters))
     else:
         asked, kinds = ("fact", "if", "or"), ("fact", "if", "or", "iff")
-        pairs = [tuple(rng.sample(letters, 2)) for _ in range(count)]
+        pairs = [(letters[i], letters[j]) for i, j in (rng.sample(range(count + 1), 2) for _ in range(count))]
     premises = [statement(rng.choice(kinds), *rng.sample(pair, 2)) for pair in pairs]
     rng.shuffle(premises)
     facts = [one.a for one in premises if one.kind == "fact"]
-    implied = [rule for one in premises for rule in rules(one)]
-    lines = []
+    given = [rule for one in premises for rule in rules(one)]
+    pieces = [(" ".join(capital(write(one)) for one in premises) + " ", False), (spell(given), True)]
+    literals = [each for letter in letters for each in (letter, opposite(letter))]
+    for literal in rng.sample(literals, len(literals)):
+        pieces += [(f"{literal}:", False), (f"{','.join(consequences(literal, given))};", True)]
     for _ in range(LINES):
         denied = statement(rng.choice(asked), *rng.sample(letters, 2))
+        pieces.append((f"Not {write(denied)}:", False))
         start, more = deny(denied)
-        given = f"Not {write(denied)}: "
-        if not start:
-            start = rng.choice([*(told(one) for one in premises if told(one)), [rng.choice(letters)]])
-            given += ",".join(start)
-        derivation = chain([*start, *facts], [*implied, *more])[0]
-        lines.append((given, derivation.removeprefix(",".join(start)) if more else derivation))
-    return " ".join(capital(write(one)) for one in premises), lines
+        if start:
+            pieces.append((chain([*start, *facts], given)[0], True))
+            continue
+        start = rng.choice([*(told(one) for one in premises if told(one)), [rng.choice(letters)]])
+        followed = chain(start, [*given, *more])[0].removeprefix(",".join(start))
+        pieces += [(spell(more), True), (",".join(start), False), (followed, True)]
+        break  # the denial's rule would stand for the next line too
+    return pieces
 
 
 def capital(text: str) -> str:
@@ -218,13 +237,12 @@ def trace(task: str, item: Sample, converse: bool = False, most: int = 99) -> tu
     body = item.prompt.removeprefix("No group is empty. ")
     stated, _, rest = body.partition(". Which follows? " if task == "entailment-choice" else ". Does it follow that ")
     premises = [read(each) for each in stated.split(". ")]
-    implied = [rule for one in premises for rule in rules(one, converse)]
+    given = [rule for one in premises for rule in rules(one, converse)]
     facts = [one.a for one in premises if one.kind == "fact"]
     if task == "entailment-choice":
-        options = re.findall(r"\(\d\) ([^().]*[A-Z])", rest)
-        thinking = ""
-        for number, option in enumerate(options[:3], 1):  # if none of these, the fourth
-            line, found = chain([*deny(read(option))[0], *facts], implied, most)
+        thinking = spell(given)
+        for number, option in enumerate(re.findall(r"\(\d\) ([^().]*[A-Z])", rest)[:3], 1):  # if none of these, the fourth
+            line, found = chain([*deny(read(option))[0], *facts], given, most)
             thinking += f"{number}:{line}"
             if found:
                 return thinking, str(number)
@@ -235,9 +253,9 @@ def trace(task: str, item: Sample, converse: bool = False, most: int = 99) -> tu
     if not start:
         terms = dict.fromkeys([conclusion.a, conclusion.b, *(each for one in premises for each in one[1:])])
         starts = [told(one) for one in premises if told(one)] or [[term] for term in terms]
-    thinking = ""
+    thinking = spell([*given, *more])
     for start in starts:
-        line, found = chain(start, [*implied, *more], most)
+        line, found = chain(start, [*given, *more], most)
         thinking += line
         if found:
             return thinking, "yes"
@@ -275,7 +293,7 @@ def warmup() -> list[dict[str, str]]:
 def make_tokenizer() -> PreTrainedTokenizerFast:
     """Byte-level BPE in which `B` and `not-B` are a token each wherever they stand, as is each phrase between them."""
     tokenizer = Tokenizer(models.BPE())
-    apart = r"([Nn]ot-)?[A-Z](?![a-z])|Not |[.?] ?|Does it follow that | ?\(\d\) |[0-9]|[:;,!.]"
+    apart = r"([Nn]ot-)?[A-Z](?![a-z])|Not |[.?] ?|Does it follow that | ?\(\d\) |[0-9]|[:;,!.→]"
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(apart), "isolated"),
@@ -290,7 +308,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     rng = random.Random(SEED)
-    texts = [" ".join([premises, *map("".join, lines)]) for premises, lines in (text(rng) for _ in range(3000))]
+    texts = ["".join(piece for piece, _ in text(rng)) for _ in range(3000)]
     rows = [row[part] for row in warmup() for part in ("prompt", "completion")]
     tokenizer.train_from_iterator([*texts, *(re.sub("</?(think|answer)>", "", row) for row in rows)], trainer)
     tokenizer.add_tokens(TAGS)
@@ -331,20 +349,18 @@ def batches(tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> Iterator[
     while True:
         rows = []
         for _ in range(8 * TEXTS):
-            premises, lines = text(rng)
-            ids = tokenizer.encode(premises)
-            labels = [-100] * len(ids)
-            for denied, derivation in lines:
-                given, forced = tokenizer.encode(f" {denied}"), tokenizer.encode(derivation)
-                ids += given + forced
-                labels += [-100] * len(given) + forced
+            ids, labels = list[int](), list[int]()
+            for piece, decided in text(rng):
+                some = tokenizer.encode(piece)
+                ids += some
+                labels += some if decided else [-100] * len(some)
             rows.append((ids, labels))
         rows.sort(key=lambda row: len(row[0]))
         for first in rng.sample(range(0, len(rows), TEXTS), 8):
-            some = rows[first : first + TEXTS]
-            both = torch.full((2, TEXTS, len(some[-1][0])), -100)
+            chosen = rows[first : first + TEXTS]
+            both = torch.full((2, TEXTS, len(chosen[-1][0])), -100)
             both[0] = tokenizer.pad_token_id
-            for row, (ids, labels) in enumerate(some):
+            for row, (ids, labels) in enumerate(chosen):
                 both[0, row, : len(ids)], both[1, row, : len(ids)] = torch.tensor(ids), torch.tensor(labels)
             yield both[0], both[1]
 
@@ -403,13 +419,13 @@ def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
 
 @torch.inference_mode()
 def right_derivations(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, texts: int = 200) -> float:
-    """Share of first derivations of fresh random texts that greedy decoding gets right to the last token."""
+    """Share of last derivations of fresh random texts that greedy decoding gets right to the last token."""
     rng = random.Random(SEED + 1)
     asked, wanted = [], []
     for _ in range(texts):
-        premises, lines = text(rng)
-        asked.append(f"{premises} {lines[0][0]}")
-        wanted.append(lines[0][1])
+        *before, (last, _) = text(rng)
+        asked.append("".join(piece for piece, _ in before))
+        wanted.append(last)
     inputs = tokenizer(asked, return_tensors="pt", padding=True, return_token_type_ids=False)
     out = model.generate(**inputs, max_new_tokens=64, do_sample=False, pad_token_id=tokenizer.pad_token_id)
     made = tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :])
@@ -429,7 +445,7 @@ def main() -> None:
     model.save_pretrained(args.out)
     tokenizer.save_pretrained(args.out)
     (args.out / "model.safetensors").chmod(0o644)  # the sandbox user reads it
-    (args.out / "warmup.jsonl").write_text("".join(json.dumps(row) + "\n" for row in warmup()))
+    (args.out / "warmup.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in warmup()), "utf-8")
     share = right_derivations(model.eval(), tokenizer)
     print(json.dumps({"seconds": round(time.monotonic() - start), "right_derivations": share}))
 
