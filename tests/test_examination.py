@@ -71,9 +71,7 @@ def test_samples_are_graded_again_and_a_changed_grade_is_seen(asked, tmp_path):
 
 def test_a_question_that_may_not_be_published_again_stays_out_of_the_file(asked, tmp_path):
     result, answers = asked
-    hidden = [
-        dataclasses.replace(each, item=dataclasses.replace(each.item, republish=False)) for each in answers
-    ]
+    hidden = [dataclasses.replace(each, item=dataclasses.replace(each.item, republish=False)) for each in answers]
     examination.write(tmp_path, {}, [result], hidden)
     table = pandas.read_parquet(tmp_path / "samples.parquet")
     assert table[["prompt", "target", "metadata"]].isna().all().all()
