@@ -34,7 +34,8 @@ def test_a_changed_or_missing_base_is_refused(tmp_path):
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
     """The hashed sources in a folder where they can be changed."""
-    for name in [*FROZEN, *(f"tasks/{task}.py" for task in TASKS), "verify.py", "tracks/cpu-logic.toml"]:
+    tasks = (f"tasks/{task}.py" for task in load("cpu-logic").train.tasks)
+    for name in [*FROZEN, *tasks, "verify.py", "tracks/cpu-logic.toml"]:
         target = tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((HERE.parent / name).read_bytes())
@@ -85,9 +86,9 @@ def test_the_chat_template_is_the_tokenizers_own_and_digits_stand_alone():
     track = load("cpu-logic")
     tokenizer = PreTrainedTokenizerFast.from_pretrained(track.base_folder)
     plain = Tokenizer.from_file(str(track.base_folder / "tokenizer.json"))
-    for task in TASKS.values():
+    for task in track.train.tasks:
         for split in SPLITS:
-            prompt = sample(task, hashlib.sha256(b"template").digest(), split, 0).prompt
+            prompt = sample(TASKS[task], hashlib.sha256(b"template").digest(), split, 0).prompt
             message = [{"role": "user", "content": prompt}]
             ours = track.base.template.format(prompt=prompt)
             assert tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True) == ours
