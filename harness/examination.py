@@ -241,7 +241,7 @@ def _unseen(table: pandas.DataFrame) -> dict[str, Question]:
 
 
 def _item(row: dict[str, Any], unseen: dict[str, Question]) -> Item:
-    if row["prompt"] is not None:
+    if isinstance(row["prompt"], str):  # where some rows have none, pandas gives those nan
         found = Sample(row["id"], row["prompt"], row["target"], json.loads(row["metadata"]))
         return Item(row["part"], found, row["grader"])
     if row["id"] not in unseen:
