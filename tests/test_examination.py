@@ -18,8 +18,19 @@ EXCERPT = ROOT / "tests" / "data" / "benchmarks" / "gsm8k_test.jsonl"
 KEY = b"a key of these tests"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Two for so small a model wait for each other as soon as the machine does anything else: minutes, not seconds."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
-def model():
+def model(one_thread):
     return Model(BASE, bare=True, max_new_tokens=128)
 
 
@@ -105,7 +116,7 @@ def test_what_is_not_in_the_file_is_taken_from_its_data_set(asked, tmp_path, mon
 @pytest.mark.slow
 def test_the_command(tmp_path):
     more = ("--bare", "--questions", 2, "--max-new-tokens", 32, "--out", tmp_path)
-    done = nano("eval", "--model", BASE, "--suite", "logic", *more)
+    done = nano("eval", "--model", BASE, "--suite", "logic", *more, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
     assert "josephus" in done.stdout and "2 × 1" in done.stdout
     again = nano("regrade", tmp_path / "samples.parquet")

@@ -213,7 +213,7 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     page = capsys.readouterr().out
     for name, questions in (("gsm8k", "1,319"), ("humaneval", "164"), ("temporal-clue", "64"), ("aiw-paper", "807")):
         assert f"| `gsm8k-train` | 7,473 | `{name}` | {questions} |" in page
-    assert f"| `nim` | {TASKS['nim'].distinct:,} | 0 | 0 | none |" in page
+    assert f"| `nim` | {TASKS['nim'].distinct:,} | 30 | 0 | 0 | none |" in page
     _, _, absent = page.partition("## Not looked at")
     local = {*decontamination.LOCAL}
     assert all((f"- `{name}`: " in absent) == (name not in local) for name in BENCHMARKS)
