@@ -20,9 +20,8 @@ from harness.graders.grade import LONGEST, GraderError
 ISOLATION = sandbox.isolation()
 needs_sandbox = pytest.mark.skipif(ISOLATION.level != "full", reason="; ".join(ISOLATION.reasons))
 
-EXCERPT = [
-    json.loads(line) for line in (Path(__file__).parent / "grader_data" / "humaneval.jsonl").read_text().splitlines()
-]
+DATA = Path(__file__).parent / "data" / "graders"
+EXCERPT = [json.loads(line) for line in (DATA / "humaneval.jsonl").read_text().splitlines()]
 HELPED = [row for row in EXCERPT if row["prompt"].count("def ") > 1]  # by another function of the prompt
 ADD = Problem(
     prompt='def add(a, b):\n    """The sum."""\n',

@@ -1,4 +1,4 @@
-"""Suites: every part exists, questions are as their makers give them, and grading does not depend on where they are from."""
+"""Suites: every part exists, questions are as their makers give them, and one rule grades what any of them asks."""
 
 import pytest
 
@@ -49,5 +49,6 @@ def test_generated_questions_follow_from_the_key_and_are_graded_by_their_task(na
 def test_a_part_loads_as_a_dataset():
     datasets = pytest.importorskip("datasets")
     table = suites.dataset("nim", KEY, 3)
-    assert isinstance(table, datasets.Dataset) and table.column_names == ["id", "prompt", "target", "metadata", "grader"]
+    assert isinstance(table, datasets.Dataset)
+    assert table.column_names == ["id", "prompt", "target", "metadata", "grader"]
     assert table["prompt"][0] == sample(TASKS["nim"], KEY, "heldout", 0).prompt
