@@ -83,9 +83,10 @@ def suites() -> dict[str, Suite]:
     except (ValidationError, tomllib.TOMLDecodeError) as error:
         raise SuiteError(f"{FILE}: {error}") from None
     for name, suite in found.items():
-        for known, part in [*((TASKS, p) for p in suite.tasks), *((BENCHMARKS, p) for p in suite.benchmarks)]:
-            if part not in known:
-                raise SuiteError(f"{FILE}: {name} has {part!r}, which does not exist; there are {', '.join(known)}")
+        for parts, known in ((suite.tasks, list(TASKS)), (suite.benchmarks, list(BENCHMARKS))):
+            for part in parts:
+                if part not in known:
+                    raise SuiteError(f"{FILE}: {name} has {part!r}, which does not exist; there are {', '.join(known)}")
     everything = Suite(
         title="Everything",
         tasks=list(dict.fromkeys(part for suite in found.values() for part in suite.tasks)),

@@ -12,8 +12,10 @@ import pytest
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
 from harness import cli
+from harness.benchmarks import BENCHMARKS
 from harness.ledger import record
 from harness.submission import load
+from harness.tasks import TASKS
 from harness.tracks.track import ROOT
 
 NANO = [sys.executable, "-m", "harness.cli"]
@@ -93,7 +95,27 @@ def test_tasks_show_prints_question_answer_and_attacks():
     done = nano("tasks", "show", "countdown")
     assert done.returncode == 0 and "Make" in done.stdout and "each used once" in done.stdout
     refused(nano("tasks", "show", "chess"), "no task 'chess'", "countdown")
-    refused(nano("tasks", "paint"), "list, show or validate")
+    refused(nano("tasks", "validate", "chess"), "no task 'chess'")
+    refused(nano("tasks", "validate"), "--all")
+    refused(nano("tasks", "validate", "nim", "--all"), "--all")
+
+
+def test_tasks_list_names_every_task_set_and_suite():
+    found = json.loads(nano("tasks", "list", "--json").stdout)
+    assert [row["task"] for row in found["tasks"]] == list(TASKS)
+    assert all(row["distinct"] > 0 for row in found["tasks"])
+    assert {row["benchmark"] for row in found["benchmarks"]} == BENCHMARKS.keys()
+    assert found["suites"]["logic"] == ["countdown", "linear", "nim", "josephus"]
+    shown = nano("tasks", "list").stdout
+    assert all(name in shown for name in (*TASKS, *BENCHMARKS, "frontiermath", *found["suites"]))
+
+
+def test_tasks_overlap_finds_the_same_questions_and_only_those():
+    both = json.loads(nano("tasks", "overlap", "nim/train", "nim/train", "--questions", 50, "--json").stdout)["overlap"]
+    assert both["same"] == both["benchmark"] == 50 and both["grams"] == []
+    done = nano("tasks", "overlap", "nim/train", "nim/heldout", "--questions", 50)
+    assert done.returncode == 0 and "same question: 0 of nim/heldout" in done.stdout
+    refused(nano("tasks", "overlap", "nim/train", "nim"), "no set of questions 'nim'", "gsm8k")
 
 
 def test_a_wrong_track_names_the_right_ones(key):
