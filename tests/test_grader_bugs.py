@@ -25,7 +25,7 @@ from harness.tasks import TASKS, Sample
 ISOLATION = sandbox.isolation()
 needs_sandbox = pytest.mark.skipif(ISOLATION.level != "full", reason="; ".join(ISOLATION.reasons))
 needs_math_verify = pytest.mark.skipif(
-    importlib.util.find_spec("math_verify") is None, reason="math-verify is not installed: pip install -e .[tasks]"
+    importlib.util.find_spec("math_verify") is None, reason="math-verify is not installed: pip install -e '.[tasks]'"
 )
 
 ADD = Problem(
