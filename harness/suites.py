@@ -103,7 +103,7 @@ def load(name: str) -> Suite:
         return Suite(title=name, tasks=[name])
     if name in BENCHMARKS:
         return Suite(title=name, benchmarks=[name])
-    raise SuiteError(f"there is no suite {name!r}; suites: {', '.join(suites())}, and each task and benchmark by its name")
+    raise SuiteError(f"there is no suite {name!r}; suites: {', '.join(suites())}; any task or benchmark is one too")
 
 
 def part(name: str, key: bytes, most: int) -> Part:
