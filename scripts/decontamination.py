@@ -86,7 +86,9 @@ def main() -> None:
         "- **drawn**: so many training questions, and as many held-out ones.\n"
         "- **held out**: `same` against the task's own held-out questions; it must be 0.\n"
         f"- **fixed**: against the benchmarks above: `same`; of which benchmark how many are covered by {GRAMS[1]} "
-        "words or contain a whole question.\n"
+        "words or contain a whole question.\n\n"
+        "What was drawn is a sample. The three tasks of AIW ask in the words of its paper, with more numbers: a model "
+        "that trained on them knows the form of `aiw-paper`, and met some of its very puzzles.\n"
     )
     print("| task | distinct | drawn | held out | fixed, same | fixed, covered or containing |")
     print("|---|---:|---:|---:|---:|---|")

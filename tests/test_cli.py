@@ -2,9 +2,9 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -54,9 +54,10 @@ def key(tmp_path):
 def test_help_is_quick_and_names_every_command():
     seconds = []
     for _ in range(3):
-        start = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = nano("--help")
-        seconds.append(time.monotonic() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     for command in [
         "tracks",
         "tasks",
@@ -72,7 +73,7 @@ def test_help_is_quick_and_names_every_command():
         "doctor",
     ]:
         assert command in done.stdout
-    assert min(seconds) < 1.0  # 0.2 s on an idle core; the suite may run beside other work
+    assert min(seconds) < 0.6  # of processor time, 0.2 s on an idle core; the suite may run beside other work
 
 
 def test_help_imports_nothing_heavy():

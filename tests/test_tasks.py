@@ -418,7 +418,7 @@ def test_validation_tries_what_it_says(task: Task) -> None:
 
 
 def test_validation_of_a_slow_task_ends_with_fewer_questions_but_some() -> None:
-    assert validate(TASKS["nim"], seconds=0).questions == 2 * LEAST
+    assert validate(TASKS["nim"], cpu_seconds=0).questions == 2 * LEAST
 
 
 def test_validation_finds_a_grader_that_errs() -> None:

@@ -12,7 +12,7 @@ from harness.tasks import TASKS
 from harness.tasks.task import SPLITS, Sample, Task, sample, score
 
 QUESTIONS = 1000  # of each split,
-SECONDS = 60.0  # or as many as are drawn and tried in that time: some puzzles take a fifth of a second to draw,
+CPU_SECONDS = 60.0  # or as many as are drawn and tried in that time: some puzzles take a fifth of a second to draw,
 LEAST = 50  # but so many at least
 PROCESSES = 2
 
@@ -28,16 +28,16 @@ class Validation:
     floor: float  # and how often it is right: what a policy earns without reading the question
 
 
-def validate(task: Task, *, questions: int = QUESTIONS, seconds: float = SECONDS) -> Validation:
+def validate(task: Task, *, questions: int = QUESTIONS, cpu_seconds: float = CPU_SECONDS) -> Validation:
     """Try every gold answer and every attack of some questions of each split."""
 
     def right(item: Sample, answer: str) -> bool:
         return score(task, item, f"<think></think><answer>{answer}</answer>").correct
 
     items, gold_right, attacks, attacks_right = list[Sample](), 0, 0, 0
-    end = time.monotonic() + seconds
+    end = time.process_time() + cpu_seconds
     for index in range(questions):
-        if index >= LEAST and time.monotonic() > end:
+        if index >= LEAST and time.process_time() > end:
             break
         for split in SPLITS:
             item = sample(task, b"validate", split, index)
