@@ -38,7 +38,7 @@ TASKS: dict[str, Task] = {
         Syllogism(), SyllogismChoice(), Entailment(), EntailmentChoice(), Deduction(),
         # other puzzles
         MiniSudoku(), Sudoku(), AliceInWonderland(), AliceInWonderlandPlus(), AliceInWonderlandCircles(),
-        # fifty of reasoning-gym's data sets
+        # data sets of reasoning-gym
         *GYM,
     )
 }  # fmt: skip

@@ -526,6 +526,12 @@ def unless_echo(key: str, between: str = "") -> Callable[[str, str, Facts], tupl
     return edit
 
 
+def as_shown(question: str, answer: str, facts: Facts) -> tuple[str, str] | None:
+    """The gold answer as the question writes it, not with the noise of floating point."""
+    shown = facts["formatted_candidates"][facts["candidates"].index(facts["solution"])]
+    return question, f"{Decimal(shown.replace(',', '')).normalize():f}"
+
+
 def without_half_turns(question: str, answer: str, facts: Facts) -> tuple[str, str] | None:
     """There are two ways to bring the bottom to the top, and they differ in where the other sides end."""
     return None if "bottom" in facts["rotations"] else (question, answer)
@@ -571,8 +577,9 @@ def turned(question: str, answer: str, facts: Facts) -> tuple[str, str] | None:
 
 
 def filtered(question: str, answer: str, facts: Facts) -> tuple[str, str] | None:
-    """Something stays and something goes."""
-    return (question, answer) if 0 < len(facts["result"]) < len(facts["original_numbers"]) else None
+    """Something stays, something goes, and no number is there twice: 75 and 75.0 are mixed up."""
+    given = list(map(Decimal, facts["original_numbers"]))
+    return (question, answer) if 0 < len(facts["result"]) < len(given) == len(set(given)) else None
 
 
 def reordered(question: str, answer: str, facts: Facts) -> tuple[str, str] | None:
@@ -622,7 +629,7 @@ GYM: tuple[Gym, ...] = (
     Gym("simple_equations", INTEGER, 0),
     Gym("simple_geometry", INTEGER, 0, edit=convex),
     Gym("decimal_chain_sum", DECIMAL, 0),
-    Gym("number_format", DECIMAL, 0),
+    Gym("number_format", DECIMAL, 0, edit=as_shown),
     Gym("dice", FRACTION, 0),
     Gym("fraction_simplification", FRACTION, 0, {"styles": ("plain",)}),
     Gym("complex_arithmetic", COMPLEX, 0, edit=in_integers),
