@@ -1,4 +1,4 @@
-"""reasoning-gym's data sets as tasks: independent solvers, attacks, seeds, versions, and the page that speaks of all 106."""
+"""reasoning-gym's data sets as tasks: second solvers, attacks, seeds, versions, and the page that speaks of all 106."""
 
 from __future__ import annotations
 
@@ -92,12 +92,11 @@ def test_a_question_is_plain_text_that_says_what_an_answer_looks_like(task: Gym)
 
 @each
 def test_no_constant_answer_pays(task: Gym) -> None:
-    n = 300
-    answers = Counter(one.target for one in draws(task.dataset, n, "heldout"))
+    asked = draws(task.dataset, 200)
+    best, _ = Counter(one.target for one in asked).most_common(1)[0]
     floor = 0.5 if task.choices == gym.BOTH else 0.35
-    best, _ = answers.most_common(1)[0]
-    right = sum(task.accepts(one, best) for one in draws(task.dataset, n, "heldout"))
-    assert right / n < floor + 4 * math.sqrt(floor / n)
+    right = sum(task.accepts(one, best) for one in asked)
+    assert right / len(asked) < floor + 4 * math.sqrt(floor / len(asked))
 
 
 # ---------------------------------------------------------------- independent solvers
@@ -201,7 +200,9 @@ def calendar(one: Sample) -> str:
         month = [first + datetime.timedelta(i) for i in range(31)]
         fit = [d.day for d in month if d.month == first.month and WEEK[d.weekday()] == facts["weekday"]]
         return str(
-            fit[-1] if facts["ordinal"] == "last" else fit["first second third fourth".split().index(facts["ordinal"])]
+            fit[-1]
+            if facts["ordinal"] == "last"
+            else fit[["first", "second", "third", "fourth"].index(facts["ordinal"])]
         )
     if "first_day" in facts:
         gone = day(facts["target_date"]) - datetime.date(2022, 1, 1)
@@ -226,6 +227,11 @@ def letters(one: Sample) -> str:
 
 def last_line(one: Sample) -> str:
     return one.prompt.split("\n")[-2].rpartition(": ")[2]
+
+
+def palindrome(one: Sample) -> bool:
+    given = one.prompt.rpartition(": ")[2].split(", ")
+    return one.target == one.target[::-1] and sorted(one.target) == sorted(given)
 
 
 def inserted(one: Sample) -> str:
@@ -409,14 +415,17 @@ def weighted(one: Sample) -> str:
     row_sums, column_sums = (numbers(group) for group in re.findall(r"\[([^]]*)\]", facts)[:2])
     patterns = list(itertools.product((0, 1), repeat=len(column_sums)))
     fit = [[p for p in patterns if sum(i * bit for i, bit in enumerate(p, 1)) == total] for total in row_sums]
-    found = [g for g in itertools.product(*fit)
-             if [sum(i * bit for i, bit in enumerate(column, 1)) for column in zip(*g, strict=True)] == column_sums]  # fmt: skip
-    (grid,) = found
+
+    def columns(grid: tuple[tuple[int, ...], ...]) -> list[int]:
+        return [sum(i * bit for i, bit in enumerate(column, 1)) for column in zip(*grid, strict=True)]
+
+    (grid,) = (grid for grid in itertools.product(*fit) if columns(grid) == column_sums)
     return written(grid)
 
 
 LEGS = {
-    0: "snake fish jellyfish slug sea_slug flatworm leech worm clam eel snail", 2: "chicken bird human duck", 5: "starfish",
+    0: "snake fish jellyfish slug sea_slug flatworm leech worm clam eel snail", 2: "chicken bird human duck",
+    5: "starfish",
     4: "dog cat cow horse lion elephant giraffe tiger deer sheep", 8: "spider scorpion", 10: "crab lobster shrimp",
     6: "insect ant butterfly beetle bee wasp grasshopper cricket cockroach praying_mantis firefly", 14: "woodlouse",
 }  # fmt: skip
@@ -425,12 +434,12 @@ LEGS = {
 def legs(one: Sample) -> str:
     known = {name.replace("_", " "): count for count, names in LEGS.items() for name in names.split()}
     listed = re.search(r"if you have (.*)\?", one.prompt)[1].split(", ")
-    return str(sum(int(part.split(" ", 1)[0]) * known[part.split(" ", 1)[1].removesuffix("s") if part.split(" ", 1)[1] not in
-               known else part.split(" ", 1)[1]] for part in listed))  # fmt: skip
+    parts = [part.split(" ", 1) for part in listed]
+    return str(sum(int(count) * known[name if name in known else name.removesuffix("s")] for count, name in parts))
 
 
 def added_up(one: Sample) -> bool:
-    digit = {letter: number for letter, number in re.findall(r"([A-Z])=(\d)", one.target)}
+    digit = dict(re.findall(r"([A-Z])=(\d)", one.target))
     *parts, total = ("".join(digit[letter] for letter in word) for word in re.findall(r"[A-Z]{2,}(?=\n)", one.prompt))
     return len(set(digit.values())) == len(digit) and sum(map(int, parts)) == int(total)
 
@@ -471,14 +480,15 @@ def decimals(one: Sample) -> bool:
 SOLVERS: dict[str, Any] = {
     "basic_arithmetic": arithmetic, "chain_sum": lambda one: str(value(re.search(r"problem: (.*) =", one.prompt)[1])),
     "products": lambda one: str(math.prod(two_numbers(one))), "gcd": lambda one: str(math.gcd(*two_numbers(one))),
-    "lcm": lambda one: str(math.lcm(*two_numbers(one))), "count_bits": lambda one: str(two_numbers(one)[-1].bit_count()),
+    "lcm": lambda one: str(math.lcm(*two_numbers(one))),
+    "count_bits": lambda one: str(two_numbers(one)[-1].bit_count()),
     "count_primes": primes, "leg_counting": legs, "simple_equations": equation, "simple_geometry": geometry,
     "decimal_chain_sum": decimals, "number_format": number_format, "dice": dice, "fraction_simplification": reduced,
     "complex_arithmetic": complex_numbers, "base_conversion": converted, "prime_factorization": factored,
     "bitwise_arithmetic": lambda one: hex(value(one.prompt.split("\n")[-2])),
     "calendar_arithmetic": calendar, "binary_alternation": swaps,
     "letter_counting": letters, "spell_backward": lambda one: last_line(one)[::-1], "string_insertion": inserted,
-    "palindrome_generation": lambda one: one.target == one.target[::-1] and sorted(one.target) == sorted(one.prompt.rpartition(": ")[2][::3]),
+    "palindrome_generation": palindrome,
     "string_splitting": split_up, "string_synthesis": synthesised, "word_sorting": sorted_words,
     "word_sequence_reversal": lambda one: ", ".join(last_line(one).split(", ")[::-1]), "number_filtering": kept,
     "number_sorting": in_order, "needle_haystack": needle, "binary_matrix": nearest_zero, "rotate_matrix": rotated,
@@ -558,9 +568,12 @@ def test_threads_draw_the_same_questions() -> None:
 DIGEST = """
 import hashlib
 from harness.tasks import sample
-from harness.tasks.gym import GYM
+from harness.tasks.gym import GYM, drawn
 rows = (sample(task, b"golden", split, i) for task in GYM for split in ("train", "heldout") for i in range(3))
 print(hashlib.sha256("\\n".join(f"{r.id}|{r.prompt}|{r.target}|{r.metadata}" for r in rows).encode()).hexdigest())
+for name in ("isomorphic_strings", "polynomial_multiplication", "ransom_note"):
+    questions = "|".join(drawn(name, seed, ())["question"] for seed in range(9))
+    print(hashlib.sha256(questions.encode()).hexdigest())
 """
 
 
@@ -575,7 +588,9 @@ def test_the_same_questions_with_another_hash_seed() -> None:
     assert first.returncode == second.returncode == 0, first.stderr + second.stderr
     rows = (sample(task, b"golden", split, i) for task in GYM for split in SPLITS for i in range(3))
     here = hashlib.sha256("\n".join(f"{r.id}|{r.prompt}|{r.target}|{r.metadata}" for r in rows).encode()).hexdigest()
-    assert first.stdout.strip() == second.stdout.strip() == here
+    (ours, *left_out), (again, *otherwise) = first.stdout.split(), second.stdout.split()
+    assert ours == again == here
+    assert len(left_out) == 3 and not set(left_out) & set(otherwise), "why these three are left out"
 
 
 # ---------------------------------------------------------------- versions
@@ -724,8 +739,13 @@ def test_graders_are_total_on_over_100_000_texts(text: str) -> None:
     check_total(text)
 
 
-@pytest.mark.parametrize("bomb", ["(" * 200, "9" * 200, "," * 200, "-" * 200, "[" + "1," * 99 + "]", "x*" * 100, "1+" * 99,
-                                  "2**9**9", '{"0":1' + ',"0":1' * 32 + "}", "\ud800", "A=1," * 50, "up " * 66])  # fmt: skip
+BOMBS = [
+    "(" * 200, "9" * 200, "," * 200, "-" * 200, "[" + "1," * 99 + "]", "x*" * 100, "1+" * 99, "2**9**9", "\ud800",
+    '{"0":1' + ',"0":1' * 32 + "}", "A=1," * 50, "up " * 66,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
 def test_bombs_are_graded_at_once(bomb: str) -> None:
     for task, one in one_of_each():
         start = time.process_time()
