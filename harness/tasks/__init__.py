@@ -10,6 +10,7 @@ from harness.tasks.countdown_hard import CountdownHard
 from harness.tasks.deduction import Deduction
 from harness.tasks.entailment import Entailment
 from harness.tasks.entailment_choice import EntailmentChoice
+from harness.tasks.gym import GYM
 from harness.tasks.josephus import Josephus
 from harness.tasks.josephus_hard import JosephusHard
 from harness.tasks.linear import Linear
@@ -37,6 +38,8 @@ TASKS: dict[str, Task] = {
         Syllogism(), SyllogismChoice(), Entailment(), EntailmentChoice(), Deduction(),
         # other puzzles
         MiniSudoku(), Sudoku(), AliceInWonderland(), AliceInWonderlandPlus(), AliceInWonderlandCircles(),
+        # data sets of reasoning-gym
+        *GYM,
     )
 }  # fmt: skip
 
