@@ -419,7 +419,10 @@ def _examine(
 
     chosen = suites.load(suite)
     key = hashlib.sha256(f"eval/{seed}".encode()).digest()
-    parts = [suites.part(each, key, most) for each in chosen.parts]  # all of them, before the first is asked
+    # A suite goes without the sets that nobody pinned; asked for by its own name, such a set says what is missing.
+    left_out = {name: reason for name in chosen.parts if (reason := suites.cannot_be_asked(name))}
+    asked = [name for name in chosen.parts if name not in left_out] or chosen.parts
+    parts = [suites.part(each, key, most) for each in asked]  # all of them, before the first is asked
     model = examination.Model(name, bare=bare, max_new_tokens=max_new_tokens)
     results, answers = [], []
     for part in parts:
@@ -427,7 +430,8 @@ def _examine(
             found, given = examination.examine(model, part, batch=batch, on_progress=advance)
         results.append(found)
         answers += given
-    about = {"model": name, "suite": suite, "seed": seed, "bare": bare, "max_new_tokens": max_new_tokens}
+    about = {"model": name, "suite": suite, "left_out": left_out, "seed": seed, "bare": bare}
+    about["max_new_tokens"] = max_new_tokens
     examination.write(folder, about, results, answers)
     if as_json:
         say_json({**about, "parts": [asdict(each) for each in results]})
@@ -439,6 +443,8 @@ def _examine(
             f"{row.truncated:.4f}", f"{row.tokens:.1f}", f"{row.questions} × {row.samples}", f"{row.seconds:.1f}",
         )  # fmt: skip
     console().print(table)
+    for part, reason in left_out.items():
+        console().print(f"{part}: not asked: {escape(reason)}")
     for row in results:
         for reason, count in row.left_out.items():
             console().print(f"{row.part}: {count} rows left out: {escape(reason)}")

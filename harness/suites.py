@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness.benchmarks import BENCHMARKS, LeftOut, Question, stream
+from harness.benchmarks import BENCHMARKS, LeftOut, Question, stream, unknown
 from harness.graders import by_name
 from harness.graders.grade import Grade, answer_of, final_part
 from harness.tasks import TASKS, Sample, sample, score
@@ -104,6 +104,12 @@ def load(name: str) -> Suite:
     if name in BENCHMARKS:
         return Suite(title=name, benchmarks=[name])
     raise SuiteError(f"there is no suite {name!r}; suites: {', '.join(suites())}; any task or benchmark is one too")
+
+
+def cannot_be_asked(name: str) -> str | None:
+    """Why a part of a suite cannot be asked by anyone, whatever the connection; None if it can."""
+    missing = unknown(BENCHMARKS[name].source) if name in BENCHMARKS else []
+    return f"its {', '.join(missing)} was never pinned" if missing else None
 
 
 def part(name: str, key: bytes, most: int) -> Part:

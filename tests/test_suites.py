@@ -3,7 +3,7 @@
 import pytest
 
 from harness import suites
-from harness.benchmarks import BENCHMARKS
+from harness.benchmarks import BENCHMARKS, SourceError
 from harness.tasks import TASKS, sample
 
 KEY = b"a key of these tests"
@@ -31,6 +31,14 @@ def test_a_suite_with_a_part_that_does_not_exist_is_refused(tmp_path, monkeypatc
     monkeypatch.setattr(suites, "FILE", tmp_path / "s.toml")
     with pytest.raises(suites.SuiteError, match="one has 'nimm', which does not exist; there are countdown"):
         suites.suites.__wrapped__()
+
+
+def test_a_suite_goes_without_the_sets_that_nobody_pinned():
+    assert "row count" in (suites.cannot_be_asked("codeforces") or "")
+    assert [name for name in suites.load("code").parts if suites.cannot_be_asked(name) is None] == ["humaneval"]
+    assert suites.cannot_be_asked("nim") is None
+    with pytest.raises(SourceError, match="codeforces"):
+        suites.part("codeforces", KEY, 1)
 
 
 @pytest.mark.parametrize("name", suites.load("logic").tasks)
