@@ -443,8 +443,8 @@ def _examine(
             f"{row.truncated:.4f}", f"{row.tokens:.1f}", f"{row.questions} × {row.samples}", f"{row.seconds:.1f}",
         )  # fmt: skip
     console().print(table)
-    for part, reason in left_out.items():
-        console().print(f"{part}: not asked: {escape(reason)}")
+    for skipped, why in left_out.items():
+        console().print(f"{skipped}: not asked: {escape(why)}")
     for row in results:
         for reason, count in row.left_out.items():
             console().print(f"{row.part}: {count} rows left out: {escape(reason)}")

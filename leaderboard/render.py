@@ -310,7 +310,7 @@ def _view(one: Board) -> dict[str, object]:
         "track": one.track,
         "gate": charts.percent(one.track.heldout.mean_gate_ppm / 1e6),
         "floors": [(task, charts.percent(gate / 1e6)) for task, gate in one.track.heldout.gates.items()],
-        "questions": f"{sum(suite.questions for suite in one.track.heldout.suites):,}",
+        "questions": f"{sum(s.questions for s in one.track.heldout.suites if s.gate_ppm is not None):,}",
         "alpha": f"{one.track.verdict.alpha_ppb / 1e9:g}",
         "rows": rows,
         "reported": [suite.task for suite in one.track.heldout.suites if suite.gate_ppm is None],

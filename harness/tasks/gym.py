@@ -390,7 +390,7 @@ def as_drawn(question: str, answer: str, facts: Facts) -> tuple[str, str] | None
     return question, answer
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Gym:
     """A data set as a task. `edit` mends a question and its answer, or returns None to have another one drawn."""
 
@@ -401,10 +401,10 @@ class Gym:
     edit: Callable[[str, str, Facts], tuple[str, str] | None] = as_drawn
     choices: tuple[str, ...] = ()  # where only a few answers are possible
     ask: str | None = None  # instead of the form's
+    name: str = field(init=False)
 
-    @property
-    def name(self) -> str:
-        return "gym-" + self.dataset.replace("_", "-")
+    def __post_init__(self) -> None:
+        self.name = "gym-" + self.dataset.replace("_", "-")
 
     def draw(self, stream: Stream) -> tuple[str, str, Facts]:
         for _ in range(TRIES):
