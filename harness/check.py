@@ -518,9 +518,10 @@ _USUAL = _each(True, "the and one how from each used once take Take last first m
 
 @lru_cache(maxsize=1)
 def puzzle_words() -> frozenset[str]:
+    """Of the tasks that a track trains on: of the others no submission ever meets a question."""
     words: set[str] = set()
-    for task in TASKS.values():
-        prompts = [sample(task, b"nano-r1 check", "train", i).prompt for i in range(16)]
+    for name in sorted({task for track in tracks.names() for task in tracks.load(track).train.tasks}):
+        prompts = [sample(TASKS[name], b"nano-r1 check", "train", i).prompt for i in range(16)]
         words |= set.intersection(*(set(re.findall(r"[A-Za-z]{3,}", prompt)) for prompt in prompts))
     return frozenset(words - _USUAL.keys())
 

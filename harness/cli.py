@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from harness.check import Finding
     from harness.ledger.record import TaskResult, Verdict
-    from harness.tasks import Task
     from harness.tracks.track import Track
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,7 +93,7 @@ def tracks(as_json: Json = False) -> None:
         return
     table = _table("track", "status", "hardware", "budget", "runs", "gate", "digest")
     for t in found:
-        gates = ", ".join(f"{s.task} {s.gate_ppm / 1e6:.2f}" for s in t.heldout.suites)
+        gates = ", ".join(f"{task} {gate / 1e6:.2f}" for task, gate in t.heldout.gates.items())
         table.add_row(
             t.id,
             t.status,
@@ -107,69 +106,171 @@ def tracks(as_json: Json = False) -> None:
     console().print(table)
 
 
-@app.command()
-def tasks(
-    action: Annotated[str, typer.Argument(help="list, show or validate.")] = "list",
-    name: Annotated[str | None, typer.Argument(help="Task to show or validate; all if left out.")] = None,
-    as_json: Json = False,
-) -> None:
-    """List the tasks, show questions and attacks, or validate the graders."""
-    from dataclasses import asdict
+# ---------------------------------------------------------------- questions
 
-    from harness.tasks import TASKS, sample
-    from harness.tasks.validate import validate
-
-    if action not in ("list", "show", "validate"):
-        stop(f"`tasks {action}` is not known; use list, show or validate")
-    if name is not None and name not in TASKS:
-        stop(f"there is no task {name!r}; tasks: {', '.join(TASKS)}")
-    chosen = [TASKS[name]] if name else list(TASKS.values())
-    if action == "show":
-        _show_tasks(chosen, as_json)
-        return
-    if action == "list":
-        rows = [
-            {"task": t.name, "distinct": t.distinct, "example": sample(t, b"list", "train", 0).prompt} for t in chosen
-        ]
-        if as_json:
-            say_json(rows)
-            return
-        table = _table("task", "distinct questions", "example")
-        for task in rows:
-            table.add_row(str(task["task"]), f"{task['distinct']:,}", str(task["example"]))
-        console().print(table)
-        return
-    found = [validate(task) for task in chosen]
-    if as_json:
-        say_json([asdict(row) for row in found])
-    else:
-        table = _table("task", "gold answers right", "attacks right", "best constant", "floor")
-        for row in found:
-            attacks = f"{row.attacks_right} of {row.attacks:,}"
-            table.add_row(row.task, f"{row.gold_right:.1%}", attacks, row.best_constant, f"{row.floor:.1%}")
-        console().print(table)
-    if any(row.gold_right < 1 or row.attacks_right for row in found):
-        raise typer.Exit(1)
+tasks_app = typer.Typer(help="The questions: generated tasks, fixed benchmarks, suites of them.", no_args_is_help=True)
+app.add_typer(tasks_app, name="tasks")
 
 
-def _show_tasks(chosen: list[Task], as_json: bool) -> None:
-    from harness.tasks import sample
+@tasks_app.command("list")
+def tasks_list(as_json: Json = False) -> None:
+    """List the generated tasks, the fixed benchmarks and training sets, and the suites."""
+    from harness.benchmarks import BENCHMARKS, NOT_PUBLIC, unknown
+    from harness.suites import suites
+    from harness.tasks import TASKS
 
-    drawn = [(task, [sample(task, b"shown by nano-r1 tasks show", "train", i) for i in range(4)]) for task in chosen]
+    found = suites()
+    part_of = {
+        part: [name for name, suite in found.items() if part in suite.parts and name != "all"]
+        for part in (*TASKS, *BENCHMARKS)
+    }
     if as_json:
         say_json(
             {
-                task.name: [{"prompt": i.prompt, "target": i.target, "attacks": task.attacks(i)} for i in items]
-                for task, items in drawn
+                "tasks": [
+                    {"task": name, "distinct": task.distinct, "suites": part_of[name]} for name, task in TASKS.items()
+                ],
+                "benchmarks": [
+                    {
+                        "benchmark": name,
+                        "role": each.role,
+                        "rows": each.source.rows,
+                        "repo": each.source.repo,
+                        "revision": each.source.revision,
+                        "unknown": unknown(each.source),
+                        "suites": part_of[name],
+                    }
+                    for name, each in BENCHMARKS.items()
+                ],
+                "suites": {name: suite.parts for name, suite in found.items()},
             }
         )
         return
-    for task, items in drawn:
-        table = _table("question", "a right answer", "answers that score 0", title=task.name)
-        for item in items:
-            attacks = "  ".join(repr(a if len(a) < 32 else a[:29] + "…") for a in task.attacks(item))
-            table.add_row(escape(item.prompt), escape(item.target), escape(attacks))
+    table = _table("task", "distinct questions", "suites", title=f"{len(TASKS)} generated tasks")
+    for name, task in TASKS.items():
+        table.add_row(name, f"{task.distinct:,}", ", ".join(part_of[name]))
+    console().print(table)
+    table = _table("set", "role", "rows", "from", "suites", title=f"{len(BENCHMARKS)} fixed sets, at pinned commits")
+    for name, each in BENCHMARKS.items():
+        rows = "not pinned" if each.source.rows is None else f"{each.source.rows:,}"
+        table.add_row(name, each.role, rows, escape(each.source.repo), ", ".join(part_of[name]))
+    console().print(table)
+    for name, why in NOT_PUBLIC.items():
+        console().print(f"{name}: {escape(why)}\n")
+    table = _table("suite", "parts", "", title=f"{len(found)} suites, for nano-r1 eval --suite")
+    for name, suite in found.items():
+        table.add_row(name, str(len(suite.parts)), escape(suite.title))
+    console().print(table)
+
+
+@tasks_app.command("show")
+def tasks_show(
+    name: Annotated[str, typer.Argument(help="A task or a fixed set; `nano-r1 tasks list` names them.")],
+    count: Annotated[int, typer.Option("--questions", min=1, help="How many questions to print.")] = 4,
+    as_json: Json = False,
+) -> None:
+    """Print rendered questions, their gold answers, and answers that must score 0."""
+    from harness import suites
+    from harness.tasks import TASKS
+
+    items = suites.part(_part(name), b"shown by nano-r1 tasks show", count).items
+    task = TASKS.get(name)
+    if as_json:
+        say_json(
+            {
+                name: [
+                    {
+                        "prompt": item.sample.prompt if item.republish else None,
+                        "target": item.sample.target if item.republish else None,
+                        "attacks": task.attacks(item.sample) if task else [],
+                    }
+                    for item in items
+                ]
+            }
+        )
+        return
+    table = _table("question", "a right answer", *(["answers that score 0"] if task else []), title=name)
+    for item in items:
+        if not item.republish:
+            table.add_row("(its authors ask that it is not shown)", "")
+            continue
+        tried = [repr(a if len(a) < 32 else a[:29] + "…") for a in task.attacks(item.sample)] if task else []
+        table.add_row(
+            escape(item.sample.prompt), escape(item.sample.target), *([escape("  ".join(tried))] if task else [])
+        )
+    console().print(table)
+
+
+def _part(name: str) -> str:
+    from harness.benchmarks import BENCHMARKS
+    from harness.tasks import TASKS
+
+    if name not in TASKS and name not in BENCHMARKS:
+        stop(f"there is no task {name!r}; tasks: {', '.join(TASKS)}; fixed sets: {', '.join(BENCHMARKS)}")
+    return name
+
+
+@tasks_app.command("validate")
+def tasks_validate(
+    names: Annotated[list[str] | None, typer.Argument(help="Tasks to validate.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every task, in under ten minutes.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Grade gold answers, which must all score, and attacks, which must not; exit code 1 if one does otherwise."""
+    from dataclasses import asdict
+
+    from harness.tasks import TASKS
+    from harness.tasks.validate import validate_all
+
+    if bool(names) == every:
+        stop("name the tasks to validate, or say --all")
+    if unknown := [name for name in names or [] if name not in TASKS]:
+        stop(f"there is no task {unknown[0]!r}; tasks: {', '.join(TASKS)}")
+    chosen, found = names or list(TASKS), []
+    with _bar(f"{len(chosen)} tasks", len(chosen), quiet=as_json) as advance:
+        for row in validate_all(chosen):
+            found.append(row)
+            advance(len(found))
+    if as_json:
+        say_json([asdict(row) for row in found])
+    else:
+        table = _table("task", "questions", "gold answers right", "attacks right", "best constant", "floor")
+        for row in found:
+            attacks = f"{row.attacks_right} of {row.attacks:,}"
+            constant = row.best_constant if len(row.best_constant) < 40 else row.best_constant[:39] + "…"
+            table.add_row(
+                row.task, f"{row.questions:,}", f"{row.gold_right:.1%}", attacks, escape(constant), f"{row.floor:.1%}"
+            )
         console().print(table)
+    wrong = [row.task for row in found if row.gold_right < 1 or row.attacks_right]
+    if not as_json:
+        told = f"[red]these do not hold: {', '.join(wrong)}[/]" if wrong else "[green]every grader holds[/]"
+        console().print(f"{len(found)} tasks: {told}")
+    if wrong:
+        raise typer.Exit(1)
+
+
+@tasks_app.command("overlap")
+def tasks_overlap(
+    training: Annotated[str, typer.Argument(help="What was trained on, such as gsm8k-train or nim/train.")],
+    benchmark: Annotated[str, typer.Argument(help="What is held out, such as gsm8k or nim/heldout.")],
+    count: Annotated[int, typer.Option("--questions", min=1, help="Of a generated task.")] = 10_000,
+    as_json: Json = False,
+) -> None:
+    """Count the questions that two sets share, and between fixed sets the runs of words too, with examples."""
+    from dataclasses import asdict
+
+    from harness.benchmarks import BENCHMARKS
+    from harness.overlap import GRAMS, describe, overlap, texts
+
+    # Generated questions share their wording by design: only the same question means something there.
+    n = GRAMS if {training, benchmark} <= BENCHMARKS.keys() else ()
+    found = overlap(texts(training, count=count), texts(benchmark, count=count), n)
+    if as_json:
+        say_json({"training": training, "benchmark": benchmark, "overlap": asdict(found)})
+        return
+    for line in describe(training, benchmark, found):
+        console().print(escape(line))
 
 
 @app.command(name="doctor")
@@ -278,8 +379,12 @@ def eval_command(
     questions: Annotated[int, typer.Option(min=1, help="With --suite: at most so many of each part.")] = 256,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="With --suite: of one answer.")] = 1024,
     batch: Annotated[int, typer.Option(min=1, help="With --suite: questions at a time.")] = 32,
-    bare: Annotated[bool, typer.Option("--bare", help="With --suite: the question alone, no word on the form.")] = False,
-    out: Annotated[Path, typer.Option(help="With --suite: where results.json and samples.parquet go.")] = Path("runs/eval"),
+    bare: Annotated[
+        bool, typer.Option("--bare", help="With --suite: the question alone, no word on the form.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="With --suite: where results.json and samples.parquet go.")] = Path(
+        "runs/eval"
+    ),
     as_json: Json = False,
 ) -> None:
     """Accuracy of a model on held-out questions, with its interval, task by task."""
@@ -297,7 +402,15 @@ def eval_command(
 
 
 def _examine(
-    name: str, suite: str, most: int, max_new_tokens: int, batch: int, bare: bool, seed: int, folder: Path, as_json: bool
+    name: str,
+    suite: str,
+    most: int,
+    max_new_tokens: int,
+    batch: int,
+    bare: bool,
+    seed: int,
+    folder: Path,
+    as_json: bool,
 ) -> None:
     import hashlib
     from dataclasses import asdict
@@ -306,7 +419,10 @@ def _examine(
 
     chosen = suites.load(suite)
     key = hashlib.sha256(f"eval/{seed}".encode()).digest()
-    parts = [suites.part(each, key, most) for each in chosen.parts]  # all of them, before the first is asked
+    # A suite goes without the sets that nobody pinned; asked for by its own name, such a set says what is missing.
+    left_out = {name: reason for name in chosen.parts if (reason := suites.cannot_be_asked(name))}
+    asked = [name for name in chosen.parts if name not in left_out] or chosen.parts
+    parts = [suites.part(each, key, most) for each in asked]  # all of them, before the first is asked
     model = examination.Model(name, bare=bare, max_new_tokens=max_new_tokens)
     results, answers = [], []
     for part in parts:
@@ -314,7 +430,8 @@ def _examine(
             found, given = examination.examine(model, part, batch=batch, on_progress=advance)
         results.append(found)
         answers += given
-    about = {"model": name, "suite": suite, "seed": seed, "bare": bare, "max_new_tokens": max_new_tokens}
+    about = {"model": name, "suite": suite, "left_out": left_out, "seed": seed, "bare": bare}
+    about["max_new_tokens"] = max_new_tokens
     examination.write(folder, about, results, answers)
     if as_json:
         say_json({**about, "parts": [asdict(each) for each in results]})
@@ -326,6 +443,8 @@ def _examine(
             f"{row.truncated:.4f}", f"{row.tokens:.1f}", f"{row.questions} × {row.samples}", f"{row.seconds:.1f}",
         )  # fmt: skip
     console().print(table)
+    for skipped, why in left_out.items():
+        console().print(f"{skipped}: not asked: {escape(why)}")
     for row in results:
         for reason, count in row.left_out.items():
             console().print(f"{row.part}: {count} rows left out: {escape(reason)}")
@@ -378,17 +497,17 @@ def _evaluate(track: Track, weights: Path, seed: int, as_json: bool) -> None:
             }
         )
         return
-    gates = {suite.task: suite.gate_ppm for suite in track.heldout.suites}
+    gates = track.heldout.gates
+    rows = {task: row for task, row in result.tasks.items() if task in gates}
+    reported = {task: row for task, row in result.tasks.items() if task not in gates}
+    wanted = {"mean": track.heldout.mean_gate_ppm, **gates}
     table = _table("task", "accuracy", "95% interval", "gate", "formatted", "truncated", "tokens", title=str(weights))
-    for task, row in result.tasks.items():
-        low, high = stats.wilson(row.correct, row.questions)
-        table.add_row(task, *_accuracy_cells(row, low, high), f"{gates[task] / 1e6:.2f}", *_format_cells(row))
-    whole = _sum(list(result.tasks.values()))
-    low, high = stats.wilson(whole.correct, whole.questions)
-    table.add_section()
-    table.add_row(
-        "mean", *_accuracy_cells(whole, low, high), f"{track.heldout.mean_gate_ppm / 1e6:.2f}", *_format_cells(whole)
-    )
+    for part in (rows, {"mean": _sum(list(rows.values()))}, reported):
+        for name, row in part.items():
+            low, high = stats.wilson(row.correct, row.questions)
+            gate = f"{wanted[name] / 1e6:.2f}" if name in wanted else "none"
+            table.add_row(name, *_accuracy_cells(row, low, high), gate, *_format_cells(row))
+        table.add_section()
     out = console()
     out.print(table)
     verdict = "[green]past the gate[/]" if passed else "[yellow]not past the gate[/]"

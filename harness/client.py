@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 PROTOCOL = 1
 MAX_FRAME = 1 << 24  # bytes
+TRACES = 256  # asked for at a time
 
 
 class EnvironmentRefused(ValueError):
@@ -49,6 +50,15 @@ class Prompt:
 
     id: str
     task: str
+    token_ids: list[int]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One worked example for supervised warm-up: `prompt_ids` as in a Prompt, `token_ids` with the end token."""
+
+    task: str
+    prompt_ids: list[int]
     token_ids: list[int]
 
 
@@ -102,9 +112,11 @@ class Run:
         rows = [[prompt_id, list(token_ids)] for prompt_id, token_ids in completions]
         return [Score(**row) for row in self._call(op="score", completions=rows)]
 
-    def warmup(self) -> list[Any]:
-        """The track's traces for supervised warm-up; an empty list on a track that has none."""
-        traces: list[Any] = self._call(op="warmup")
+    def warmup(self) -> list[Trace]:
+        """All of the track's traces for supervised warm-up, the same on every rank; none on a track without."""
+        traces: list[Trace] = []
+        while rows := self._call(op="warmup", first=len(traces), n=TRACES):
+            traces += [Trace(**row) for row in rows]
         return traces
 
     def save(self, model: torch.nn.Module | Mapping[str, torch.Tensor]) -> Path:

@@ -27,12 +27,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.tasks import TASKS, Sample, Score, sample, score
-from harness.tracks.track import Track
+from harness.tracks.track import ROOT, Track
 
 PROTOCOL = 1
 MAX_FRAME = 1 << 24  # bytes
 MAX_RANKS = 64
-MAX_PROMPTS = 4096  # a request
+MAX_PROMPTS = 4096  # a request, and so many traces
 MAX_COMPLETIONS = 8192  # a request
 CURVE_MS = 250  # score requests within the same slot share a point of the curve
 
@@ -41,7 +41,7 @@ REQUESTS: dict[str, dict[str, type]] = {
     "hello": {"protocol": int, "rank": int, "world": int},
     "prompts": {"n": int},
     "score": {"completions": list},
-    "warmup": {},
+    "warmup": {"first": int, "n": int},
 }
 
 
@@ -99,7 +99,9 @@ class Grader:
 
     def prompt_ids(self, item: Sample) -> list[int]:
         """The question as token ids, the track's chat template applied."""
-        text = self._template.format(prompt=item.prompt)
+        return self.text_ids(self._template.format(prompt=item.prompt))
+
+    def text_ids(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def grade(self, item: Sample, token_ids: Sequence[int]) -> Graded:
@@ -209,6 +211,7 @@ class Environment:
         self._track, self._seed, self._path, self._clock = track, seed, socket_path, clock
         self._folders = {"base": base, "output": output}
         self._grader = Grader(track)
+        self._traces = _traces(track, self._grader)
         self._item = functools.lru_cache(maxsize=1 << 14)(functools.partial(_training_item, track, train_key))
         # One request at a time: the counts ask for it, and 64 decoded frames at once would not fit in memory.
         self._busy = threading.Lock()
@@ -346,7 +349,10 @@ class Environment:
             return self._hand_out(session, request["n"])
         if op == "score":
             return self._grade(session, request["completions"])
-        return []  # warmup: no track has traces so far
+        first, n = request["first"], request["n"]
+        if first < 0 or not 1 <= n <= MAX_PROMPTS:
+            raise _Refused(f"warmup: first must be 0 or more and n 1 to {MAX_PROMPTS}")
+        return self._traces[first : first + n]
 
     def _hello(self, session: _Session, protocol: int, rank: int, world: int) -> dict[str, Any]:
         if protocol != PROTOCOL:
@@ -448,6 +454,22 @@ def _training_item(track: Track, key: bytes, index: int) -> Sample:
     """Item `index` of the run's training list: the track's tasks in turn."""
     tasks = track.train.tasks
     return sample(TASKS[tasks[index % len(tasks)]], key, "train", index)
+
+
+def _traces(track: Track, grader: Grader) -> list[dict[str, Any]]:
+    """The track's warm-up traces as token ids, end token included. Raises EnvironmentFailed."""
+    if track.warmup is None:
+        return []
+    path, traces = ROOT / track.warmup.file, []
+    try:
+        for line in path.read_bytes().splitlines():
+            row = json.loads(line)
+            item = Sample(f"{row['task']}/warmup", row["prompt"], "", {})
+            ids = [*grader.text_ids(row["completion"]), grader.end_id]
+            traces.append({"task": row["task"], "prompt_ids": grader.prompt_ids(item), "token_ids": ids})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EnvironmentFailed(f"{path}: no traces there that can be read: {error}") from None
+    return traces
 
 
 # ---------------------------------------------------------------- frames

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib import import_module
 
 from harness.environment import Grader
 from harness.ledger.record import TaskResult
@@ -50,9 +51,8 @@ def tally(
 def evaluate(
     track: Track, weights: bytes, key: bytes, on_progress: Callable[[int], None] = lambda done: None
 ) -> Evaluation:
-    """Answer the held-out questions of `key` greedily with these (checked) weights."""
-    from harness.engines.transformers import generate
-
+    """Answer the held-out questions of `key` greedily with these (checked) weights, on the track's engine."""
+    generate = import_module(f"harness.engines.{track.sampling.engine}").generate
     start = time.monotonic()
     grader = Grader(track)
     samples = questions(track, key)

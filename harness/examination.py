@@ -71,15 +71,7 @@ class Model:
     """
 
     def __init__(self, folder: str, *, bare: bool, max_new_tokens: int) -> None:
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        try:
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, padding_side="left")
-            self.model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
-        except (OSError, ValueError) as error:
-            raise ExaminationError(f"{folder} is no model that transformers can load: {error}") from None
-        self.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        self.tokenizer, self.model = _load(folder)
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         self.bare, self.max_new_tokens = bare, max_new_tokens
@@ -98,8 +90,9 @@ class Model:
         import torch
 
         texts = [self.prompt(item) for item in items]
-        inputs = self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False).to(self.model.device)
-        how = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        inputs = self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
+        inputs = inputs.to(self.model.device)
+        how: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
         if samples > 1:
             how = {"do_sample": True, "temperature": TEMPERATURE, "top_p": TOP_P, "top_k": 0}
         with torch.inference_mode():
@@ -117,6 +110,19 @@ class Model:
     def text(self, ids: list[int]) -> str:
         body = ids[:-1] if ids and ids[-1] in self.end_ids else ids
         return str(self.tokenizer.decode(body, skip_special_tokens=False))
+
+
+def _load(folder: str) -> tuple[Any, Any]:
+    """(tokenizer, model) as transformers loads them, on whatever device torch has."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+        model: torch.nn.Module = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+    except (OSError, ValueError) as error:
+        raise ExaminationError(f"{folder} is no model that transformers can load: {error}") from None
+    return tokenizer, model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 
 def examine(
@@ -235,7 +241,7 @@ def _unseen(table: pandas.DataFrame) -> dict[str, Question]:
 
 
 def _item(row: dict[str, Any], unseen: dict[str, Question]) -> Item:
-    if row["prompt"] is not None:
+    if isinstance(row["prompt"], str):  # where some rows have none, pandas gives those nan
         found = Sample(row["id"], row["prompt"], row["target"], json.loads(row["metadata"]))
         return Item(row["part"], found, row["grader"])
     if row["id"] not in unseen:

@@ -8,7 +8,8 @@ the integers: what is compared is what the record shows.
 *Valid* asks whether the runs pass every gate. All of them must be passed, so testing each at the track's
 significance keeps the chance of a false pass below it, and no correction for several tests is due.
 The *control run* is the same submission on scores that say nothing. What it can do, it did not learn from the
-reward: smuggled weights, a solver as a teacher. It must stay far below every gate, or the result is not valid.
+reward: smuggled weights, a solver as a teacher. Its mean must stay below the track's ceiling, far under the gate, and
+each suite below its gate, or the result is not valid. A suite without a gate is graded, reported, and decides nothing.
 *Record* asks whether a valid submission is also cheaper than the standing record. Costs are relative to
 baseline runs made in turn on the same machine, so the two may come from different machines.
 """
@@ -60,7 +61,7 @@ def relative_costs(runs: Sequence[Run], reference: Reference) -> list[float]:
 
 
 def mean_accuracy(track: Track, tasks: Mapping[str, TaskResult]) -> float:
-    """The track's headline number for one evaluation: the mean over its suites."""
+    """The track's headline number for one evaluation: the mean over its gated suites."""
     return float(_accuracies(track, tasks)["mean"])
 
 
@@ -121,12 +122,12 @@ def judge(
 
 
 def _gates(track: Track) -> dict[str, int]:
-    """Gate by name, in ppm: the mean over suites, then each suite's own."""
-    return {"mean": track.heldout.mean_gate_ppm, **{suite.task: suite.gate_ppm for suite in track.heldout.suites}}
+    """Gate by name, in ppm: the mean over gated suites, then each one's own."""
+    return {"mean": track.heldout.mean_gate_ppm, **track.heldout.gates}
 
 
 def _accuracies(track: Track, tasks: Mapping[str, TaskResult]) -> dict[str, Fraction]:
-    """Accuracy by gate, exact. Each suite weighs the same in the mean, whatever its size."""
+    """Accuracy by gate, exact. Each gated suite weighs the same in the mean, whatever its size."""
     suites = {suite.task: suite.questions for suite in track.heldout.suites}
     if tasks.keys() != suites.keys():
         raise JudgeError(
@@ -137,7 +138,7 @@ def _accuracies(track: Track, tasks: Mapping[str, TaskResult]) -> dict[str, Frac
             raise JudgeError(
                 f"{name}: {result.correct} correct of {result.questions} questions; {track.id} asks {suites[name]}"
             )
-    each = {name: Fraction(tasks[name].correct, tasks[name].questions) for name in suites}
+    each = {name: Fraction(tasks[name].correct, tasks[name].questions) for name in track.heldout.gates}
     return {"mean": sum(each.values(), Fraction()) / len(each), **each}
 
 
@@ -164,11 +165,12 @@ def _gate_reason(track: Track, name: str, test: GateTest) -> str | None:
 def _control_reasons(track: Track, accuracies: Mapping[str, Fraction] | None) -> list[str]:
     if accuracies is None:
         return ["there is no control run"]
-    most = track.heldout.control_ppm
+    most = _gates(track) | {"mean": track.heldout.control_ppm}
     return [
-        f"control run: {name} accuracy {float(value):.4f} is not below {most / PPM:.4f}, though its scores said nothing"
+        f"control run: {name} accuracy {float(value):.4f} is not below {most[name] / PPM:.4f}, "
+        "though its scores said nothing"
         for name, value in accuracies.items()
-        if value * PPM >= most
+        if value * PPM >= most[name]
     ]
 
 

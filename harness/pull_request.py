@@ -21,7 +21,6 @@ from pathlib import Path, PurePosixPath
 from harness import check, submission
 from harness.check import Finding
 from harness.tracks import track as tracks
-from harness.tracks.track import FROZEN
 
 HARNESS = "harness"
 LISTED = 20  # paths that a sentence or a list names
@@ -130,13 +129,13 @@ def kind(path: str) -> str:
 @lru_cache(maxsize=1)
 def frozen() -> frozenset[str]:
     """Every file that a track's digest covers, and the baseline that it names by digest; from the code itself."""
-    files = {f"{HARNESS}/{name}" for name in FROZEN}
+    files = set[str]()
     for name in tracks.names():
         track = tracks.load(name)
         files.add(f"{HARNESS}/tracks/{name}.toml")
         files |= {f"{track.base.folder}/{file}" for file in track.base.files}
-        tasks = {*track.train.tasks, *(suite.task for suite in track.heldout.suites)}
-        files |= {f"{HARNESS}/tasks/{task}.py" for task in tasks}
+        files |= {f"{HARNESS}/{source}" for source in track.sources}
+        files |= {track.warmup.file} if track.warmup else set()
         folder = track.baseline.folder
         files |= {f"{folder}/{path.as_posix()}" for path in submission.tree_files(tracks.ROOT / folder)}
     return frozenset(files)

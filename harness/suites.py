@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness.benchmarks import BENCHMARKS, LeftOut, Question, stream
+from harness.benchmarks import BENCHMARKS, LeftOut, Question, stream, unknown
 from harness.graders import by_name
 from harness.graders.grade import Grade, answer_of, final_part
 from harness.tasks import TASKS, Sample, sample, score
@@ -83,9 +83,10 @@ def suites() -> dict[str, Suite]:
     except (ValidationError, tomllib.TOMLDecodeError) as error:
         raise SuiteError(f"{FILE}: {error}") from None
     for name, suite in found.items():
-        for known, part in [*((TASKS, p) for p in suite.tasks), *((BENCHMARKS, p) for p in suite.benchmarks)]:
-            if part not in known:
-                raise SuiteError(f"{FILE}: {name} has {part!r}, which does not exist; there are {', '.join(known)}")
+        for parts, known in ((suite.tasks, list(TASKS)), (suite.benchmarks, list(BENCHMARKS))):
+            for part in parts:
+                if part not in known:
+                    raise SuiteError(f"{FILE}: {name} has {part!r}, which does not exist; there are {', '.join(known)}")
     everything = Suite(
         title="Everything",
         tasks=list(dict.fromkeys(part for suite in found.values() for part in suite.tasks)),
@@ -102,7 +103,13 @@ def load(name: str) -> Suite:
         return Suite(title=name, tasks=[name])
     if name in BENCHMARKS:
         return Suite(title=name, benchmarks=[name])
-    raise SuiteError(f"there is no suite {name!r}; suites: {', '.join(suites())}, and each task and benchmark by its name")
+    raise SuiteError(f"there is no suite {name!r}; suites: {', '.join(suites())}; any task or benchmark is one too")
+
+
+def cannot_be_asked(name: str) -> str | None:
+    """Why a part of a suite cannot be asked by anyone, whatever the connection; None if it can."""
+    missing = unknown(BENCHMARKS[name].source) if name in BENCHMARKS else []
+    return f"its {', '.join(missing)} was never pinned" if missing else None
 
 
 def part(name: str, key: bytes, most: int) -> Part:

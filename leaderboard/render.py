@@ -15,10 +15,11 @@ import os
 import re
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import stats
 from harness.ledger import record
 from harness.ledger.log import Known, Ledger, LedgerError, Listed, read_file
 from harness.tracks import track as tracks
@@ -308,10 +309,12 @@ def _view(one: Board) -> dict[str, object]:
     return {
         "track": one.track,
         "gate": charts.percent(one.track.heldout.mean_gate_ppm / 1e6),
-        "floors": [(suite.task, charts.percent(suite.gate_ppm / 1e6)) for suite in one.track.heldout.suites],
-        "questions": f"{sum(suite.questions for suite in one.track.heldout.suites):,}",
+        "floors": [(task, charts.percent(gate / 1e6)) for task, gate in one.track.heldout.gates.items()],
+        "questions": f"{sum(s.questions for s in one.track.heldout.suites if s.gate_ppm is not None):,}",
         "alpha": f"{one.track.verdict.alpha_ppb / 1e9:g}",
         "rows": rows,
+        "reported": [suite.task for suite in one.track.heldout.suites if suite.gate_ppm is None],
+        "reports": [(_name(entry), _reports(one.track, entry)) for entry in one.ranked],
         "top": rows[:TOP],
         "standing": row(one.standing) if one.standing else None,
         "history": [row(entry, reasons=why_no_record(entry)) for entry in one.history],
@@ -321,6 +324,18 @@ def _view(one: Board) -> dict[str, object]:
     }
 
 
+def _reports(track: Track, entry: Entry) -> list[str]:
+    """Accuracy on each suite without a gate, with its 95% interval over runs."""
+    told = []
+    for suite in track.heldout.suites:
+        if suite.gate_ppm is None:
+            each = [run.tasks[suite.task] for run in entry.predicate.runs]
+            low, mean, high = stats.t_interval([one.correct / one.questions for one in each])
+            low, mean, high = (round(min(max(value, 0), 1) * 1e6) for value in (low, mean, high))
+            told.append(_accuracy(record.Interval(low=low, mean=mean, high=high)))
+    return told
+
+
 def _charts(one: Board) -> dict[str, bytes]:
     """An SVG for each record with curves, and one for the track if any of its ranked records has."""
     drawn = {}
@@ -328,7 +343,7 @@ def _charts(one: Board) -> dict[str, bytes]:
         if entry.curves:
             predicate = entry.predicate
             gates = {name: test.gate_ppm / 1e6 for name, test in predicate.verdict.gates.items()}
-            done = [_outcome(run) for run in predicate.runs]
+            done = [_outcome(run, gates) for run in predicate.runs]
             chart = charts.record_chart(predicate.submission.name, predicate.track, entry.curves, gates, done)
             drawn[f"curves/{entry.folder}.svg"] = chart
     with_curves = [entry for entry in one.ranked if entry.curves]
@@ -339,9 +354,13 @@ def _charts(one: Board) -> dict[str, bytes]:
     return drawn
 
 
-def _outcome(run: record.Run) -> charts.Outcome:
-    """Held-out accuracy by task and their mean, in which each task weighs the same."""
-    each = {task: result.correct / result.questions for task, result in run.tasks.items() if result.questions}
+def _outcome(run: record.Run, gates: Mapping[str, float]) -> charts.Outcome:
+    """Held-out accuracy by gated task and their mean, in which each task weighs the same."""
+    each = {
+        task: result.correct / result.questions
+        for task, result in run.tasks.items()
+        if task in gates and result.questions
+    }
     mean = {"mean": sum(each.values()) / len(each)} if each else {}
     return charts.Outcome(run.wall_ms / 1000, mean | each)
 

@@ -2,7 +2,7 @@
 
     python scripts/fuzz.py checkpoint     200,000 safetensors files to harness.checkpoint.read
     python scripts/fuzz.py frames         200,000 frames to a real harness.environment.Environment on its socket
-    python scripts/fuzz.py graders        100,000 completions of each task to its score
+    python scripts/fuzz.py graders        100,000 completions of each puzzle of cpu-logic to its score
 
 Inputs are made from good ones by changes that know the grammar, and follow from the seed. Each verdict is compared with
 a second opinion that shares no code with the harness (see fuzzing/). A different verdict, an exception, a hang or
@@ -16,13 +16,11 @@ import sys
 
 from fuzzing.checkpoint import checkpoint_cases
 from fuzzing.frames import frame_cases
-from fuzzing.graders import grader_cases
+from fuzzing.graders import PUZZLES, grader_cases
 from fuzzing.tally import Tally, drive
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
-
-from harness.tasks import TASKS
 
 DOORS = {
     "checkpoint": (checkpoint_cases, 200_000),
@@ -51,12 +49,12 @@ def show(console: Console, name: str, tally: Tally, seed: int) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("door", choices=DOORS)
-    parser.add_argument("--count", type=int, help="how many (graders: of each task)")
+    parser.add_argument("--count", type=int, help="how many (graders: of each puzzle)")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     cases, usual = DOORS[args.door]
     count = usual if args.count is None else args.count
-    total = count * len(TASKS) if args.door == "graders" else count
+    total = count * len(PUZZLES) if args.door == "graders" else count
     console, tally = Console(), Tally()
     columns = TextColumn(args.door), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True) as progress:

@@ -116,10 +116,11 @@ def gsm8k_as_maths(folder: Path) -> Iterable[Row]:
     golds = [
         integer.gold_of(json.loads(line)["answer"]) for line in (folder / "gsm8k_test.jsonl").read_text().splitlines()
     ]
-    gold, other = Row("GSM8K test by the maths grader, gold: right"), Row("the same, perturbed: wrong")
+    gold = Row("GSM8K test by the maths grader, gold: right")
     for number, answer in enumerate(golds):
         gold.add(maths.grade(completion(f"\\boxed{{{answer}}}"), f"{answer}.0"), True, f"GSM8K test {number}")
     yield gold
+    other = Row("the same, perturbed: wrong")
     for number, answer in enumerate(golds):
         other.add(maths.grade(completion(f"\\boxed{{{int(answer) + 1}}}"), answer), False, f"GSM8K test {number}")
     yield other

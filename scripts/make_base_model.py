@@ -218,7 +218,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    prompts = [sample(task, KEY, "train", i).prompt for i in range(2000) for task in TASKS.values()]
+    prompts = [sample(TASKS[task], KEY, "train", i).prompt for i in range(2000) for task in ALL]
     tokenizer.train_from_iterator(prompts, trainer)
     tokenizer.add_tokens(TAGS)
     return PreTrainedTokenizerFast(
@@ -335,7 +335,7 @@ def report(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, question
     """Greedy accuracy, pass@1 and pass@64 a task, on training-side questions."""
     model.eval()
     out = {}
-    for task in TASKS:
+    for task in ALL:
         items = [sample(TASKS[task], KEY + b" probe", "train", i) for i in range(questions)]
         right = lambda item, text: score(TASKS[item.id.split("/")[0]], item, text).correct  # noqa: E731
         greedy = [right(i, g[0]) for i, g in zip(items, solve(model, tokenizer, task, questions, 1), strict=True)]

@@ -2,13 +2,17 @@
 # Set-up that quickstart and test share: .venv with nano-r1 in it, and bubblewrap for the sandbox.
 #
 #   scripts/setup.sh          what nano-r1 needs to run
-#   scripts/setup.sh dev      and what its tests need
+#   scripts/setup.sh dev      and what its tests need, the extra `tasks` with it
 #
 # Safe to run again: what is there already stays. Exit 2, with the command to type, if it needs you.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 umask 022 # the sandbox user must be able to read .venv
-extra="${1:-}"
+case "${1:-}" in
+"") extras="" ;;
+dev) extras="dev,tasks" ;;
+*) extras="$1" ;;
+esac
 
 say() { printf '\033[1m%s\033[0m\n' "$*"; }
 
@@ -69,11 +73,11 @@ fi
 
 # ---------------------------------------------------------------- nano-r1
 
-stamp=".venv/installed${extra:+-$extra}"
+stamp=".venv/installed${extras:+-$extras}"
 wanted="$({ pwd && cat pyproject.toml constraints.txt; } | sha256sum)" # pwd: a moved clone is installed anew
 if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
-    say "installing nano-r1${extra:+ with $extra tools} into .venv (the first time 2 to 10 minutes, most of it PyTorch)"
-    .venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e ".${extra:+[$extra]}"
+    say "installing nano-r1${extras:+ with $extras} into .venv (the first time 2 to 10 minutes, most of it PyTorch)"
+    .venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e ".${extras:+[$extras]}"
     echo "$wanted" >"$stamp"
 fi
 

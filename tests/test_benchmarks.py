@@ -119,7 +119,7 @@ def test_aime_answers_lose_their_leading_zeros_and_stay_in_range() -> None:
     for name in ("aime-2024", "aime-2025"):
         assert only(name, {"id": 60, "problem": "p", "answer": "025"}).target == "25"
         assert only(name, {"id": "a", "problem": "p", "answer": 0}).target == "0"
-        for wrong in ("1000", "-1", "336^\\circ", None):
+        for wrong in ("1000", "-1", "336^\\circ", 2.5, None):
             with pytest.raises(SourceError, match=name):
                 collect(BENCHMARKS[name], [{"id": 0, "problem": "p", "answer": wrong}])
 
@@ -148,7 +148,7 @@ def test_aiw_gold_by_counting_the_family() -> None:
 def test_aiw_takes_numbers_and_strings_but_no_fractions() -> None:
     for answer in ("3", 3, 3.0, "3.0"):
         assert only("aiw-paper", {"id": 1, "prompt": "p", "right_answer": answer}).target == "3"
-    for wrong in ("three", 3.5, [3]):
+    for wrong in ("three", 3.5, "inf", "nan", [3]):
         with pytest.raises(SourceError):
             collect(BENCHMARKS["aiw-paper"], [{"id": 1, "prompt": "p", "right_answer": wrong}])
 
@@ -228,7 +228,9 @@ def test_training_sets_of_mathematics() -> None:
     row = {"problem_id": "vfm_1", "prompt": "p", "verification_info": "", "source": "s", "task_type": "verifiable_math"}
     for information in ('{"ground_truth": "1/2"}', "{'ground_truth': '1/2'}"):
         assert only("synthetic-1-math", {**row, "verification_info": information}).target == "\\boxed{1/2}"
-    assert reason("synthetic-1-math", {**row, "verification_info": '{"ground_truth": null}'}) == "no answer"
+    for none in ("null", '" "'):
+        assert reason("synthetic-1-math", {**row, "verification_info": f'{{"ground_truth": {none}}}'}) == "no answer"
+    assert only("synthetic-1-math", {**row, "verification_info": '{"ground_truth": 0}'}).target == "\\boxed{0}"
     assert reason("synthetic-1-math", {**row, "task_type": "llm_judgeable"}) == "task of type llm_judgeable"
     for hostile in ("__import__('os').system('true')", "[1]", "{'ground_truth': (1/0)}", "{'other': 1}", "("):
         with pytest.raises(SourceError, match="synthetic-1-math"):
@@ -275,8 +277,14 @@ def test_mmlu_pro_keeps_the_published_order(options: list[str], data: st.DataObj
 
 @pytest.mark.parametrize(
     "row",
-    [mmlu(["a", "b"], 0, answer="B"), mmlu(["a", "b"], 2), mmlu(["a"], 0), mmlu(list("abcdefghijk"), 0)],
-    ids=["letter and index disagree", "beyond the options", "one option", "eleven options"],
+    [
+        mmlu(["a", "b"], 0, answer="B"),
+        mmlu(["a", "b"], 2),
+        mmlu(["a", "b"], -1),
+        mmlu(["a"], 0),
+        mmlu(list("abcdefghijk"), 0),
+    ],
+    ids=["letter and index disagree", "beyond the options", "before the options", "one option", "eleven options"],
 )
 def test_mmlu_pro_refuses_a_row_that_contradicts_itself(row: Row) -> None:
     with pytest.raises(SourceError, match="mmlu-pro: row 0"):
@@ -367,16 +375,10 @@ def codeforces(**changes: Any) -> Row:
 
 def test_codeforces() -> None:
     question = only("codeforces", codeforces())
-    assert (
-        question.metadata["tests"] == [{"input": "6 6 4\n", "output": "4\n"}] and question.metadata["form"] == "stdin"
-    )
-    assert question.metadata["seconds"] == 16
-    many = codeforces(time_limit=2.0, official_tests=[{"input": "", "output": ""}] * 60)
-    assert [only("codeforces", {**many, "time_limit": limit}).metadata["seconds"] for limit in (2.0, 0.25, 9.0)] == [
-        135,
-        30,
-        300,
-    ]
+    assert question.metadata == {
+        "form": "stdin", "tests": [{"input": "6 6 4\n", "output": "4\n"}], "time_limit_seconds": 1.0,
+        "memory_limit_mb": 256.0, "rating": 1000,
+    }  # fmt: skip
     for part in ("Theatre Square", "Pave it.", "Input\nThree integers.", "Example input\n6 6 4"):
         assert part in question.prompt
     assert "Note" not in question.prompt and "Note\nmind" in only("codeforces", codeforces(note="mind")).prompt
@@ -384,7 +386,7 @@ def test_codeforces() -> None:
         ({"generated_checker": "int main() {}"}, "checker"), ({"interaction_format": "Ask."}, "interactive"),
         ({"input_mode": "file"}, "files"), ({"official_tests": []}, "tests"),
         ({"official_tests_complete": False}, "tests"), ({"official_tests": None}, "tests"),
-        ({"executable": False}, "executable"), ({"description": None}, "executable"),
+        ({"executable": False}, "executable"), ({"description": None}, "description"),
     ]:  # fmt: skip
         assert why in reason("codeforces", codeforces(**change))
 

@@ -21,6 +21,7 @@ import pytest
 from hub_standin import BIG, OTHER_TOKEN, TOKEN, Hub, Repository
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from real_data import whole
 
 from harness.benchmarks import (
     BENCHMARKS,
@@ -42,7 +43,6 @@ from harness.benchmarks.ioi import TESTS
 from harness.benchmarks.pinned import check, content, read
 
 DATA = Path(__file__).parent / "data" / "benchmarks"
-WHOLE = Path(os.environ.get("NANO_R1_TEST_DATA", "../shared/data"))
 BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be, for a moment
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 NEWER = "f" * 40
@@ -499,13 +499,6 @@ def test_which_sets_are_pinned_and_which_say_that_they_are_not() -> None:
 
 
 # ---------------------------------------------------------------- the real files
-
-
-def whole(file: str) -> Path:
-    """A whole real file, which this project does not ship."""
-    if not (WHOLE / file).is_file():
-        pytest.skip(f"no {file} in {WHOLE}; NANO_R1_TEST_DATA names the folder that has it")
-    return WHOLE / file
 
 
 @pytest.mark.parametrize(

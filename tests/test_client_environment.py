@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import hashlib
 import json
 import os
 import shutil
@@ -26,7 +28,7 @@ from harness import checkpoint
 from harness.client import EnvironmentRefused, Run, SaveError, connect
 from harness.environment import MAX_FRAME, MAX_RANKS, Environment, EnvironmentFailed, Grader, development_key
 from harness.tasks import TASKS, Sample, sample, split_of
-from harness.tracks.track import ROOT, Track, load
+from harness.tracks.track import ROOT, Track, Warmup, load
 
 KEY = b"tests of the environment"
 
@@ -182,6 +184,36 @@ def test_hello_tells_what_a_trainer_needs(
     assert grader._tokenizer.id_to_token(run.pad_token_id) == "<|pad|>"
     assert track.budget.seconds - 5 < run.seconds_left() < track.budget.seconds - 0.04
     assert run.warmup() == []
+
+
+def test_warmup_hands_every_rank_all_traces(
+    track: Track, grader: Grader, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = "<think>so</think><answer>1</answer>"
+    rows = [{"task": "nim", "prompt": f"Nim: {n} stones", "completion": right} for n in range(700)]
+    file = place / "traces.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setattr("harness.environment.ROOT", place)
+    traces_of = Warmup(file=file.name, sha256=hashlib.sha256(file.read_bytes()).hexdigest())
+    warm = track.model_copy(update={"warmup": traces_of})
+    with serve(warm, place / "w"):
+        monkeypatch.setenv("NANO_R1_SOCKET", str(place / "w"))
+        for rank in ("0", "1"):
+            monkeypatch.setenv("RANK", rank)
+            monkeypatch.setenv("WORLD_SIZE", "2")
+            traces = connect().warmup()
+            assert len(traces) == 700 and {trace.task for trace in traces} == {"nim"}
+            decode = functools.partial(grader._tokenizer.decode, skip_special_tokens=False)
+            assert decode(traces[699].prompt_ids) == track.base.template.format(prompt="Nim: 699 stones")
+            assert decode(traces[699].token_ids) == rows[699]["completion"] + track.base.end_token
+            assert traces[0].token_ids[-1] == grader.end_id
+    for broken in ("nonsense", '{"task": "nim"}', '["nim"]', '{"task": "nim", "prompt": 1, "completion": 2}'):
+        file.write_text(broken)
+        with pytest.raises(EnvironmentFailed, match=r"traces\.jsonl: no traces there that can be read"):
+            serve(warm, place / "x")
+    file.unlink()
+    with pytest.raises(EnvironmentFailed, match="no traces there"):
+        serve(warm, place / "x")
 
 
 # ---------------------------------------------------------------- grading
@@ -355,7 +387,10 @@ def test_a_control_run_does_not_give_itself_away(track: Track, grader: Grader, p
         ({"op": "prompts", "n": 0}, "1 to 4096"),
         ({"op": "prompts", "n": 4097}, "1 to 4096"),
         ({"op": "prompts", "n": -(10**4000)}, "1 to 4096"),
-        ({"op": "warmup", "n": 1}, "none"),
+        ({"op": "warmup", "n": 1}, "exactly these fields: first, n"),
+        ({"op": "warmup", "first": -1, "n": 1}, "0 or more"),
+        ({"op": "warmup", "first": 0, "n": 4097}, "1 to 4096"),
+        ({"op": "warmup", "first": 0, "n": 0}, "1 to 4096"),
         ({"op": "hello", "protocol": 1, "rank": 0, "world": 1}, "rank 0 already"),
         ({"op": "hello", "protocol": 2, "rank": 0, "world": 1}, "protocol 2"),
         ({"op": "score", "completions": {}}, "must be list"),

@@ -15,14 +15,14 @@ from fuzzing import frames, graders
 from fuzzing.tally import Tally, drive
 
 from harness import checkpoint, environment
-from harness.tasks import TASKS, josephus, linear, nim, task
+from harness.tasks import josephus, linear, nim, task
 
 Cases = Callable[[int, int, Tally], Generator[None, None, None]]
 
 
 def fuzzed(cases: Cases, count: int, seed: int = 1) -> Tally:
     tally = Tally()
-    total = count * len(TASKS) if cases is graders.grader_cases else count
+    total = count * len(graders.PUZZLES) if cases is graders.grader_cases else count
     drive(tally, cases(count, seed, tally), total)
     return tally
 
@@ -56,7 +56,7 @@ def test_frames() -> None:
 def test_graders() -> None:
     tally = fuzzed(graders.grader_cases, 2000)
     assert tally.findings == []
-    for name in TASKS:
+    for name in graders.PUZZLES:
         counts = tally.outcomes[f"{name}: an answer in its tags"]
         assert min(counts[outcome] for outcome in ("correct", "formatted", "refused")) > 100
         assert tally.outcomes[f"{name}: a hundred times too long"].total() > 5

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import grade_benchmarks
 import pytest
-from grade_benchmarks import Row
+from grade_benchmarks import FILES, Row
+from real_data import WHOLE, needs
 
 from harness import sandbox
 from harness.graders.grade import Grade
 
 ISOLATION = sandbox.isolation()
 needs_sandbox = pytest.mark.skipif(ISOLATION.level != "full", reason="; ".join(ISOLATION.reasons))
-FOLDER = Path(os.environ.get("NANO_R1_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
-needs_files = pytest.mark.skipif(
-    not (FOLDER / "gsm8k_test.jsonl").is_file(), reason="the real benchmark files are not here: set NANO_R1_TEST_DATA"
-)
-DATA = Path(__file__).parent / "grader_data"
+needs_files = needs(*FILES)
+DATA = Path(__file__).parent / "data" / "graders"
 
 
 def counts(rows: list[Row]) -> list[tuple[int, int]]:
@@ -31,14 +28,14 @@ def counts(rows: list[Row]) -> list[tuple[int, int]]:
 
 @needs_files
 def test_all_of_gsm8k() -> None:
-    assert counts(list(grade_benchmarks.gsm8k(FOLDER))) == [(8792, 8792), (5 * 8792, 5 * 8792)]
+    assert counts(list(grade_benchmarks.gsm8k(WHOLE))) == [(8792, 8792), (5 * 8792, 5 * 8792)]
 
 
 @needs_files
 def test_all_of_aiw_and_temporal_clue() -> None:
-    right, wrong = counts(list(grade_benchmarks.aiw(FOLDER)))
+    right, wrong = counts(list(grade_benchmarks.aiw(WHOLE)))
     assert right[0] > 500 and wrong[0] == 5 * right[0]
-    right, wrong = counts(list(grade_benchmarks.temporal_clue(FOLDER)))
+    right, wrong = counts(list(grade_benchmarks.temporal_clue(WHOLE)))
     assert right == (64, 64) and wrong[0] > 1000
 
 
@@ -46,7 +43,7 @@ def test_all_of_aiw_and_temporal_clue() -> None:
 @needs_sandbox
 @pytest.mark.long
 def test_all_of_humaneval() -> None:
-    assert counts(list(grade_benchmarks.humaneval(FOLDER))) == [(164, 164)] * 3
+    assert counts(list(grade_benchmarks.humaneval(WHOLE))) == [(164, 164)] * 3
 
 
 @needs_sandbox

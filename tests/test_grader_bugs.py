@@ -25,7 +25,7 @@ from harness.tasks import TASKS, Sample
 ISOLATION = sandbox.isolation()
 needs_sandbox = pytest.mark.skipif(ISOLATION.level != "full", reason="; ".join(ISOLATION.reasons))
 needs_math_verify = pytest.mark.skipif(
-    importlib.util.find_spec("math_verify") is None, reason="math-verify is not installed: pip install -e .[tasks]"
+    importlib.util.find_spec("math_verify") is None, reason="math-verify is not installed: pip install -e '.[tasks]'"
 )
 
 ADD = Problem(
@@ -408,7 +408,7 @@ def test_54_a_slow_program_has_time_enough() -> None:
 
 @needs_sandbox
 def test_55_far_below_zero_is_no_root() -> None:
-    rows = (Path(__file__).parent / "grader_data" / "humaneval.jsonl").read_text().splitlines()
+    rows = (Path(__file__).parent / "data" / "graders" / "humaneval.jsonl").read_text().splitlines()
     row = next(row for row in map(json.loads, rows) if row["task_id"] == "HumanEval/32")
     program = (
         "def find_zero(xs):\n    value = lambda x: sum(c * x ** i for i, c in enumerate(xs))\n"

@@ -20,9 +20,8 @@ from harness.graders.grade import LONGEST, GraderError
 ISOLATION = sandbox.isolation()
 needs_sandbox = pytest.mark.skipif(ISOLATION.level != "full", reason="; ".join(ISOLATION.reasons))
 
-EXCERPT = [
-    json.loads(line) for line in (Path(__file__).parent / "grader_data" / "humaneval.jsonl").read_text().splitlines()
-]
+DATA = Path(__file__).parent / "data" / "graders"
+EXCERPT = [json.loads(line) for line in (DATA / "humaneval.jsonl").read_text().splitlines()]
 HELPED = [row for row in EXCERPT if row["prompt"].count("def ") > 1]  # by another function of the prompt
 ADD = Problem(
     prompt='def add(a, b):\n    """The sum."""\n',
@@ -300,7 +299,8 @@ REPORT = Problem("def search(): pass\n", "search", "def check(candidate):\n    r
 
 
 @needs_sandbox
-def test_the_nonce_is_nowhere_to_be_found() -> None:
+def test_the_nonce_is_nowhere_to_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(code, "CPU_SECONDS", 60)  # it reads all memory there is: seconds, on a busy machine many
     why = failure(SEARCH, REPORT)
     assert why is not None
     found = json.loads(why.removeprefix("ValueError: ").replace("'", '"'))
@@ -316,6 +316,7 @@ def test_it_would_be_found_if_the_examiner_could_be_read(tmp_path: Path, monkeyp
     assert open_text != text
     (tmp_path / "exam.py").write_text(open_text)
     monkeypatch.setattr(code, "EXAM", tmp_path / "exam.py")
+    monkeypatch.setattr(code, "CPU_SECONDS", 60)
     why = failure(SEARCH, REPORT)
     assert why is not None and re.search(r"NONCE in /proc/\d+/mem", why) and "OPEN /proc/" in why
 
@@ -467,7 +468,7 @@ def test_a_program_that_reads_and_writes(program: str) -> None:
     ],
 )
 def test_no_pass_but_by_writing_the_output(program: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(code, "CPU_SECONDS", 1)
+    monkeypatch.setattr(code, "CPU_SECONDS", 20)  # none of these is meant to run into it
     assert failure(program, SUMS) == why
 
 

@@ -15,7 +15,7 @@ from harness.graders.grade import LONGEST
 from harness.graders.integer import gold_of, grade, lenient, strict
 
 EXCERPT = [
-    json.loads(line) for line in (Path(__file__).parent / "grader_data" / "gsm8k.jsonl").read_text().splitlines()
+    json.loads(line) for line in (Path(__file__).parent / "data" / "graders" / "gsm8k.jsonl").read_text().splitlines()
 ]
 
 

@@ -21,7 +21,7 @@ from harness.graders.maths import grade, strict
 from harness.graders.pool import Pool, PoolError
 
 needs_math_verify = pytest.mark.skipif(
-    importlib.util.find_spec("math_verify") is None, reason="math-verify is not installed: pip install -e .[tasks]"
+    importlib.util.find_spec("math_verify") is None, reason="math-verify is not installed: pip install -e '.[tasks]'"
 )
 
 
@@ -292,7 +292,7 @@ def test_a_pool_that_cannot_start_says_so() -> None:
 def test_without_math_verify_the_command_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maths, "_pools", {})
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(PoolError, match=r"math-verify, which is not installed: pip install -e \.\[tasks\]"):
+    with pytest.raises(PoolError, match=r"math-verify, which is not installed: pip install -e '\.\[tasks\]'"):
         strict("1", "2")
 
 

@@ -36,7 +36,8 @@ TASKS = ("countdown", "linear", "nim", "josephus")
 def track() -> Track:
     """The CPU track, with the numbers that these tests compute with."""
     real = load_track("cpu-logic")
-    suites = [suite.model_copy(update={"questions": 1000, "gate_ppm": 750_000}) for suite in real.heldout.suites]
+    gated = [suite for suite in real.heldout.suites if suite.gate_ppm is not None]
+    suites = [suite.model_copy(update={"questions": 1000, "gate_ppm": 750_000}) for suite in gated]
     heldout = real.heldout.model_copy(update={"suites": suites, "mean_gate_ppm": 900_000, "control_ppm": 600_000})
     rules = real.verdict.model_copy(update={"runs": 5, "alpha_ppb": 10_000_000})
     budget = real.budget.model_copy(update={"seconds": 600, "reward_queries": 200_000})
@@ -376,18 +377,45 @@ def test_identical_recipes_seldom_make_a_record(track: Track) -> None:
     assert false / trials < 0.01
 
 
+# ---------------------------------------------------------------- suites without a gate
+
+
+def test_a_suite_without_a_gate_is_counted_and_decides_nothing(track: Track) -> None:
+    free = track.heldout.suites[0].model_copy(update={"task": "nim-hard", "questions": 10, "gate_ppm": None})
+    heldout = track.heldout.model_copy(update={"suites": [*track.heldout.suites, free]})
+    wider = track.model_copy(update={"heldout": heldout})
+    walls = reference(*BASELINE)
+
+    def with_hard(one: Run, right: int, questions: int = 10) -> Run:
+        row = TaskResult(questions=questions, correct=right, formatted=10, truncated=0, tokens=100)
+        return one.model_copy(update={"tasks": {**one.tasks, "nim-hard": row}})
+
+    runs, control = good_runs(list(BASELINE)), run(9, 1, 100, 100, 100, 100)
+    plain = judge(track, runs, walls, "full", None, control)
+    for right in (0, 10):
+        found = judge(wider, [with_hard(one, right) for one in runs], walls, "full", None, with_hard(control, 10))
+        assert found == plain
+    with pytest.raises(JudgeError, match="holds out"):
+        judge(wider, runs, walls, "full", None, with_hard(control, 10))
+    with pytest.raises(JudgeError, match="asks 10"):
+        judge(wider, [with_hard(one, 1, 9) for one in runs], walls, "full", None, with_hard(control, 10))
+
+
 # ---------------------------------------------------------------- the control run
 
 
 def test_a_control_run_that_learnt_as_much_makes_the_result_invalid(track: Track) -> None:
-    """At the ceiling is not below it; one task alone is enough; none at all is no evidence."""
+    """At the ceiling of the mean, or at a task's gate, is not below it; none at all is no evidence."""
     runs, walls = good_runs(list(BASELINE)), reference(*BASELINE)
     fine = judge(track, runs, walls, "full", None, run(5, 1, 599, 599, 599, 599))
     assert fine.valid and fine.record
     assert fine.control_ppm == {"mean": 599_000, **dict.fromkeys(TASKS, 599_000)}
-    smuggled = judge(track, runs, walls, "full", None, run(5, 1, 100, 100, 600, 100))
+    assert judge(track, runs, walls, "full", None, run(5, 1, 100, 100, 749, 100)).valid  # by chance, on one task
+    smuggled = judge(track, runs, walls, "full", None, run(5, 1, 100, 100, 750, 100))
     assert not smuggled.valid and not smuggled.record
-    assert smuggled.reasons == ["control run: nim accuracy 0.6000 is not below 0.6000, though its scores said nothing"]
+    assert smuggled.reasons == ["control run: nim accuracy 0.7500 is not below 0.7500, though its scores said nothing"]
+    taught = judge(track, runs, walls, "full", None, run(5, 1, 600, 600, 600, 600))
+    assert taught.reasons == ["control run: mean accuracy 0.6000 is not below 0.6000, though its scores said nothing"]
     solver = judge(track, runs, walls, "full", None, run(5, 1, 950, 950, 950, 950))
     assert len(solver.reasons) == 5 and solver.reasons[0].startswith("control run: mean accuracy 0.9500")
     without = judge(track, runs, walls, "full", None, None)

@@ -71,6 +71,7 @@ def make_record(
         task: record.TaskResult(questions=1024, correct=950, formatted=1020, truncated=1, tokens=30000)
         for task in TASKS
     }
+    results |= {f"{task}-hard": results[task].model_copy(update={"correct": 512 + day}) for task in TASKS}
     each = [
         record.Run(
             run=i, seed=i, started_utc=f"2026-01-{day:02}T00:00:00Z", wall_ms=int(seconds * 1000) + 4700 + 900 * i,
@@ -475,6 +476,15 @@ def test_code_is_linked_only_where_a_submission_lives(empty: Shelf) -> None:
     assert "javascript" not in page(empty) and "[code]" not in page(empty)
     (empty.folder.parent / "submissions" / "elsewhere").mkdir(parents=True)
     assert page(empty).count("[code](../submissions/elsewhere)") == 2  # the ranking, the history
+
+
+def test_suites_without_a_gate_have_a_table_of_their_own(ledger: Shelf) -> None:
+    page = rendered(ledger.folder)["cpu-logic.md"].decode()
+    section = page.partition("## Beyond what was trained on")[2].partition("\n## ")[0]
+    table = [line for line in section.splitlines() if line.startswith("|")]
+    assert table[0] == "| Submission | countdown-hard | linear-hard | nim-hard | josephus-hard |"
+    assert table[1] == "|---|---:|---:|---:|---:|"
+    assert len(table) == 2 + page.count("[record]", 0, page.index("## Beyond")) and "| no-kl | 50.2% |" in section
 
 
 # ---------------------------------------------------------------- charts

@@ -30,7 +30,7 @@ def value(text):
     return {"+": x + y, "-": x - y, "*": x * y, "/": x / y if y else None, "%": x % y if y else None}[op]
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", make.ALL)
 def test_clean_traces_are_right_and_so_is_each_step(task):
     rng = random.Random(1)
     for item in items(task, 300):
@@ -41,7 +41,7 @@ def test_clean_traces_are_right_and_so_is_each_step(task):
             assert len({value(side) for side in step.split("=")}) == 1, step
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", make.ALL)
 def test_the_habit_is_formatted_and_mostly_wrong(task):
     rng = random.Random(2)
     scores = [score(TASKS[task], item, make.habit(task, item, rng)) for item in items(task, 1500)]
@@ -58,7 +58,7 @@ def test_the_habit_gives_up_searching_early():
 
 
 def test_traces_are_of_training_questions_only():
-    for task in TASKS:
+    for task in make.ALL:
         assert all(split_of(task, item.prompt) == "train" for item in items(task, 200))
 
 
@@ -66,7 +66,7 @@ def test_the_tokenizer_is_the_one_in_the_repository():
     ours = make.make_tokenizer()
     theirs = make.PreTrainedTokenizerFast.from_pretrained(load("cpu-logic").base_folder)
     assert ours.get_vocab() == theirs.get_vocab()
-    texts = [make.TEMPLATE.format(prompt=item.prompt) for task in TASKS for item in items(task, 20)]
+    texts = [make.TEMPLATE.format(prompt=item.prompt) for task in make.ALL for item in items(task, 20)]
     assert [ours.encode(text) for text in texts] == [theirs.encode(text) for text in texts]
 
 

@@ -9,9 +9,8 @@ import sys
 import pytest
 from markdown_it import MarkdownIt
 
-from harness import pull_request
 from harness.pull_request import PullRequestError, frozen, kind, review
-from harness.tasks import TASKS
+from harness.tracks import track as module
 from harness.tracks.track import FROZEN, ROOT, load
 
 MANIFEST = 'name = "mine"\ntrack = "cpu-logic"\ntitle = "t"\nchange = "c"\ncontributors = ["ada"]\n'
@@ -232,7 +231,7 @@ def test_frozen_is_what_the_tracks_digest_covers():
     track = load("cpu-logic")
     files = frozen()
     assert {f"harness/{name}" for name in FROZEN} < files and "harness/tracks/cpu-logic.toml" in files
-    assert {f"harness/tasks/{task}.py" for task in TASKS} < files
+    assert {f"harness/tasks/{task}.py" for task in track.train.tasks} < files
     assert {f"{track.base.folder}/{name}" for name in track.base.files} < files and "baseline/train.py" in files
     assert all((ROOT / path).is_file() for path in files)
     assert "harness/verify.py" not in files and kind("harness/verify.py") == "harness"
@@ -240,7 +239,7 @@ def test_frozen_is_what_the_tracks_digest_covers():
 
 def test_the_list_is_computed_and_not_copied(monkeypatch):
     frozen.cache_clear()
-    monkeypatch.setattr(pull_request, "FROZEN", [*FROZEN, "verify.py"])
+    monkeypatch.setattr(module, "FROZEN", [*FROZEN, "verify.py"])
     try:
         assert kind("harness/verify.py") == "frozen"
     finally:

@@ -1,9 +1,9 @@
-"""Suites: every part exists, questions are as their makers give them, and grading does not depend on where they are from."""
+"""Suites: every part exists, questions are as their makers give them, and one rule grades what any of them asks."""
 
 import pytest
 
 from harness import suites
-from harness.benchmarks import BENCHMARKS
+from harness.benchmarks import BENCHMARKS, SourceError
 from harness.tasks import TASKS, sample
 
 KEY = b"a key of these tests"
@@ -33,6 +33,14 @@ def test_a_suite_with_a_part_that_does_not_exist_is_refused(tmp_path, monkeypatc
         suites.suites.__wrapped__()
 
 
+def test_a_suite_goes_without_the_sets_that_nobody_pinned():
+    assert "row count" in (suites.cannot_be_asked("codeforces") or "")
+    assert [name for name in suites.load("code").parts if suites.cannot_be_asked(name) is None] == ["humaneval"]
+    assert suites.cannot_be_asked("nim") is None
+    with pytest.raises(SourceError, match="codeforces"):
+        suites.part("codeforces", KEY, 1)
+
+
 @pytest.mark.parametrize("name", suites.load("logic").tasks)
 def test_generated_questions_follow_from_the_key_and_are_graded_by_their_task(name):
     part = suites.part(name, KEY, 5)
@@ -49,5 +57,6 @@ def test_generated_questions_follow_from_the_key_and_are_graded_by_their_task(na
 def test_a_part_loads_as_a_dataset():
     datasets = pytest.importorskip("datasets")
     table = suites.dataset("nim", KEY, 3)
-    assert isinstance(table, datasets.Dataset) and table.column_names == ["id", "prompt", "target", "metadata", "grader"]
+    assert isinstance(table, datasets.Dataset)
+    assert table.column_names == ["id", "prompt", "target", "metadata", "grader"]
     assert table["prompt"][0] == sample(TASKS["nim"], KEY, "heldout", 0).prompt

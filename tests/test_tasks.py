@@ -24,7 +24,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.tasks import SPLITS, TASKS, Sample, Score, Split, Task, sample, score, split_of
+from harness.tasks.nim import Nim
 from harness.tasks.task import HELDOUT_SHARE, Stream
+from harness.tasks.validate import LEAST, validate, validate_all
 
 KEY = b"tests"
 PUZZLES = ["countdown", "linear", "nim", "josephus"]
@@ -250,9 +252,9 @@ def test_keys_and_indices_give_different_questions(task: Task) -> None:
 
 
 DIGEST = """
-import hashlib
+import hashlib, sys
 from harness.tasks import TASKS, sample
-rows = (sample(t, b"golden", s, i) for t in TASKS.values() for s in ("train", "heldout") for i in range(50))
+rows = (sample(TASKS[n], b"golden", s, i) for n in sys.argv[1:] for s in ("train", "heldout") for i in range(50))
 print(hashlib.sha256("\\n".join(f"{r.id}|{r.prompt}|{r.target}" for r in rows).encode()).hexdigest())
 """
 GOLDEN = "6a279e75fa852002297bb4c195aaadabbaa31f6876118c3ad979340f9e9692fe"
@@ -262,7 +264,8 @@ GOLDEN = "6a279e75fa852002297bb4c195aaadabbaa31f6876118c3ad979340f9e9692fe"
 def test_the_same_questions_in_another_process(seed: str) -> None:
     """A change here is a new version of every track that uses the task, and cuts off the old records."""
     environment = {**os.environ, "PYTHONHASHSEED": seed}
-    done = subprocess.run([sys.executable, "-c", DIGEST], env=environment, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", DIGEST, *PUZZLES]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == GOLDEN
 
 
@@ -398,5 +401,42 @@ def test_the_grammar_agrees_with_python(rng: random.Random) -> None:
 
 def test_look_up_tables_cannot_pass() -> None:
     """microR1's nim had 92 questions and its Josephus 96."""
-    for task in TASKS.values():
-        assert task.distinct > 10_000
+    for name in PUZZLES:
+        assert TASKS[name].distinct > 10_000
+
+
+# ---------------------------------------------------------------- validation
+
+
+@every_task
+def test_validation_tries_what_it_says(task: Task) -> None:
+    found = validate(task, questions=60)
+    assert found.task == task.name and found.questions == 120
+    assert found.gold_right == 1 and found.attacks_right == 0 and found.attacks > 20 * 120
+    targets = Counter(sample(task, b"validate", split, i).target for split in SPLITS for i in range(60))
+    assert found.best_constant in targets and found.floor >= max(targets.values()) / 120
+
+
+def test_validation_of_a_slow_task_ends_with_fewer_questions_but_some() -> None:
+    assert validate(TASKS["nim"], cpu_seconds=0).questions == 2 * LEAST
+
+
+def test_validation_finds_a_grader_that_errs() -> None:
+    class Lenient(Nim):
+        def accepts(self, sample: Sample, answer: str) -> bool:
+            return sample.target in answer
+
+    class Strict(Nim):
+        def accepts(self, sample: Sample, answer: str) -> bool:
+            return super().accepts(sample, answer) and sample.target != "2"
+
+    lenient, strict = validate(Lenient(), questions=60), validate(Strict(), questions=60)
+    assert lenient.gold_right == 1 and lenient.attacks_right > 600
+    assert 0.5 < strict.gold_right < 1 and strict.attacks_right == 0
+
+
+def test_validation_of_several_is_in_their_order() -> None:
+    names = ["nim", "micror1-nim", "linear"]
+    found = list(validate_all(names))
+    assert [each.task for each in found] == names
+    assert found[0] == validate(TASKS["nim"]) and found[1].floor > 0.4  # a table of 92 questions pays a constant

@@ -1,7 +1,6 @@
 """The generated tasks beyond the four of cpu-logic: independent solvers, attacks, counts, and the promises of task.py.
 
-It runs over its own list of classes, registered or not. What needs more files or more code has a test of its own:
-test_task_aiw.py, test_task_deduction.py.
+What needs more files or more code has a test of its own: test_task_aiw.py, test_task_deduction.py.
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ from hypothesis import strategies as st
 from test_tasks import PIECES, completion, every_question
 
 from harness.tasks import SPLITS, Sample, Split, Task, entailment, sample, score, split_of, syllogism
+from harness.tasks import TASKS as REGISTERED
 from harness.tasks.aiw import AliceInWonderland
 from harness.tasks.aiw_circles import AliceInWonderlandCircles
 from harness.tasks.aiw_plus import AliceInWonderlandPlus
@@ -57,7 +57,7 @@ CLASSES = [
     Syllogism, SyllogismChoice, Entailment, EntailmentChoice,
 ]  # fmt: skip
 ORTOOLS = pytest.mark.skipif(find_spec("ortools") is None, reason="OR-tools is not installed (extra `tasks`)")
-TASKS: dict[str, Task] = {cls.name: cls() for cls in CLASSES}
+TASKS: dict[str, Task] = {cls.name: REGISTERED[cls.name] for cls in CLASSES}
 PARITY = {"micror1-nim", "micror1-josephus"}  # look-up tables, kept as they were
 SLOW = {  # times fewer draws
     "sudoku": 50, "deduction": 400, "mini-sudoku": 2, "countdown-hard": 2, "entailment": 6, "entailment-choice": 4,
@@ -672,33 +672,56 @@ def test_keys_and_indices_give_different_questions(task: Task) -> None:
 
 DIGEST = """
 import hashlib, sys
-from test_tasks_generated import TASKS, sample
-names = sys.argv[1:]
-rows = (sample(TASKS[n], b"golden", s, i) for n in names for s in ("train", "heldout") for i in range(4))
-print(hashlib.sha256("\\n".join(f"{r.id}|{r.prompt}|{r.target}" for r in rows).encode()).hexdigest())
+from harness.tasks import TASKS, sample
+for name in sys.argv[2:]:
+    rows = (sample(TASKS[name], b"golden", s, i) for s in ("train", "heldout") for i in range(int(sys.argv[1])))
+    text = "\\n".join(f"{r.id}|{r.prompt}|{r.target}|{sorted(r.metadata.items())}" for r in rows)
+    print(name, hashlib.sha256(text.encode()).hexdigest())
 """
+GOLDEN = {
+    "countdown-hard": "bb46637d6677b67113cfb94cd48cfcf42b340292edf2d3da84817314d7b64ad4",
+    "linear-hard": "bbe8628dab1ffbf87ab92c14a7ad5215677e3c9d66c219d2563924fade7224a4",
+    "nim-hard": "bc0a8e24a3bc088b097546afa398329a3867f3329425627febc5777ec2e52de9",
+    "josephus-hard": "fb787453aac81b4180b908e638685da6d0fdd6d1ec49d6d59e1f8d0196a90ec7",
+    "micror1-countdown": "aff4628ae82d96f79dd42c6013de3ad04d54540705f5b07fae4dda4e4386aaa5",
+    "micror1-linear": "ec836a1365099b677b9ee64ff8fd0a34a0c59f408e7f72d787aebf0f43a88b2f",
+    "micror1-nim": "11e67f2e4e47ff9aacad645a343bc187eb3f2f562e793ecc76fa531a5a4d3eb3",
+    "micror1-josephus": "a2d8d6b4d911d627e9f35bf52c59b00fc42ec4fc4a9fbf52088915af43d14c18",
+    "sudoku": "3696f58a7599a03cb03837a9d7ae7ae42945dcf6db4342cfd0d9d9962b5e2a6d",
+    "mini-sudoku": "391eeb7c9b90970af4610bb6cf25517428115baf064a366e5e429f2ec7cf2d76",
+    "aiw": "7214f2d9d45128297b78629323f8d18aa8e6f38ca50821bd5c42a79e93d30a4e",
+    "aiw-plus": "5b68f395506fd1d8e91502dead702fdc2cc80c79a25978698c997ae69635a7c8",
+    "aiw-circles": "b252d93385e73420a05a45e04da4dab52071ffc2aa7ef8ff8cdc39fb48d25089",
+    "deduction": "b097aab129e0a94a08cf9af4dd5c1cf5dbe5e7e0ab71761c5a46ed854dadf980",
+    "syllogism": "45880278943ab178dcca776de88ff4592b9216818b45e4fc22e589b5358d1d3b",
+    "syllogism-choice": "6c4b3f3a26228561cdb5ec5e0dbb1cdb5c7039135c3f41fe5b6427cfd342d02a",
+    "entailment": "2ae4a781a1da18afc43f2b8db3f30e0236cf9c18a414080069910211ccb3279c",
+    "entailment-choice": "e9b39ea397080b095a6b2f12880ea3e3a0b7928630f5df015bed5d2fa98e7adf",
+}
 
 
-def digest(seed: str, *names: str) -> str:
-    here = Path(__file__).parent
-    paths = os.pathsep.join([str(here), str(here.parent)])
-    environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": paths}
-    command = [sys.executable, "-c", DIGEST, *names]
+def digests(seed: str, count: int, *names: str) -> dict[str, str]:
+    """Of `count` questions a split, by a process of its own with that hash seed."""
+    environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    command = [sys.executable, "-c", DIGEST, str(count), *names]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    return dict(line.split() for line in done.stdout.splitlines())
 
 
-def test_the_same_questions_in_another_process() -> None:
-    """A change here is a new version of every track that uses the task."""
-    names = [name for name in TASKS if name != "deduction"]
-    assert digest("0", *names) == digest("random", *names)
+@pytest.mark.parametrize("seed", ["0", "random"])
+def test_the_same_questions_in_another_process(seed: str) -> None:
+    """A change here is a new version of every track that uses the task, and cuts off the old records."""
+    golden = {name: digest for name, digest in GOLDEN.items() if name != "deduction"}
+    assert set(GOLDEN) == set(TASKS)
+    assert digests(seed, 20, *golden) == golden
 
 
 @ORTOOLS
 @pytest.mark.slow
-def test_the_same_puzzles_in_another_process() -> None:
+@pytest.mark.parametrize("seed", ["0", "random"])
+def test_the_same_puzzles_in_another_process(seed: str) -> None:
     """With any version of OR-tools, too: it only says whether a puzzle has one solution."""
-    assert digest("0", "deduction") == digest("random", "deduction")
+    assert digests(seed, 4, "deduction") == {"deduction": GOLDEN["deduction"]}
 
 
 # ---------------------------------------------------------------- the graders are total

@@ -1,6 +1,7 @@
 """Tracks: a digest over all that decides a result and over nothing else; clear refusals."""
 
 import hashlib
+import re
 
 import pytest
 from tokenizers import Tokenizer
@@ -34,7 +35,7 @@ def test_a_changed_or_missing_base_is_refused(tmp_path):
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
     """The hashed sources in a folder where they can be changed."""
-    for name in [*FROZEN, *(f"tasks/{task}.py" for task in TASKS), "verify.py", "tracks/cpu-logic.toml"]:
+    for name in [*load("cpu-logic").sources, "verify.py", "tracks/cpu-logic.toml"]:
         target = tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((HERE.parent / name).read_bytes())
@@ -42,12 +43,22 @@ def copy(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("name", [*FROZEN, "tasks/nim.py", "tracks/cpu-logic.toml"])
+@pytest.mark.parametrize(
+    "name", [*FROZEN, "engines/transformers.py", "tasks/nim.py", "tasks/nim_hard.py", "tracks/cpu-logic.toml"]
+)
 def test_the_digest_covers_what_decides(copy, name):
     before = load("cpu-logic").digest
     path = copy / name
     path.write_bytes(path.read_bytes() + b"# one more line\n")
     assert load("cpu-logic").digest != before
+
+
+def test_the_digest_covers_the_parents_of_a_task_that_is_not_used_itself():
+    """`entailment-choice` asks what entailment.py draws: a change there changes what it asks."""
+    assert {"tasks/entailment_choice.py", "tasks/entailment.py", "tasks/yes_no.py"} <= module._task_sources(
+        "entailment-choice"
+    )
+    assert module._task_sources("nim") == {"tasks/nim.py", "tasks/task.py"}
 
 
 def test_the_digest_ignores_the_rest_and_is_stable(copy):
@@ -63,6 +74,7 @@ def test_the_digest_ignores_the_rest_and_is_stable(copy):
         ("seconds = 600", "seconds = -1", "budget.seconds"),
         ("seconds = 600", 'seconds = "long"', "budget.seconds"),
         ('task = "nim"', 'task = "chess"', "chess"),
+        ('task = "nim"', 'task = "linear"', "stands twice"),
         ("mean_gate_ppm = ", "mean_gate = 1\nmean_gate_ppm = ", "mean_gate"),
         ("version = ", "version = [", "cpu-logic.toml"),
     ],
@@ -76,6 +88,13 @@ def test_a_wrong_number_is_refused_with_a_reason(copy, old, new, message):
         load("cpu-logic")
 
 
+def test_a_track_without_any_gate_is_refused(copy):
+    path = copy / "tracks" / "cpu-logic.toml"
+    path.write_text(re.sub(r"^gate_ppm = .*\n", "", path.read_text(), flags=re.M))
+    with pytest.raises(TrackError, match="no suite has a gate_ppm"):
+        load("cpu-logic")
+
+
 def test_an_unknown_track_names_those_there_are():
     with pytest.raises(TrackError, match=r"no track 'gpu'; tracks: cpu-logic"):
         load("gpu")
@@ -85,9 +104,9 @@ def test_the_chat_template_is_the_tokenizers_own_and_digits_stand_alone():
     track = load("cpu-logic")
     tokenizer = PreTrainedTokenizerFast.from_pretrained(track.base_folder)
     plain = Tokenizer.from_file(str(track.base_folder / "tokenizer.json"))
-    for task in TASKS.values():
+    for task in track.train.tasks:
         for split in SPLITS:
-            prompt = sample(task, hashlib.sha256(b"template").digest(), split, 0).prompt
+            prompt = sample(TASKS[task], hashlib.sha256(b"template").digest(), split, 0).prompt
             message = [{"role": "user", "content": prompt}]
             ours = track.base.template.format(prompt=prompt)
             assert tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True) == ours

@@ -130,7 +130,7 @@ def test_two_submissions_in_turn_with_the_baseline(place):
     assert item.runs[0].weights_sha256 == item.runs[1].weights_sha256  # nothing was learnt
     assert not item.verdict.valid and not item.verdict.record
     lines = lzma.decompress((outcomes[1].folder / "completions.jsonl.xz").read_bytes()).splitlines()
-    assert [len(json.loads(line)["completions"]) for line in lines] == [8, 8, 8]
+    assert [len(json.loads(line)["completions"]) for line in lines] == [16, 16, 16]  # eight suites
     assert b"[False, False, False, False]" in lzma.decompress((outcomes[1].folder / "log.txt.xz").read_bytes())
     assert not ledger.open_commitments() and not failures(ledger)
 

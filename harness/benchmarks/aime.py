@@ -41,7 +41,7 @@ AIME_2025_SOURCE = Source(
 
 
 def _convert(name: str, row: Row) -> Question | LeftOut:
-    answer = int(row["answer"])  # 025 is 25
+    answer = int(str(row["answer"]))  # 025 is 25; 2.5 is no answer
     if not 0 <= answer <= 999:
         raise ValueError(f"{answer} is no answer of the AIME")
     return Question(f"{name}/{row['id']}", row["problem"], str(answer), grader="integer")

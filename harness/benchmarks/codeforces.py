@@ -4,19 +4,14 @@ comparison of the output decides.
 Left out and counted: problems with many right outputs (they need a checker program), interactive ones, those that
 read and write files, and those whose tests were published cut short.
 
-metadata: form "stdin"; tests, a list of {input, output}; seconds for all of them together; time_limit_seconds a test
-and memory_limit_mb, which are meant for C++ on the contest's machines. No reference program is published, so there is
-no target.
+metadata: form "stdin"; tests, a list of {input, output}; time_limit_seconds a test and memory_limit_mb, which are meant
+for C++ on the contest's machines. No reference program is published, so there is no target.
 """
 
 from __future__ import annotations
 
-from math import ceil
-
 from harness.benchmarks.pinned import Row, Source
 from harness.benchmarks.question import Benchmark, LeftOut, Question
-
-START_SECONDS, MOST_SECONDS = 15, 300  # what a sandbox may take anyway, and an end to patience
 
 SOURCE = Source(
     name="codeforces",
@@ -50,7 +45,6 @@ def _convert(number: int, row: Row) -> Question | LeftOut:
     metadata = {
         "form": "stdin",
         "tests": [{"input": test["input"], "output": test["output"]} for test in row["official_tests"]],
-        "seconds": min(MOST_SECONDS, START_SECONDS + ceil(len(row["official_tests"]) * row["time_limit"])),
         "time_limit_seconds": row["time_limit"],
         "memory_limit_mb": row["memory_limit"],
         "rating": row["rating"],
@@ -59,8 +53,10 @@ def _convert(number: int, row: Row) -> Question | LeftOut:
 
 
 def _undecidable(row: Row) -> str | None:
-    if not row["executable"] or not row["description"]:
+    if not row["executable"]:
         return "marked as not executable"
+    if not row["description"]:
+        return "no description"
     if row["generated_checker"]:
         return "many right outputs: needs a checker program"
     if row["interaction_format"]:

@@ -27,11 +27,8 @@ SOURCE = Source(
 
 def _convert(number: int, row: Row) -> Question | LeftOut:
     options, answer = list(row["options"]), row["answer"]
-    if (
-        not 2 <= len(options) <= 10
-        or ascii_uppercase[row["answer_index"]] != answer
-        or row["answer_index"] >= len(options)
-    ):
+    letters = list(ascii_uppercase[: len(options)])
+    if not 2 <= len(options) <= 10 or answer not in letters or letters.index(answer) != row["answer_index"]:
         raise ValueError(f"{len(options)} options, answer {answer!r}, answer_index {row['answer_index']}")
     metadata = {"options": options, "category": row["category"]}
     return Question(

@@ -57,7 +57,7 @@ def stream(benchmark: Benchmark, rows: Iterable[Row] | None = None) -> Iterator[
             item = benchmark.convert(number, row)
             if isinstance(item, Question) and not (isinstance(item.prompt, str) and item.prompt.strip()):
                 raise TypeError(f"the question is {type(item.prompt).__name__} {item.prompt!r:.40}, no text")
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise SourceError(
                 f"{source.name}: row {number} of {source.repo} is not of the form that its reader knows "
                 f"({type(error).__name__}: {error}); correct `convert`, or pin the revision that it was written for"

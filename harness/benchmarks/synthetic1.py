@@ -32,7 +32,8 @@ SOURCE = Source(
 def _convert(number: int, row: Row) -> Question | LeftOut:
     if row["task_type"] != "verifiable_math":
         return LeftOut(f"task of type {row['task_type']}")
-    answer = str(_information(row["verification_info"])["ground_truth"] or "").strip()
+    truth = _information(row["verification_info"])["ground_truth"]
+    answer = "" if truth is None else str(truth).strip()
     if not answer:
         return LeftOut("no answer")
     return Question(

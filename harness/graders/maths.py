@@ -21,7 +21,7 @@ CPU_SECONDS = 5
 WALL_SECONDS = 60
 LONGEST_ANSWER = 500  # characters
 TOO_LONG = "no comparison within the limits of processor time and memory"
-INSTALL = "pip install -e .[tasks]"
+INSTALL = "pip install -e '.[tasks]'"
 
 _lock = threading.Lock()
 _pools: dict[int, Pool] = {}  # by process: a fork must not share pipes with its parent

@@ -10,6 +10,7 @@ from harness.tasks.countdown_hard import CountdownHard
 from harness.tasks.deduction import Deduction
 from harness.tasks.entailment import Entailment
 from harness.tasks.entailment_choice import EntailmentChoice
+from harness.tasks.gym import GYM
 from harness.tasks.josephus import Josephus
 from harness.tasks.josephus_hard import JosephusHard
 from harness.tasks.linear import Linear
@@ -26,18 +27,19 @@ from harness.tasks.syllogism import Syllogism
 from harness.tasks.syllogism_choice import SyllogismChoice
 from harness.tasks.task import SPLITS, Sample, Score, Split, Task, sample, score, split_of
 
-TASKS: dict[str, Task] = {
-    task.name: task
-    for task in (
-        # the puzzles of cpu-logic, larger ones, and microR1's originals
-        Countdown(), Linear(), Nim(), Josephus(),
-        CountdownHard(), LinearHard(), NimHard(), JosephusHard(),
-        MicroR1Countdown(), MicroR1Linear(), MicroR1Nim(), MicroR1Josephus(),
-        # logic
-        Syllogism(), SyllogismChoice(), Entailment(), EntailmentChoice(), Deduction(),
-        # other puzzles
-        MiniSudoku(), Sudoku(), AliceInWonderland(), AliceInWonderlandPlus(), AliceInWonderlandCircles(),
-    )
-}  # fmt: skip
+_REGISTERED: tuple[Task, ...] = (
+    # the puzzles of cpu-logic, larger ones, and microR1's originals
+    Countdown(), Linear(), Nim(), Josephus(),
+    CountdownHard(), LinearHard(), NimHard(), JosephusHard(),
+    MicroR1Countdown(), MicroR1Linear(), MicroR1Nim(), MicroR1Josephus(),
+    # logic
+    Syllogism(), SyllogismChoice(), Entailment(), EntailmentChoice(), Deduction(),
+    # other puzzles
+    MiniSudoku(), Sudoku(), AliceInWonderland(), AliceInWonderlandPlus(), AliceInWonderlandCircles(),
+    # data sets of reasoning-gym
+    *GYM,
+)  # fmt: skip
+
+TASKS: dict[str, Task] = {task.name: task for task in _REGISTERED}
 
 __all__ = ["SPLITS", "TASKS", "Sample", "Score", "Split", "Task", "sample", "score", "split_of"]

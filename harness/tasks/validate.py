@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
+from harness.tasks import TASKS
 from harness.tasks.task import SPLITS, Sample, Task, sample, score
 
-QUESTIONS = 1000  # of each split
+QUESTIONS = 1000  # of each split,
+CPU_SECONDS = 60.0  # or as many as are drawn and tried in that time: some puzzles take a fifth of a second to draw,
+LEAST = 50  # but so many at least
+PROCESSES = 2
 
 
 @dataclass(frozen=True)
 class Validation:
     task: str
+    questions: int  # both splits together
     gold_right: float  # share of gold answers graded right: must be 1
     attacks: int
     attacks_right: int  # must be 0
@@ -20,20 +28,41 @@ class Validation:
     floor: float  # and how often it is right: what a policy earns without reading the question
 
 
-def validate(task: Task) -> Validation:
-    """Try every gold answer and every attack of some questions."""
-    items = [sample(task, b"validate", split, i) for split in SPLITS for i in range(QUESTIONS)]
-    attacks = [(item, attack) for item in items for attack in task.attacks(item)]
-    constant = Counter(item.target for item in items).most_common(1)[0][0]
+def validate(task: Task, *, questions: int = QUESTIONS, cpu_seconds: float = CPU_SECONDS) -> Validation:
+    """Try every gold answer and every attack of some questions of each split."""
 
     def right(item: Sample, answer: str) -> bool:
         return score(task, item, f"<think></think><answer>{answer}</answer>").correct
 
+    items, gold_right, attacks, attacks_right = list[Sample](), 0, 0, 0
+    end = time.process_time() + cpu_seconds
+    for index in range(questions):
+        if index >= LEAST and time.process_time() > end:
+            break
+        for split in SPLITS:
+            item = sample(task, b"validate", split, index)
+            tried = [right(item, attack) for attack in task.attacks(item)]
+            items.append(item)
+            gold_right += right(item, item.target)
+            attacks += len(tried)
+            attacks_right += sum(tried)
+    constant = Counter(item.target for item in items).most_common(1)[0][0]
     return Validation(
         task=task.name,
-        gold_right=sum(right(item, item.target) for item in items) / len(items),
-        attacks=len(attacks),
-        attacks_right=sum(right(item, attack) for item, attack in attacks),
+        questions=len(items),
+        gold_right=gold_right / len(items),
+        attacks=attacks,
+        attacks_right=attacks_right,
         best_constant=constant,
         floor=sum(right(item, constant) for item in items) / len(items),
     )
+
+
+def validate_all(names: Sequence[str]) -> Iterator[Validation]:
+    """Registered tasks by name, in that order, each handed out as soon as it and those before it are done."""
+    with ProcessPoolExecutor(PROCESSES) as pool:
+        yield from pool.map(_validate_named, names)
+
+
+def _validate_named(name: str) -> Validation:
+    return validate(TASKS[name])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import tomllib
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,11 +20,10 @@ Positive = Annotated[int, Field(gt=0)]
 Ppm = Annotated[int, Field(ge=0, le=1_000_000)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
-# What decides a result besides the TOML and the tasks. A change here changes every track's digest.
+# What decides a result besides the TOML, the engine and the tasks. A change here changes every track's digest.
 FROZEN = [
     "keys.py",
     "tasks/task.py",
-    "engines/transformers.py",
     "evaluate.py",
     "stats.py",
     "judge.py",
@@ -68,18 +68,40 @@ class Train(Part):
     tasks: list[str]
 
 
+class Warmup(Part):
+    """Traces for supervised warm-up: a JSON object a line, of `task`, `prompt` and `completion`, none held out."""
+
+    file: str
+    sha256: Sha256
+
+
 class Suite(Part):
+    """Without a gate a suite is reported and decides nothing: questions larger than those trained on."""
+
     task: str
     questions: Positive
-    gate_ppm: Ppm
+    gate_ppm: Ppm | None = None
 
 
 class Heldout(Part):
-    """`control_ppm`: what a control run must stay below, on the mean and on every suite."""
+    """`control_ppm`: what a control run must stay below on the mean. On each suite it must stay below the gate."""
 
     mean_gate_ppm: Ppm
     control_ppm: Ppm
     suites: list[Suite]
+
+    @model_validator(mode="after")
+    def _distinct_and_gated(self) -> Heldout:
+        if len({suite.task for suite in self.suites}) < len(self.suites):
+            raise ValueError("a task stands twice among the suites")
+        if not self.gates:
+            raise ValueError("no suite has a gate_ppm, so nothing could ever be refused")
+        return self
+
+    @property
+    def gates(self) -> dict[str, int]:
+        """Gate in ppm by task, of the suites that have one."""
+        return {suite.task: suite.gate_ppm for suite in self.suites if suite.gate_ppm is not None}
 
 
 class Sampling(Part):
@@ -109,6 +131,7 @@ class Track(Part):
     budget: Budget
     base: Base
     train: Train
+    warmup: Warmup | None = None
     heldout: Heldout
     sampling: Sampling
     verdict: VerdictRules
@@ -117,7 +140,7 @@ class Track(Part):
 
     @model_validator(mode="after")
     def _tasks_exist(self) -> Track:
-        for task in [*self.train.tasks, *(suite.task for suite in self.heldout.suites)]:
+        for task in self.tasks:
             if task not in TASKS:
                 raise ValueError(f"task {task!r} does not exist; tasks: {', '.join(TASKS)}")
         return self
@@ -130,12 +153,23 @@ class Track(Part):
     def base_folder(self) -> Path:
         return ROOT / self.base.folder
 
+    @property
+    def tasks(self) -> list[str]:
+        """Every task that is trained on or held out."""
+        return sorted({*self.train.tasks, *(suite.task for suite in self.heldout.suites)})
+
+    @property
+    def sources(self) -> list[str]:
+        """The source files that decide a result here, relative to harness/."""
+        used = {source for name in self.tasks for source in _task_sources(name)}
+        return [*FROZEN, f"engines/{self.sampling.engine}.py", *sorted(used - set(FROZEN))]
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 over all that decides a result on this track, and over nothing else.
 
-        The TOML, the sources in FROZEN, the source of each task used, the base model's files and the
-        rendered prompts of a fixed probe set (which would show a generator that changed with Python).
+        The TOML (which names the hashes of the base model's files and of the warm-up traces), the sources and the
+        rendered prompts of a fixed probe set (which would show a generator that changed with Python or a package).
         """
         total = hashlib.sha256()
 
@@ -143,26 +177,41 @@ class Track(Part):
             total.update(f"{label}\0{len(data)}\0".encode() + data)
 
         add("track", (HERE / f"{self.name}.toml").read_bytes())
-        for name in FROZEN:
+        for name in self.sources:
             add(name, (HERE.parent / name).read_bytes())
-        for name in sorted({*self.train.tasks, *(suite.task for suite in self.heldout.suites)}):
-            add(name, (HERE.parent / "tasks" / f"{name}.py").read_bytes())
+        for name in self.tasks:
             for split in SPLITS:
                 for i in range(16):
                     probe = sample(TASKS[name], b"probe", split, i)
                     add(probe.id, self.base.template.format(prompt=probe.prompt).encode())
-        for name in sorted(self.base.files):
-            add(name, self.base.files[name].encode())
         return total.hexdigest()
 
     def check_base(self) -> None:
-        """Raises TrackError unless each file of the base model is there and has the listed hash."""
-        for name, wanted in self.base.files.items():
-            path = self.base_folder / name
+        """Raises TrackError unless each file of the base model, and of the traces, is there with the listed hash."""
+        listed = {f"{self.base.folder}/{name}": sha256 for name, sha256 in self.base.files.items()}
+        if self.warmup is not None:
+            listed[self.warmup.file] = self.warmup.sha256
+        for name, wanted in listed.items():
+            path = ROOT / name
             if not path.is_file():
-                raise TrackError(f"{path} is missing: restore it with `git checkout -- {self.base.folder}`")
+                raise TrackError(f"{path} is missing: restore it with `git checkout -- {name}`")
             if hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
-                raise TrackError(f"{path} is not the base model of {self.id}: its SHA-256 differs from the track's")
+                raise TrackError(f"{path} is not that of {self.id}: its SHA-256 differs from the track's")
+
+
+@cache
+def _task_sources(name: str) -> frozenset[str]:
+    """The task's file and those of ours that it imports, relative to harness/: a parent class decides results too."""
+    found, left = set[str](), [type(TASKS[name]).__module__]
+    while left:
+        source = "/".join(left.pop().split(".")[1:]) + ".py"
+        if source in found:
+            continue
+        found.add(source)
+        for node in ast.walk(ast.parse((HERE.parent / source).read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("harness."):
+                left.append(str(node.module))
+    return frozenset(found)
 
 
 def names() -> list[str]:

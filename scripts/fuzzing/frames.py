@@ -88,8 +88,8 @@ class Model:
                 self.queries += len(rows)
                 self.tokens += sum(len(ids) for _, ids in rows)
                 return [self._score(peer.names[name], ids) for name, ids in rows]
-            case {"op": str("warmup"), **more} if peer.rank is not None and not more:
-                return []
+            case {"op": str("warmup"), "first": int(first), "n": int(n), **more} if peer.rank is not None and not more:
+                return [] if _whole(first, n) and first >= 0 and 1 <= n <= 4096 else REFUSED
         return REFUSED
 
     def _fits(self, peer: Peer, row: Any) -> bool:
@@ -200,7 +200,7 @@ def good_request(rng: random.Random, peer: Peer, model: Model) -> dict[str, Any]
     if op == "prompts" or (op == "score" and not peer.handed):
         return {"op": "prompts", "n": 4096 if rng.random() < 0.0005 else rng.randint(1, 8)}
     if op == "warmup":
-        return {"op": "warmup"}
+        return {"op": "warmup", "first": rng.randint(0, 9), "n": rng.randint(1, 4096)}
     rows = [_good_row(rng, rng.choice(peer.handed), model) for _ in range(rng.choice([0, 1, 1, 2, 2, 8]))]
     return {"op": "score", "completions": rows}
 
