@@ -53,13 +53,13 @@ LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 
 WIDTH, LAYERS, HEADS, HIDDEN = 96, 4, 6, 288
 
-STEPS, TEXTS, LINES = 1600, 64, 2  # updates, texts an update, denials a text
+QUESTIONS, STEPS, TEXTS = 30_000, 1600, 64  # texts an update
 LR_MUON, LR_ADAM = 0.02, 3e-3
 
 TRACES = 2000
-CONVERSE = 0.35  # share of traces that take "if" for "if and only if", and "or" for "either or"
-SHORT = 0.25  # share that look one step ahead only
-GUESS = 0.1  # share of bare guesses
+CONVERSE = 0.6  # share of thinking that takes "if" for "if and only if", and "or" for "either or"
+SHORT = 0.15  # share that takes one known literal only
+GUESS = 0.1  # share of traces without any
 
 # ---------------------------------------------------------------- logic
 
@@ -180,68 +180,26 @@ def chain(start: list[Literal], given: list[Rule], most: int = 99) -> tuple[str,
     return f"{steps}.", False
 
 
-# ---------------------------------------------------------------- base: texts
-
-Text = list[tuple[str, bool]]  # pieces; is each decided by those before it, or by chance?
+# ---------------------------------------------------------------- thinking
 
 
-def text(rng: random.Random) -> Text:
-    """Random statements, the rules they give, what each literal implies, and what follows from a denial or two."""
-    count = rng.randint(1, 4)
-    sets = rng.random() < 0.4
-    letters = rng.sample(LETTERS, min(count, 3) + 1 if sets else count + 1)
-
-    def statement(kind: str, a: str, b: str) -> Statement:
-        if not sets:
-            a, b = (rng.choice(["", "not-"]) + each for each in (a, b))
-        return Statement(kind, a, "" if kind == "fact" else b)
-
-    if sets:
-        asked: tuple[str, ...] = ("all", "no", "some", "some-not")
-        kinds: tuple[str, ...] = ("all", "all", "no", "no", "some", "some-not")
-        pairs = list(pairwise(letters))
-    else:
-        asked, kinds = ("fact", "if", "or"), ("fact", "if", "or", "iff")
-        pairs = [(letters[i], letters[j]) for i, j in (rng.sample(range(count + 1), 2) for _ in range(count))]
-    premises = [statement(rng.choice(kinds), *rng.sample(pair, 2)) for pair in pairs]
-    rng.shuffle(premises)
-    facts = [one.a for one in premises if one.kind == "fact"]
-    given = [rule for one in premises for rule in rules(one)]
-    pieces = [(" ".join(capital(write(one)) for one in premises) + " ", False), (spell(given), True)]
-    literals = [each for letter in letters for each in (letter, opposite(letter))]
-    for literal in rng.sample(literals, len(literals)):
-        pieces += [(f"{literal}:", False), (f"{','.join(consequences(literal, given))};", True)]
-    for _ in range(LINES):
-        denied = statement(rng.choice(asked), *rng.sample(letters, 2))
-        pieces.append((f"Not {write(denied)}:", False))
-        start, more = deny(denied)
-        if start:
-            pieces.append((chain([*start, *facts], given)[0], True))
-            continue
-        start = rng.choice([*(told(one) for one in premises if told(one)), [rng.choice(letters)]])
-        followed = chain(start, [*given, *more])[0].removeprefix(",".join(start))
-        pieces += [(spell(more), True), (",".join(start), False), (followed, True)]
-        break  # the denial's rule would stand for the next line too
-    return pieces
-
-
-def capital(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
-
-
-# ---------------------------------------------------------------- warm-up: traces
+def parts(prompt: str) -> tuple[list[Statement], str]:
+    """The premises, and what is asked about them."""
+    body = prompt.removeprefix("No group is empty. ")
+    stated, _, rest = re.sub("Does it follow that|Which follows[?]", "|", body).partition(". | ")
+    return [read(each) for each in stated.split(". ")], rest
 
 
 def trace(task: str, item: Sample, converse: bool = False, most: int = 99) -> tuple[str, str]:
     """(thinking, answer) by the method, or by a hasty reading of it."""
-    body = item.prompt.removeprefix("No group is empty. ")
-    stated, _, rest = body.partition(". Which follows? " if task == "entailment-choice" else ". Does it follow that ")
-    premises = [read(each) for each in stated.split(". ")]
+    premises, rest = parts(item.prompt)
     given = [rule for one in premises for rule in rules(one, converse)]
     facts = [one.a for one in premises if one.kind == "fact"]
     if task == "entailment-choice":
         thinking = spell(given)
-        for number, option in enumerate(re.findall(r"\(\d\) ([^().]*[A-Z])", rest)[:3], 1):  # if none of these, the fourth
+        for number, option in enumerate(
+            re.findall(r"\(\d\) ([^().]*[A-Z])", rest)[:3], 1
+        ):  # if none of these, the fourth
             line, found = chain([*deny(read(option))[0], *facts], given, most)
             thinking += f"{number}:{line}"
             if found:
@@ -262,14 +220,53 @@ def trace(task: str, item: Sample, converse: bool = False, most: int = 99) -> tu
     return thinking, "no"
 
 
+def hasty_or_not(task: str, item: Sample, rng: random.Random) -> tuple[str, str]:
+    """`trace`, read hastily or given up at once as often as CONVERSE and SHORT say."""
+    return trace(task, item, rng.random() < CONVERSE, 1 if rng.random() < SHORT else 99)
+
+
+# ---------------------------------------------------------------- base: texts
+
+Text = list[tuple[str, bool]]  # pieces; is each to be learnt?
+
+
+def worked_question(task: str, item: Sample, rng: random.Random) -> Text:
+    """A question and some thinking about it. No answer, no tag."""
+    return [(item.prompt + " ", False), (hasty_or_not(task, item, rng)[0], True)]
+
+
+def worked_premises(item: Sample, rng: random.Random) -> Text:
+    """Some premises, the rules they give, and what each literal implies by those, in any order."""
+    premises, _ = parts(item.prompt)
+    premises = rng.sample(premises, rng.randint(1, len(premises)))
+    given = [rule for one in premises for rule in rules(one)]
+    pieces = [(" ".join(capital(write(one)) for one in premises) + " ", False), (spell(given), True)]
+    letters = dict.fromkeys(each.removeprefix("not-") for one in premises for each in one[1:] if each)
+    literals = [each for letter in letters for each in (letter, opposite(letter))]
+    for literal in rng.sample(literals, len(literals)):
+        pieces += [(f"{literal}:", False), (f"{','.join(consequences(literal, given))};", True)]
+    return pieces
+
+
+def capital(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def questions(label: bytes, count: int) -> list[tuple[str, Sample]]:
+    """(task, training-side question), the tasks in turn."""
+    return [
+        (NAMES[i % len(NAMES)], sample(TASKS[NAMES[i % len(NAMES)]], KEY + label, "train", i)) for i in range(count)
+    ]
+
+
+# ---------------------------------------------------------------- warm-up: traces
+
+
 def mixed(task: str, item: Sample, rng: random.Random) -> str:
     """A completion of mixed quality."""
-    luck = rng.random()
-    if luck < GUESS:
-        thinking, answer = "", rng.choice(["1", "2", "3", "4"] if task == "entailment-choice" else ["yes", "no"])
-    else:
-        thinking, answer = trace(task, item, luck < GUESS + CONVERSE, 1 if luck > 1 - SHORT else 99)
-    return completion(thinking, answer)
+    if rng.random() < GUESS:
+        return completion("", rng.choice(["1", "2", "3", "4"] if task == "entailment-choice" else ["yes", "no"]))
+    return completion(*hasty_or_not(task, item, rng))
 
 
 def completion(thinking: str, answer: str) -> str:
@@ -279,12 +276,10 @@ def completion(thinking: str, answer: str) -> str:
 def warmup() -> list[dict[str, str]]:
     """The traces of the track: {"task", "prompt", "completion"}, the tasks in turn."""
     rng = random.Random(SEED)
-    rows = []
-    for i in range(TRACES):
-        task = NAMES[i % len(NAMES)]
-        item = sample(TASKS[task], KEY, "train", i)
-        rows.append({"task": task, "prompt": item.prompt, "completion": mixed(task, item, rng)})
-    return rows
+    return [
+        {"task": task, "prompt": item.prompt, "completion": mixed(task, item, rng)}
+        for task, item in questions(b" warm-up", TRACES)
+    ]
 
 
 # ---------------------------------------------------------------- tokenizer
@@ -293,7 +288,7 @@ def warmup() -> list[dict[str, str]]:
 def make_tokenizer() -> PreTrainedTokenizerFast:
     """Byte-level BPE in which `B` and `not-B` are a token each wherever they stand, as is each phrase between them."""
     tokenizer = Tokenizer(models.BPE())
-    apart = r"([Nn]ot-)?[A-Z](?![a-z])|Not |[.?] ?|Does it follow that | ?\(\d\) |[0-9]|[:;,!.→]"
+    apart = r"([Nn]ot-)?[A-Z](?![a-z])|[.?] ?|Does it follow that | ?\(\d\) |[0-9]|[:;,!.→]"
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(apart), "isolated"),
@@ -307,10 +302,8 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    rng = random.Random(SEED)
-    texts = ["".join(piece for piece, _ in text(rng)) for _ in range(3000)]
-    rows = [row[part] for row in warmup() for part in ("prompt", "completion")]
-    tokenizer.train_from_iterator([*texts, *(re.sub("</?(think|answer)>", "", row) for row in rows)], trainer)
+    texts = [row[part] for row in warmup() for part in ("prompt", "completion")]
+    tokenizer.train_from_iterator([re.sub("</?(think|answer)>", "", each) for each in texts], trainer)
     tokenizer.add_tokens(TAGS)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -345,15 +338,16 @@ def build(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 
 def batches(tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """(ids, labels), each [TEXTS, length], right-padded, of similar lengths; labels are -100 where chance decides."""
+    """(ids, labels), each [TEXTS, length], right-padded, of similar lengths; labels are -100 where nothing is learnt."""
+    pool = questions(b" base", QUESTIONS)
     while True:
         rows = []
-        for _ in range(8 * TEXTS):
+        for task, item in rng.sample(pool, 8 * TEXTS):
             ids, labels = list[int](), list[int]()
-            for piece, decided in text(rng):
+            for piece, learnt in worked_question(task, item, rng) if rng.random() < 0.5 else worked_premises(item, rng):
                 some = tokenizer.encode(piece)
                 ids += some
-                labels += some if decided else [-100] * len(some)
+                labels += some if learnt else [-100] * len(some)
             rows.append((ids, labels))
         rows.sort(key=lambda row: len(row[0]))
         for first in rng.sample(range(0, len(rows), TEXTS), 8):
@@ -418,18 +412,18 @@ def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
 
 
 @torch.inference_mode()
-def right_derivations(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, texts: int = 200) -> float:
-    """Share of last derivations of fresh random texts that greedy decoding gets right to the last token."""
-    rng = random.Random(SEED + 1)
-    asked, wanted = [], []
-    for _ in range(texts):
-        *before, (last, _) = text(rng)
-        asked.append("".join(piece for piece, _ in before))
-        wanted.append(last)
-    inputs = tokenizer(asked, return_tensors="pt", padding=True, return_token_type_ids=False)
-    out = model.generate(**inputs, max_new_tokens=64, do_sample=False, pad_token_id=tokenizer.pad_token_id)
+def right_thinking(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, count: int = 300) -> float:
+    """Share of fresh training-side questions on which greedy decoding thinks as `trace` does, the careful or the hasty way."""
+    pool = questions(b" probe", count)
+    inputs = tokenizer([f"{item.prompt} " for _, item in pool], return_tensors="pt", padding=True)
+    inputs.pop("token_type_ids", None)
+    out = model.generate(**inputs, max_new_tokens=112, do_sample=False, pad_token_id=tokenizer.pad_token_id)
     made = tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :])
-    return sum(re.match("[^!.]*[!.]?", one)[0] == two for one, two in zip(made, wanted, strict=True)) / texts
+    ways = [(False, 99), (True, 99), (False, 1), (True, 1)]
+    return sum(
+        any(text.startswith(trace(task, item, *way)[0]) for way in ways)
+        for text, (task, item) in zip(made, pool, strict=True)
+    ) / len(pool)
 
 
 def main() -> None:
@@ -445,9 +439,11 @@ def main() -> None:
     model.save_pretrained(args.out)
     tokenizer.save_pretrained(args.out)
     (args.out / "model.safetensors").chmod(0o644)  # the sandbox user reads it
-    (args.out / "warmup.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in warmup()), "utf-8")
-    share = right_derivations(model.eval(), tokenizer)
-    print(json.dumps({"seconds": round(time.monotonic() - start), "right_derivations": share}))
+    (args.out / "warmup.jsonl").write_text(
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in warmup()), "utf-8"
+    )
+    share = right_thinking(model.eval(), tokenizer)
+    print(json.dumps({"seconds": round(time.monotonic() - start), "right_thinking": share}))
 
 
 if __name__ == "__main__":
