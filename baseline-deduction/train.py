@@ -4,7 +4,7 @@ The reference that every submission is timed against. Copy the folder, change wh
 readable. It is ../baseline/train.py and one thing more, the first of these; the others are, in the paper's terms
 (eq. 3-4 and Algorithm 1):
 
-- the base has never seen a question, so it first imitates the track's traces: the mean cross-entropy over their
+- the base has never given an answer, so it first imitates the track's traces: the mean cross-entropy over their
   completion tokens, WARMUP_EPOCHS times. What comes out has their form and their bad habits;
 - a group of G completions per question; reward 1 if right, 0 if not (the harness decides; no format reward);
 - advantages: rewards minus the group's mean, over the group's standard deviation (the z-score; the paper's
@@ -38,7 +38,7 @@ WARMUP_EPOCHS = 2  # passes over the traces
 WARMUP_ROWS = 32  # traces an update
 WARMUP_LEARNING_RATE = 2e-3  # decays linearly to zero
 
-STEPS = 40  # rollouts
+STEPS = 24  # rollouts
 PROMPTS = 32  # questions a rollout
 GROUP = 8  # completions a question: G
 MINIBATCHES = 8  # updates a rollout

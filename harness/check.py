@@ -513,7 +513,11 @@ _HOST = re.compile(
 )
 
 # Words that stand in every question of a task, less those that any program may use.
-_USUAL = _each(True, "the and one how from each used once take Take last first many left skip remove Start wins loses")
+_USUAL = _each(
+    True,
+    "the and one how from each used once take Take last first many left skip remove Start wins loses"
+    " group empty Does that Answer yes Which with its number",
+)
 
 
 @lru_cache(maxsize=1)

@@ -22,7 +22,7 @@ from harness.overlap import COVERED, GRAMS, Overlap, Text, example_lines, overla
 from harness.tasks import TASKS
 
 DRAWS = 2_000  # questions of each side of a generated task,
-FEWER = {"deduction": 100}  # where drawing one takes a fifth of a second and a held-out one four times as long
+FEWER = {"clue": 100}  # where drawing one takes a fifth of a second and a held-out one four times as long
 
 LOCAL = {
     "gsm8k": "gsm8k_test.jsonl",

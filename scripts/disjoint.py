@@ -1,8 +1,10 @@
 """Do training and held-out questions ever meet? Draws many of both sides of each generated task and compares them.
 
-    python scripts/disjoint.py --page                   all tasks, 100,000 questions a side; writes docs/disjoint.md
-    python scripts/disjoint.py --task nim --task aiw    these, on the terminal
-    python scripts/disjoint.py --n 50                   fewer: the last column says what the whole would take
+    python scripts/disjoint.py --page                        all tasks, 100,000 questions a side: docs/disjoint.md
+    python scripts/disjoint.py --page --task nim --task aiw  these; the page keeps its rows of the others
+    python scripts/disjoint.py --n 50                        fewer: the last line says what the whole would take
+
+All tasks together take hours, so the page is written anew after each one.
 
 The two sides are drawn with two keys, as a verifier's are, in two processes. Questions are compared by their normal
 form (harness/overlap.py: case, punctuation and the order of words aside). Exits with 1 if any meet.
@@ -14,6 +16,7 @@ import argparse
 import multiprocessing
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,27 +51,37 @@ def draw(which: tuple[str, Split, range]) -> Drawn:
     return Drawn(name, split, forms, time.process_time() - start)
 
 
-def page(rows: list[list[str]], n: int) -> str:
-    head = ["task", "distinct, training", "distinct, held out", "in both", "processor seconds", "ms a question"]
-    lines = [f"| {' | '.join(cells)} |" for cells in (head, ["---", *["---:"] * 5], *rows)]
+HEAD = ["task", "questions a side", "distinct, training", "distinct, held out", "in both", "processor seconds"]
+
+
+def page(rows: dict[str, list[str]]) -> str:
+    """The page, its rows in the order of the tasks."""
+    ordered = [rows[name] for name in TASKS if name in rows]
+    missing = [name for name in TASKS if name not in rows]
+    lines = [f"| {' | '.join(cells)} |" for cells in (HEAD, ["---", *["---:"] * 5], *ordered)]
     return f"""\
 # Training and held-out questions
 
-{n:,} training questions and {n:,} held-out ones of each generated task, drawn with two keys and compared by their
-normal form: case, punctuation and the order of words aside. Written by `scripts/disjoint.py --page` on two cores of an
-AMD EPYC, shared.
+Training questions and as many held-out ones of each generated task, drawn with two keys and compared by their normal
+form: case, punctuation and the order of words aside. Written by `scripts/disjoint.py --page` on two cores of an AMD
+EPYC, shared. Not drawn yet: {", ".join(missing) or "none"}.
 
 {chr(10).join(lines)}
 """
 
 
-def measured(names: list[str], n: int) -> list[list[str]]:
-    """A row of the table for each task."""
+def rows_of(text: str) -> dict[str, list[str]]:
+    """The rows of a page, by task; of a task that is gone nothing is kept."""
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    return {row[0]: row for row in cells if row[0] in TASKS and len(row) == len(HEAD)}
+
+
+def measured(names: list[str], n: int) -> Iterator[list[str]]:
+    """A row of the table for each task, as it is done."""
     pieces = [range(start, min(start + PIECE, n)) for start in range(0, n, PIECE)]
     work = [(name, split, piece) for name in names for split in SPLITS for piece in pieces]
     forms = {(name, split): set[bytes]() for name in names for split in SPLITS}
     seconds, left = dict.fromkeys(names, 0.0), dict.fromkeys(names, len(SPLITS) * len(pieces))
-    rows: dict[str, list[str]] = {}
     with multiprocessing.get_context("spawn").Pool(2) as pool, Progress(console=Console(stderr=True)) as progress:
         bar = progress.add_task("questions", total=len(work) * len(pieces[0]))
         for part in pool.imap_unordered(draw, work):
@@ -79,10 +92,8 @@ def measured(names: list[str], n: int) -> list[list[str]]:
             left[name] -= 1
             if not left[name]:
                 train, heldout = (forms.pop((name, split)) for split in SPLITS)
-                numbers = [f"{len(train):,}", f"{len(heldout):,}", f"{len(train & heldout):,}"]
-                rows[name] = [name, *numbers, f"{seconds[name]:,.1f}", f"{seconds[name] * 500 / n:.2f}"]
-                progress.console.print(" ".join(rows[name]))
-    return [rows[name] for name in names]
+                numbers = [f"{each:,}" for each in (n, len(train), len(heldout), len(train & heldout))]
+                yield [name, *numbers, f"{seconds[name]:,.1f}"]
 
 
 def main() -> int:
@@ -96,17 +107,22 @@ def main() -> int:
         parser.error(f"there is no task {', '.join(unknown)}; tasks: {', '.join(TASKS)}")
     if arguments.n < 1:
         parser.error("--n must be at least 1")
-    rows = measured(names, arguments.n)
-    table = Table("task", "training", "held out", "in both", "seconds", "ms a question")
+    rows = []
+    for row in measured(names, arguments.n):
+        rows.append(row)
+        if arguments.page:
+            before = rows_of(PAGE.read_text()) if PAGE.exists() else {}
+            whole_page = PAGE.with_suffix(".new")
+            whole_page.write_text(page(before | {row[0]: row}))
+            whole_page.replace(PAGE)
+    table = Table(*HEAD)
     for row in rows:
         table.add_row(*row)
     Console().print(table)
-    total = sum(float(row[4].replace(",", "")) for row in rows)
+    total = sum(float(row[-1].replace(",", "")) for row in rows)
     whole = total * QUESTIONS / arguments.n / 3600
     print(f"{total:,.0f} s of processor time; {QUESTIONS:,} questions a side would take {whole:.1f} hours of one core")
-    if arguments.page:
-        PAGE.write_text(page(rows, arguments.n))
-    return 1 if any(row[3] != "0" for row in rows) else 0
+    return 1 if any(row[-2] != "0" for row in rows) else 0
 
 
 if __name__ == "__main__":

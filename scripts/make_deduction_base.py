@@ -4,20 +4,20 @@
 
 The published way from a base model to a reasoner has three steps, and this file makes what the first two need:
 
-1. **Base.** Supervised training from random weights on short texts: some random statements, one more that is
-   denied, and all that follows (`If B then C. B→C; Not C:not-C;not-C:not-B;not-B:.`). The base learns what the words mean
-   and how one fact leads to the next. It has never met a question, an answer or a tag.
+1. **Base.** Supervised training from random weights on two kinds of text: a question, often without some of its
+   premises, and thinking about it; premises, and what each literal implies (`If B then C. B→C,not-C→not-B;B:C;…`). It
+   thinks as people do, more often hastily than with care. It has never met an answer, a tag or the chat template.
 2. **Warm-up traces** (`warmup.jsonl`): training-side questions with completions of mixed quality, for a trainer to
    imitate. They teach the format and a method: deny the conclusion and follow the consequences until two of them
-   contradict each other (`!`, so it follows) or nothing is left (`.`). Most are hasty: the converse taken for the
-   rule, a search given up at once, a bare guess. What is left to RL is to prefer the careful ways.
+   contradict each other (`!`, so it follows) or nothing is left (`.`). Most are hasty: a rule's converse taken for its
+   contraposition, a search given up at once, a bare guess. What is left to RL is to prefer the careful ways.
 
 The method is resolution by unit propagation, which is complete here: with at most two letters a premise, and premises
 that can hold together, an assumption contradicts them if and only if its chain of consequences does (Davis and Putnam
 1960; Even, Itai and Shamir 1976 for two letters a clause).
 
-The base is trained on random statements, the traces use training-side questions only (`split="train"`): neither has met
-a held-out question. A rerun gives the same `warmup.jsonl`; weights differ in their bits on other hardware, so the
+Both use training-side questions only (`split="train"`; one that loses premises is looked at again): neither has met a
+held-out question. A rerun gives the same `warmup.jsonl`; weights differ in their bits on other hardware, so the
 files in the repository, with their hashes in the track, are the base and the traces.
 """
 
@@ -30,7 +30,7 @@ import random
 import re
 import time
 from collections.abc import Iterator
-from itertools import pairwise
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,13 +39,13 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from harness.tasks import TASKS, Sample, sample
+from harness.tasks import TASKS, Sample, sample, split_of
 
 # ---------------------------------------------------------------- constants
 
 SEED = 20261121
 KEY = b"nano-r1 deduction traces v1"
-NAMES = ("syllogism", "entailment", "entailment-choice")  # the track's tasks
+NAMES = ("syllogism", "entailment")  # the track's tasks
 TEMPLATE = "<|user|>{prompt}<|assistant|>"
 SPECIAL = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
@@ -53,7 +53,7 @@ LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 
 WIDTH, LAYERS, HEADS, HIDDEN = 96, 4, 6, 288
 
-QUESTIONS, STEPS, TEXTS = 30_000, 1600, 64  # texts an update
+ROUNDS, STEPS, TEXTS, QUESTIONS = 2, 2400, 64, 60_000  # updates a round, texts an update, questions to draw from
 LR_MUON, LR_ADAM = 0.02, 3e-3
 
 TRACES = 2000
@@ -106,21 +106,23 @@ def opposite(literal: Literal) -> Literal:
     return literal.removeprefix("not-") if literal.startswith("not-") else f"not-{literal}"
 
 
-def rules(statement: Statement, converse: bool = False) -> list[Rule]:
-    """What a statement forbids, one way round; with `converse`, what a hasty reader takes it for."""
+def rules(statement: Statement, hasty: bool = False) -> list[Rule]:
+    """What a statement lets one infer: each way and its contraposition. A hasty reader takes its converse instead."""
     kind, a, b = statement
     match kind:
-        case "if" | "all":
+        case "if" | "all" | "iff":
             this, then = a, b
-        case "iff":
-            return [(a, b), (b, a)]
         case "or":
             this, then = opposite(a), b
         case "no":
             this, then = a, opposite(b)
         case _:
             return []
-    return [(this, then), (then, this)] if converse else [(this, then)]
+    both = [(this, then), (then, this)]
+    if hasty:
+        return both
+    ways = both if kind == "iff" else both[:1]
+    return [each for this, then in ways for each in ((this, then), (opposite(then), opposite(this)))]
 
 
 def told(statement: Statement) -> list[Literal]:
@@ -151,9 +153,8 @@ def spell(given: list[Rule]) -> str:
 
 
 def consequences(literal: Literal, given: list[Rule]) -> list[Literal]:
-    """By each rule, forwards or backwards (`B→C` takes not-C to not-B), once each."""
-    ways = [way for this, then in given for way in ((this, then), (opposite(then), opposite(this)))]
-    return list(dict.fromkeys(then for this, then in ways if this == literal))
+    """What the rules say of it, once each."""
+    return list(dict.fromkeys(then for this, then in given if this == literal))
 
 
 def chain(start: list[Literal], given: list[Rule], most: int = 99) -> tuple[str, bool]:
@@ -183,29 +184,18 @@ def chain(start: list[Literal], given: list[Rule], most: int = 99) -> tuple[str,
 # ---------------------------------------------------------------- thinking
 
 
-def parts(prompt: str) -> tuple[list[Statement], str]:
-    """The premises, and what is asked about them."""
+def parts(prompt: str) -> tuple[list[Statement], Statement]:
+    """The premises, and the conclusion that is asked about."""
     body = prompt.removeprefix("No group is empty. ")
-    stated, _, rest = re.sub("Does it follow that|Which follows[?]", "|", body).partition(". | ")
-    return [read(each) for each in stated.split(". ")], rest
+    stated, _, rest = body.partition(". Does it follow that ")
+    return [read(each) for each in stated.split(". ")], read(rest.partition("?")[0])
 
 
-def trace(task: str, item: Sample, converse: bool = False, most: int = 99) -> tuple[str, str]:
+def trace(item: Sample, hasty: bool = False, most: int = 99) -> tuple[str, str]:
     """(thinking, answer) by the method, or by a hasty reading of it."""
-    premises, rest = parts(item.prompt)
-    given = [rule for one in premises for rule in rules(one, converse)]
+    premises, conclusion = parts(item.prompt)
+    given = [rule for one in premises for rule in rules(one, hasty)]
     facts = [one.a for one in premises if one.kind == "fact"]
-    if task == "entailment-choice":
-        thinking = spell(given)
-        for number, option in enumerate(
-            re.findall(r"\(\d\) ([^().]*[A-Z])", rest)[:3], 1
-        ):  # if none of these, the fourth
-            line, found = chain([*deny(read(option))[0], *facts], given, most)
-            thinking += f"{number}:{line}"
-            if found:
-                return thinking, str(number)
-        return thinking, "4"
-    conclusion = read(rest.partition("?")[0])
     start, more = deny(conclusion)
     starts = [[*start, *facts]]
     if not start:
@@ -220,9 +210,9 @@ def trace(task: str, item: Sample, converse: bool = False, most: int = 99) -> tu
     return thinking, "no"
 
 
-def hasty_or_not(task: str, item: Sample, rng: random.Random) -> tuple[str, str]:
+def hasty_or_not(item: Sample, rng: random.Random) -> tuple[str, str]:
     """`trace`, read hastily or given up at once as often as CONVERSE and SHORT say."""
-    return trace(task, item, rng.random() < CONVERSE, 1 if rng.random() < SHORT else 99)
+    return trace(item, rng.random() < CONVERSE, 1 if rng.random() < SHORT else 99)
 
 
 # ---------------------------------------------------------------- base: texts
@@ -231,8 +221,13 @@ Text = list[tuple[str, bool]]  # pieces; is each to be learnt?
 
 
 def worked_question(task: str, item: Sample, rng: random.Random) -> Text:
-    """A question and some thinking about it. No answer, no tag."""
-    return [(item.prompt + " ", False), (hasty_or_not(task, item, rng)[0], True)]
+    """A question, often without some of its premises, and some thinking about it. No answer, no tag."""
+    *stated, rest = item.prompt.split(". ")
+    kept = [each for i, each in enumerate(stated) if i in (0, len(stated) - 1) or rng.random() < 0.6]
+    fewer = ". ".join([*kept, rest])
+    if split_of(task, fewer) == "train":  # else it is a held-out question
+        item = replace(item, prompt=fewer)
+    return [(item.prompt + " ", False), (hasty_or_not(item, rng)[0], True)]
 
 
 def worked_premises(item: Sample, rng: random.Random) -> Text:
@@ -262,11 +257,11 @@ def questions(label: bytes, count: int) -> list[tuple[str, Sample]]:
 # ---------------------------------------------------------------- warm-up: traces
 
 
-def mixed(task: str, item: Sample, rng: random.Random) -> str:
+def mixed(item: Sample, rng: random.Random) -> str:
     """A completion of mixed quality."""
     if rng.random() < GUESS:
-        return completion("", rng.choice(["1", "2", "3", "4"] if task == "entailment-choice" else ["yes", "no"]))
-    return completion(*hasty_or_not(task, item, rng))
+        return completion("", rng.choice(["yes", "no"]))
+    return completion(*hasty_or_not(item, rng))
 
 
 def completion(thinking: str, answer: str) -> str:
@@ -277,7 +272,7 @@ def warmup() -> list[dict[str, str]]:
     """The traces of the track: {"task", "prompt", "completion"}, the tasks in turn."""
     rng = random.Random(SEED)
     return [
-        {"task": task, "prompt": item.prompt, "completion": mixed(task, item, rng)}
+        {"task": task, "prompt": item.prompt, "completion": mixed(item, rng)}
         for task, item in questions(b" warm-up", TRACES)
     ]
 
@@ -288,7 +283,7 @@ def warmup() -> list[dict[str, str]]:
 def make_tokenizer() -> PreTrainedTokenizerFast:
     """Byte-level BPE in which `B` and `not-B` are a token each wherever they stand, as is each phrase between them."""
     tokenizer = Tokenizer(models.BPE())
-    apart = r"([Nn]ot-)?[A-Z](?![a-z])|[.?] ?|Does it follow that | ?\(\d\) |[0-9]|[:;,!.→]"
+    apart = r"([Nn]ot-)?[A-Z](?![a-z])|[.?] ?|Does it follow that |[:;,!.→]"
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(apart), "isolated"),
@@ -338,13 +333,15 @@ def build(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 
 def batches(tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """(ids, labels), each [TEXTS, length], right-padded, of similar lengths; labels are -100 where nothing is learnt."""
+    """(ids, labels), each [TEXTS, length], right-padded, of similar lengths; label -100: not learnt."""
     pool = questions(b" base", QUESTIONS)
     while True:
         rows = []
         for task, item in rng.sample(pool, 8 * TEXTS):
             ids, labels = list[int](), list[int]()
-            for piece, learnt in worked_question(task, item, rng) if rng.random() < 0.5 else worked_premises(item, rng):
+            for piece, learnt in (
+                worked_question(task, item, rng) if rng.random() < 0.75 else worked_premises(item, rng)
+            ):
                 some = tokenizer.encode(piece)
                 ids += some
                 labels += some if learnt else [-100] * len(some)
@@ -360,7 +357,7 @@ def batches(tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> Iterator[
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum made orthogonal (Jordan et al. 2024), in float32 (torch.s own is in bfloat16, slow on many CPUs)."""
+    """Momentum made orthogonal (Jordan et al. 2024), in float32 (torch's own is in bfloat16, slow on many CPUs)."""
 
     def __init__(self, matrices: list[nn.Parameter], lr: float) -> None:
         super().__init__(matrices, {"lr": lr})
@@ -386,13 +383,13 @@ def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
     return x.T if tall else x
 
 
-def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Muon on the matrices, AdamW on the rest; linear warm-up, then linear decay to zero."""
+def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, number: int) -> None:
+    """One round: Muon on the matrices, AdamW on the rest; linear warm-up, then linear decay to zero."""
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     optimisers = [Muon(matrices, LR_MUON), torch.optim.AdamW(others, LR_ADAM, (0.9, 0.98), weight_decay=0.0)]
     start, average = time.monotonic(), 0.0
-    for step, (ids, labels) in zip(range(STEPS), batches(tokenizer, random.Random(SEED)), strict=False):
+    for step, (ids, labels) in zip(range(STEPS), batches(tokenizer, random.Random(SEED + number)), strict=False):
         rate = min(1.0, (step + 1) / 100) * (1 - step / STEPS)
         for optimiser, peak in zip(optimisers, (LR_MUON, LR_ADAM), strict=True):
             for group in optimiser.param_groups:
@@ -413,7 +410,7 @@ def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
 
 @torch.inference_mode()
 def right_thinking(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, count: int = 300) -> float:
-    """Share of fresh training-side questions on which greedy decoding thinks as `trace` does, the careful or the hasty way."""
+    """Share of training-side questions on which greedy decoding thinks as `trace` does, with care or hastily."""
     pool = questions(b" probe", count)
     inputs = tokenizer([f"{item.prompt} " for _, item in pool], return_tensors="pt", padding=True)
     inputs.pop("token_type_ids", None)
@@ -421,8 +418,7 @@ def right_thinking(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, 
     made = tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :])
     ways = [(False, 99), (True, 99), (False, 1), (True, 1)]
     return sum(
-        any(text.startswith(trace(task, item, *way)[0]) for way in ways)
-        for text, (task, item) in zip(made, pool, strict=True)
+        any(text.startswith(trace(item, *way)[0]) for way in ways) for text, (_, item) in zip(made, pool, strict=True)
     ) / len(pool)
 
 
@@ -435,7 +431,8 @@ def main() -> None:
     tokenizer = make_tokenizer()
     model = build(tokenizer)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens", flush=True)
-    train(model, tokenizer)
+    for number in range(ROUNDS):
+        train(model, tokenizer, number)
     model.save_pretrained(args.out)
     tokenizer.save_pretrained(args.out)
     (args.out / "model.safetensors").chmod(0o644)  # the sandbox user reads it

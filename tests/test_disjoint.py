@@ -27,8 +27,9 @@ def test_two_tasks_are_drawn_compared_and_timed() -> None:
     rows = {
         cells[0]: cells[1:] for line in done.stdout.split("\n") if (cells := line.strip("│ ").replace("│", " ").split())
     }
-    assert rows["nim-hard"][2] == rows["micror1-nim"][2] == "0"
-    assert int(rows["nim-hard"][0]) > 290 and int(rows["micror1-nim"][0]) + int(rows["micror1-nim"][1]) == 92
+    assert rows["nim-hard"][0] == rows["micror1-nim"][0] == "300"
+    assert rows["nim-hard"][3] == rows["micror1-nim"][3] == "0"
+    assert int(rows["nim-hard"][1]) > 290 and int(rows["micror1-nim"][1]) + int(rows["micror1-nim"][2]) == 92
     assert "100,000 questions a side would take" in done.stdout
 
 
@@ -46,9 +47,21 @@ def test_what_meets_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_a_page_has_a_line_for_each_task() -> None:
-    page = disjoint.page([["nim", "10", "9", "0", "1.0", "0.05"]], 10)
-    assert "10 training questions and 10 held-out ones" in page and "| nim | 10 | 9 | 0 | 1.0 | 0.05 |" in page
+def test_a_page_has_a_line_for_each_task_and_names_those_that_are_missing() -> None:
+    rows = {name: [name, "1,000", "900", "901", "0", "1.0"] for name in ("nim", "linear")}
+    page = disjoint.page(rows)
+    assert disjoint.rows_of(page) == rows and page.index("| linear |") < page.index("| nim | 1,000 | 900 | 901 | 0 |")
+    assert "Not drawn yet: countdown, josephus," in page
+    assert "Not drawn yet: none." in disjoint.page({name: [name, *rows["nim"][1:]] for name in TASKS})
+
+
+def test_a_page_keeps_its_rows_of_other_tasks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(disjoint, "PAGE", tmp_path / "disjoint.md")
+    for name in ("micror1-nim", "nim-hard", "micror1-nim"):
+        monkeypatch.setattr(sys, "argv", ["disjoint.py", "--page", "--task", name, "--n", "50"])
+        assert disjoint.main() == 0
+    assert disjoint.rows_of((tmp_path / "disjoint.md").read_text()).keys() == {"micror1-nim", "nim-hard"}
+    assert [path.name for path in tmp_path.iterdir()] == ["disjoint.md"]
 
 
 def test_an_unknown_task_is_named() -> None:

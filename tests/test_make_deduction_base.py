@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.tasks import TASKS, sample, score, split_of
+from harness.tasks import TASKS, Sample, sample, score, split_of
 from harness.tracks.track import ROOT, load
 
 SPEC = importlib.util.spec_from_file_location("make_deduction_base", ROOT / "scripts" / "make_deduction_base.py")
@@ -91,23 +91,34 @@ def test_statements_are_read_as_they_were_written(kind, a, b):
 
 
 def test_chains_by_hand():
-    given = [("B", "C"), ("C", "not-D")]
+    given = make.rules(make.read("if B then C")) + make.rules(make.read("no C are D"))
+    assert given == [("B", "C"), ("not-C", "not-B"), ("C", "not-D"), ("D", "not-C")]
     assert make.chain(["B"], given) == ("B;B:C;C:not-D;not-D:.", False)
     assert make.chain(["B", "D"], given) == ("B,D;B:C;D:not-C!", True)
     assert make.chain(["D", "not-D"], []) == ("D,not-D!", True)
     assert make.chain(["B"], given, most=1) == ("B;B:C.", False)
 
 
+def test_a_hasty_reader_takes_the_converse_for_the_contraposition():
+    assert make.rules(make.read("if B then C"), hasty=True) == [("B", "C"), ("C", "B")]
+    assert make.rules(make.read("B or not-C"), hasty=True) == [("not-B", "not-C"), ("not-C", "not-B")]
+    assert make.rules(make.read("some B are C"), hasty=True) == []
+    prompt = "If B then C. C. Does it follow that B? Answer yes or no."
+    item = Sample("", prompt, "no", {})
+    assert make.trace(item) == ("B→C,not-C→not-B;not-B,C;not-B:;C:.", "no")
+    assert make.trace(item, hasty=True) == ("B→C,C→B;not-B,C;not-B:;C:B!", "yes")
+
+
 @pytest.mark.parametrize("task", make.NAMES)
 def test_clean_traces_are_right(task):
     for item in items(task, 400):
-        assert score(TASKS[task], item, make.completion(*make.trace(task, item))).correct, item.prompt
+        assert score(TASKS[task], item, make.completion(*make.trace(item))).correct, item.prompt
 
 
 @pytest.mark.parametrize("task", make.NAMES)
 def test_traces_of_mixed_quality_are_formatted_and_often_wrong(task):
     rng = random.Random(1)
-    scores = [score(TASKS[task], item, make.mixed(task, item, rng)) for item in items(task, 600)]
+    scores = [score(TASKS[task], item, make.mixed(item, rng)) for item in items(task, 600)]
     assert all(one.formatted for one in scores)
     assert 0.4 < sum(one.correct for one in scores) / len(scores) < 0.8
 
@@ -119,11 +130,29 @@ def test_the_committed_traces_are_those_of_the_seed_and_of_the_training_side():
     assert all(split_of(row["task"], row["prompt"]) == "train" for row in rows)
 
 
-def test_texts_for_the_base_hold_no_question_answer_or_tag():
+def test_the_base_learns_neither_answers_nor_tags():
     rng = random.Random(2)
-    for _ in range(300):
-        shown = "".join(piece for piece, _ in make.text(rng))
-        assert not re.search(r"[<>?()0-9]|yes|follow|answer", shown), shown
+    for task, item in make.questions(b" base", 300):
+        for text in (make.worked_question(task, item, rng), make.worked_premises(item, rng)):
+            learnt = "".join(piece for piece, is_learnt in text if is_learnt)
+            assert not re.search(r"[<>?]|yes|no\b(?!t-)|answer", learnt), learnt
+
+
+def test_a_question_with_fewer_premises_is_on_the_training_side_too():
+    rng = random.Random(4)
+    shown = [(task, make.worked_question(task, item, rng)[0][0][:-1]) for task, item in make.questions(b" base", 400)]
+    assert all(split_of(task, prompt) == "train" for task, prompt in shown)
+    whole = {item.prompt for _, item in make.questions(b" base", 400)}
+    assert 0.3 < sum(prompt not in whole for _, prompt in shown) / len(shown) < 0.7
+
+
+def test_worked_premises_say_what_each_literal_implies():
+    rng = random.Random(3)
+    item = Sample("", "If B then C. Does it follow that not-B? Answer yes or no.", "no", {})
+    text = make.worked_premises(item, rng)
+    assert text[:2] == [("If B then C. ", False), ("B→C,not-C→not-B;", True)]
+    answers = {text[i][0]: text[i + 1][0] for i in range(2, len(text), 2)}
+    assert answers == {"B:": "C;", "not-C:": "not-B;", "C:": ";", "not-B:": ";"}
 
 
 def test_the_tokenizer_is_the_one_in_the_repository():
@@ -139,13 +168,13 @@ def test_the_tokenizer_is_the_one_in_the_repository():
 def test_a_letter_is_one_token_wherever_it_stands():
     tokenizer = make.make_tokenizer()
     (letter,) = tokenizer.encode("B")
-    for text in ("All B are C.", "not-B", "B!", "(1) B (2) C", "Does it follow that B?"):
+    for text in ("All B are C.", "not-B", "B!", "B→C", "Does it follow that B?"):
         assert letter in tokenizer.encode(text)
 
 
 def test_the_model_is_of_the_stated_size():
     model = make.build(make.make_tokenizer())
-    assert sum(p.numel() for p in model.parameters()) == 516_288 <= 1_000_000
+    assert sum(p.numel() for p in model.parameters()) == 520_032 <= 1_000_000
 
 
 def test_newton_schulz_brings_singular_values_near_one():

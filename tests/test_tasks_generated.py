@@ -1,6 +1,6 @@
 """The generated tasks beyond the four of cpu-logic: independent solvers, attacks, counts, and the promises of task.py.
 
-What needs more files or more code has a test of its own: test_task_aiw.py, test_task_deduction.py.
+What needs more files or more code has a test of its own: test_task_aiw.py, test_task_clue.py.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from harness.tasks import TASKS as REGISTERED
 from harness.tasks.aiw import AliceInWonderland
 from harness.tasks.aiw_circles import AliceInWonderlandCircles
 from harness.tasks.aiw_plus import AliceInWonderlandPlus
+from harness.tasks.clue import MurderMystery
 from harness.tasks.countdown_hard import CountdownHard
-from harness.tasks.deduction import Deduction
 from harness.tasks.entailment import Entailment
 from harness.tasks.entailment_choice import EntailmentChoice, versions
 from harness.tasks.josephus_hard import JosephusHard
@@ -53,19 +53,19 @@ from harness.tasks.task import HELDOUT_SHARE, Stream
 KEY = b"generated"
 CLASSES = [
     CountdownHard, LinearHard, NimHard, JosephusHard, MicroR1Countdown, MicroR1Linear, MicroR1Nim, MicroR1Josephus,
-    Sudoku, MiniSudoku, AliceInWonderland, AliceInWonderlandPlus, AliceInWonderlandCircles, Deduction,
+    Sudoku, MiniSudoku, AliceInWonderland, AliceInWonderlandPlus, AliceInWonderlandCircles, MurderMystery,
     Syllogism, SyllogismChoice, Entailment, EntailmentChoice,
 ]  # fmt: skip
 ORTOOLS = pytest.mark.skipif(find_spec("ortools") is None, reason="OR-tools is not installed (extra `tasks`)")
 TASKS: dict[str, Task] = {cls.name: REGISTERED[cls.name] for cls in CLASSES}
 PARITY = {"micror1-nim", "micror1-josephus"}  # look-up tables, kept as they were
 SLOW = {  # times fewer draws
-    "sudoku": 50, "deduction": 400, "mini-sudoku": 2, "countdown-hard": 2, "entailment": 6, "entailment-choice": 4,
+    "sudoku": 50, "clue": 400, "mini-sudoku": 2, "countdown-hard": 2, "entailment": 6, "entailment-choice": 4,
 }  # fmt: skip
 
 
 def each(*names: str) -> Any:
-    marks = {"deduction": [ORTOOLS, pytest.mark.slow]}
+    marks = {"clue": [ORTOOLS, pytest.mark.slow]}
     params = [pytest.param(TASKS[name], id=name, marks=marks.get(name, [])) for name in names or TASKS]
     return pytest.mark.parametrize("task", params)
 
@@ -589,7 +589,7 @@ def test_the_questions_drawn_are_spread_over_all_of_them(task: Task) -> None:
 BEST_CONSTANT = {
     "countdown-hard": 0.01, "linear-hard": 0.01, "nim-hard": 0.05, "josephus-hard": 0.01, "micror1-countdown": 0.01,
     "micror1-linear": 0.07, "micror1-nim": 0.55, "micror1-josephus": 0.25, "sudoku": 0.2, "mini-sudoku": 0.02,
-    "aiw": 0.03, "aiw-plus": 0.06, "aiw-circles": 0.04, "deduction": 0.2, "syllogism": 0.5, "syllogism-choice": 0.25,
+    "aiw": 0.03, "aiw-plus": 0.06, "aiw-circles": 0.04, "clue": 0.2, "syllogism": 0.5, "syllogism-choice": 0.25,
     "entailment": 0.5, "entailment-choice": 0.25,
 }  # fmt: skip
 
@@ -651,12 +651,12 @@ def test_training_and_heldout_questions_never_meet(task: Task) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(7200)
 def test_training_and_heldout_questions_never_meet_in_100_000_draws_where_a_draw_is_quick(task: Task) -> None:
-    n = {"sudoku": 5_000, "deduction": 500}.get(task.name, 100_000)
+    n = {"sudoku": 5_000, "clue": 500}.get(task.name, 100_000)
     train = {normalised(sample(task, b"one key", "train", i)) for i in range(n)}
     assert all(normalised(sample(task, b"another", "heldout", i)) not in train for i in range(n))
 
 
-@each(*(name for name in TASKS if name not in {*PARITY, "sudoku", "deduction"}))
+@each(*(name for name in TASKS if name not in {*PARITY, "sudoku", "clue"}))
 def test_about_a_quarter_of_all_questions_is_held_out(task: Task) -> None:
     n = 2000 // SLOW.get(task.name, 1)
     sides = Counter(split_of(task.name, task.draw(Stream(KEY, f"{i}/"))[0]) for i in range(n))
@@ -692,7 +692,7 @@ GOLDEN = {
     "aiw": "7214f2d9d45128297b78629323f8d18aa8e6f38ca50821bd5c42a79e93d30a4e",
     "aiw-plus": "5b68f395506fd1d8e91502dead702fdc2cc80c79a25978698c997ae69635a7c8",
     "aiw-circles": "b252d93385e73420a05a45e04da4dab52071ffc2aa7ef8ff8cdc39fb48d25089",
-    "deduction": "b097aab129e0a94a08cf9af4dd5c1cf5dbe5e7e0ab71761c5a46ed854dadf980",
+    "clue": "ccaf7a59ac5e37f438db0479ae70eb02d6d2b4ceca431bdc6674d4737246fe31",
     "syllogism": "45880278943ab178dcca776de88ff4592b9216818b45e4fc22e589b5358d1d3b",
     "syllogism-choice": "6c4b3f3a26228561cdb5ec5e0dbb1cdb5c7039135c3f41fe5b6427cfd342d02a",
     "entailment": "2ae4a781a1da18afc43f2b8db3f30e0236cf9c18a414080069910211ccb3279c",
@@ -711,7 +711,7 @@ def digests(seed: str, count: int, *names: str) -> dict[str, str]:
 @pytest.mark.parametrize("seed", ["0", "random"])
 def test_the_same_questions_in_another_process(seed: str) -> None:
     """A change here is a new version of every track that uses the task, and cuts off the old records."""
-    golden = {name: digest for name, digest in GOLDEN.items() if name != "deduction"}
+    golden = {name: digest for name, digest in GOLDEN.items() if name != "clue"}
     assert set(GOLDEN) == set(TASKS)
     assert digests(seed, 20, *golden) == golden
 
@@ -721,7 +721,7 @@ def test_the_same_questions_in_another_process(seed: str) -> None:
 @pytest.mark.parametrize("seed", ["0", "random"])
 def test_the_same_puzzles_in_another_process(seed: str) -> None:
     """With any version of OR-tools, too: it only says whether a puzzle has one solution."""
-    assert digests(seed, 4, "deduction") == {"deduction": GOLDEN["deduction"]}
+    assert digests(seed, 4, "clue") == {"clue": GOLDEN["clue"]}
 
 
 # ---------------------------------------------------------------- the graders are total
@@ -735,9 +735,9 @@ pieces = st.lists(st.sampled_from(WORDS), max_size=60).map("".join)
 
 @pytest.fixture(scope="module")
 def one_of_each() -> dict[str, Sample]:
-    names = [name for name in TASKS if name != "deduction"]
-    puzzle = Sample("deduction/0", "Clues", "Ms Amber, axe, hall, 9 pm, greed", {"clues": 9})
-    return {**{name: sample(TASKS[name], KEY, "heldout", 1) for name in names}, "deduction": puzzle}
+    names = [name for name in TASKS if name != "clue"]
+    puzzle = Sample("clue/0", "Clues", "Ms Amber, axe, hall, 9 pm, greed", {"clues": 9})
+    return {**{name: sample(TASKS[name], KEY, "heldout", 1) for name in names}, "clue": puzzle}
 
 
 texts = st.one_of(st.text(max_size=300), pieces, pieces.map(completion), st.text(max_size=60).map(completion))

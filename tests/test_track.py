@@ -96,7 +96,7 @@ def test_a_track_without_any_gate_is_refused(copy):
 
 
 def test_an_unknown_track_names_those_there_are():
-    with pytest.raises(TrackError, match=r"no track 'gpu'; tracks: cpu-logic"):
+    with pytest.raises(TrackError, match=r"no track 'gpu'; tracks: cpu-deduction, cpu-logic"):
         load("gpu")
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from harness.tasks.aiw import AliceInWonderland
 from harness.tasks.aiw_circles import AliceInWonderlandCircles
 from harness.tasks.aiw_plus import AliceInWonderlandPlus
+from harness.tasks.clue import MurderMystery
 from harness.tasks.countdown import Countdown
 from harness.tasks.countdown_hard import CountdownHard
-from harness.tasks.deduction import Deduction
 from harness.tasks.entailment import Entailment
 from harness.tasks.entailment_choice import EntailmentChoice
 from harness.tasks.gym import GYM
@@ -33,7 +33,7 @@ _REGISTERED: tuple[Task, ...] = (
     CountdownHard(), LinearHard(), NimHard(), JosephusHard(),
     MicroR1Countdown(), MicroR1Linear(), MicroR1Nim(), MicroR1Josephus(),
     # logic
-    Syllogism(), SyllogismChoice(), Entailment(), EntailmentChoice(), Deduction(),
+    Syllogism(), SyllogismChoice(), Entailment(), EntailmentChoice(), MurderMystery(),
     # other puzzles
     MiniSudoku(), Sudoku(), AliceInWonderland(), AliceInWonderlandPlus(), AliceInWonderlandCircles(),
     # data sets of reasoning-gym

@@ -33,12 +33,12 @@ Clue = tuple[str, list[list[Fact]]]  # the sentence, and the ways it can be true
 Evening = dict[str, str]  # each variable's value
 
 
-class DeductionError(ValueError):
+class ClueError(ValueError):
     """OR-tools is not there, or gives no verdict; the message says what to do."""
 
 
-class Deduction:
-    name = "deduction"
+class MurderMystery:
+    name = "clue"
     # At least: each list of names, rooms, weapons and motives has a puzzle (3 suspects, 2 weapons, 4 rooms alone).
     distinct = 8 * 7 * 6 * (6 * 5) * (10 * 9 * 8 * 7) * (6 * 5 * 4)
 
@@ -61,7 +61,7 @@ class Deduction:
                 kept.remove(clue)
                 core = found
         if proof.refute(kept) is None:  # cores have been wrong before (or-tools issue 5141, with presolve)
-            raise DeductionError("OR-tools contradicts itself in task deduction: install the one in constraints.txt")
+            raise ClueError("OR-tools contradicts itself in task clue: install the one in constraints.txt")
         told = "\n".join(f"- {clues[index][0]}." for index in kept)
         prompt = f"{house.describe()}\nClues:\n{told}\nAnswer in one line: murderer, weapon, room, time, motive."
         return prompt, ", ".join(evening[question] for question in QUESTIONS), {"clues": len(kept)}
@@ -287,8 +287,8 @@ class Proof:
         try:  # imported here: the core install has no OR-tools, and no other task wants it
             self.cp: Any = import_module("ortools.sat.python.cp_model")
         except ImportError:
-            message = "task deduction draws its puzzles with OR-tools: pip install -c constraints.txt -e '.[tasks]'"
-            raise DeductionError(message) from None
+            message = "task clue draws its puzzles with OR-tools: pip install -c constraints.txt -e '.[tasks]'"
+            raise ClueError(message) from None
         self.model = self.cp.CpModel()
         self.literals: dict[tuple[str, str], Any] = {}
         for variable, values in house.domains.items():
@@ -312,7 +312,7 @@ class Proof:
         if status == self.cp.INFEASIBLE:
             return {self.numbers[literal] for literal in solver.sufficient_assumptions_for_infeasibility()}
         if status not in (self.cp.FEASIBLE, self.cp.OPTIMAL):
-            raise DeductionError(f"OR-tools could not decide a puzzle of task deduction: {solver.status_name(status)}")
+            raise ClueError(f"OR-tools could not decide a puzzle of task clue: {solver.status_name(status)}")
         return None
 
     def switch(self, clue: Clue) -> Any:

@@ -1,4 +1,4 @@
-"""The murders of task deduction, solved again from their text alone by a search without CP-SAT."""
+"""The murders of task clue, solved again from their text alone by a search without CP-SAT."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from importlib.util import find_spec
 import pytest
 
 from harness.tasks import Sample, sample, score
-from harness.tasks.deduction import SUSPECTS, Deduction, DeductionError, Proof
+from harness.tasks.clue import SUSPECTS, ClueError, MurderMystery, Proof
 
 ortools = pytest.mark.skipif(find_spec("ortools") is None, reason="OR-tools is not installed (extra `tasks`)")
 
@@ -26,7 +26,7 @@ def completion(answer: str) -> str:
 
 @pytest.fixture(scope="module")
 def puzzles() -> list[Sample]:
-    return [sample(Deduction(), b"deduction", split, i) for split in ("train", "heldout") for i in range(3)]
+    return [sample(MurderMystery(), b"clue", split, i) for split in ("train", "heldout") for i in range(3)]
 
 
 # ---------------------------------------------------------------- the prompt, read
@@ -234,13 +234,13 @@ GOLD = "Ms Amber, axe, hall, 9 pm, greed"
     ],
 )  # fmt: skip
 def test_all_five_in_order(answer: str, right: bool) -> None:
-    assert score(Deduction(), Sample("", "", GOLD, {}), completion(answer)).correct is right
+    assert score(MurderMystery(), Sample("", "", GOLD, {}), completion(answer)).correct is right
 
 
 def test_without_ortools_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ortools.sat.python.cp_model", None)
-    with pytest.raises(DeductionError, match=r"OR-tools: pip install .* '\.\[tasks\]'"):
-        sample(Deduction(), b"key", "train", 0)
+    with pytest.raises(ClueError, match=r"OR-tools: pip install .* '\.\[tasks\]'"):
+        sample(MurderMystery(), b"key", "train", 0)
 
 
 @ortools
@@ -252,8 +252,8 @@ def test_a_solver_that_contradicts_itself_is_found_out(monkeypatch: pytest.Monke
         return found and [min(found)]
 
     monkeypatch.setattr(Proof, "refute", overstate)
-    with pytest.raises(DeductionError, match="contradicts itself"):
-        sample(Deduction(), b"key", "train", 0)
+    with pytest.raises(ClueError, match="contradicts itself"):
+        sample(MurderMystery(), b"key", "train", 0)
 
 
 def test_an_answer_never_needs_quoting() -> None:
