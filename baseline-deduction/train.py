@@ -34,18 +34,18 @@ from harness.client import Trace, connect
 
 # ---------------------------------------------------------------- constants
 
-WARMUP_EPOCHS = 2  # passes over the traces
-WARMUP_ROWS = 32  # traces an update
-WARMUP_LEARNING_RATE = 2e-3  # decays linearly to zero
+WARMUP_EPOCHS = 1  # passes over the traces
+WARMUP_ROWS = 8  # traces an update
+WARMUP_LEARNING_RATE = 3e-3  # decays linearly to zero
 
-STEPS = 24  # rollouts
+STEPS = 18  # rollouts
 PROMPTS = 32  # questions a rollout
 GROUP = 8  # completions a question: G
 MINIBATCHES = 8  # updates a rollout
 MAX_NEW_TOKENS = 96  # longer searches are rare
 TEMPERATURE = 1.0  # sampling and scoring alike
 
-LEARNING_RATE = 4e-4  # decays linearly to zero
+LEARNING_RATE = 1e-3  # decays linearly to zero
 BETAS = (0.9, 0.95)
 WEIGHT_DECAY = 0.0
 MAX_GRAD_NORM = 1.0

@@ -5,12 +5,12 @@
 The published way from a base model to a reasoner has three steps, and this file makes what the first two need:
 
 1. **Base.** Supervised training from random weights on two kinds of text: a question, often without some of its
-   premises, and thinking about it; premises, and what each literal implies (`If B then C. B→C,not-C→not-B;B:C;…`). It
-   thinks as people do, more often hastily than with care. It has never met an answer, a tag or the chat template.
+   premises, and thinking about it; premises, and what each literal implies (`If B then C. B→C,not-C→not-B;B:C;…`). The
+   base thinks with care, as well as so small a model can, but it has never given an answer.
 2. **Warm-up traces** (`warmup.jsonl`): training-side questions with completions of mixed quality, for a trainer to
    imitate. They teach the format and a method: deny the conclusion and follow the consequences until two of them
    contradict each other (`!`, so it follows) or nothing is left (`.`). Most are hasty: a rule's converse taken for its
-   contraposition, a search given up at once, a bare guess. What is left to RL is to prefer the careful ways.
+   contraposition and a search given up at once, or a bare guess. What is left to RL is to prefer care.
 
 The method is resolution by unit propagation, which is complete here: with at most two letters a premise, and premises
 that can hold together, an assumption contradicts them if and only if its chain of consequences does (Davis and Putnam
@@ -31,6 +31,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,13 +54,14 @@ LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 
 WIDTH, LAYERS, HEADS, HIDDEN = 96, 4, 6, 288
 
-ROUNDS, STEPS, TEXTS, QUESTIONS = 2, 2400, 64, 60_000  # updates a round, texts an update, questions to draw from
+STEPS, TEXTS, QUESTIONS = 6000, 64, 120_000  # updates, texts an update, questions to draw from
+ASKED = ("syllogism", "entailment", "entailment")  # in turn: the latter is harder to learn
+PREMISES_ONLY = 0.25  # share of texts without a question
 LR_MUON, LR_ADAM = 0.02, 3e-3
 
 TRACES = 2000
-CONVERSE = 0.6  # share of thinking that takes "if" for "if and only if", and "or" for "either or"
-SHORT = 0.15  # share that takes one known literal only
-GUESS = 0.1  # share of traces without any
+HASTY = 0.6  # share that takes a rule's converse for its contraposition, and looks at one known literal only
+GUESS = 0.1  # share without thinking
 
 # ---------------------------------------------------------------- logic
 
@@ -191,7 +193,7 @@ def parts(prompt: str) -> tuple[list[Statement], Statement]:
     return [read(each) for each in stated.split(". ")], read(rest.partition("?")[0])
 
 
-def trace(item: Sample, hasty: bool = False, most: int = 99) -> tuple[str, str]:
+def trace(item: Sample, hasty: bool = False) -> tuple[str, str]:
     """(thinking, answer) by the method, or by a hasty reading of it."""
     premises, conclusion = parts(item.prompt)
     given = [rule for one in premises for rule in rules(one, hasty)]
@@ -203,16 +205,11 @@ def trace(item: Sample, hasty: bool = False, most: int = 99) -> tuple[str, str]:
         starts = [told(one) for one in premises if told(one)] or [[term] for term in terms]
     thinking = spell([*given, *more])
     for start in starts:
-        line, found = chain(start, [*given, *more], most)
+        line, found = chain(start, [*given, *more], most=1 if hasty else 99)
         thinking += line
         if found:
             return thinking, "yes"
     return thinking, "no"
-
-
-def hasty_or_not(item: Sample, rng: random.Random) -> tuple[str, str]:
-    """`trace`, read hastily or given up at once as often as CONVERSE and SHORT say."""
-    return trace(item, rng.random() < CONVERSE, 1 if rng.random() < SHORT else 99)
 
 
 # ---------------------------------------------------------------- base: texts
@@ -221,13 +218,13 @@ Text = list[tuple[str, bool]]  # pieces; is each to be learnt?
 
 
 def worked_question(task: str, item: Sample, rng: random.Random) -> Text:
-    """A question, often without some of its premises, and some thinking about it. No answer, no tag."""
+    """A question, often without some of its premises, and the thinking about it. No answer."""
     *stated, rest = item.prompt.split(". ")
     kept = [each for i, each in enumerate(stated) if i in (0, len(stated) - 1) or rng.random() < 0.6]
     fewer = ". ".join([*kept, rest])
     if split_of(task, fewer) == "train":  # else it is a held-out question
         item = replace(item, prompt=fewer)
-    return [(item.prompt + " ", False), (hasty_or_not(item, rng)[0], True)]
+    return [(TEMPLATE.format(prompt=item.prompt), False), (f"<think>{trace(item)[0]}</think>", True)]
 
 
 def worked_premises(item: Sample, rng: random.Random) -> Text:
@@ -247,11 +244,9 @@ def capital(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def questions(label: bytes, count: int) -> list[tuple[str, Sample]]:
+def questions(label: bytes, count: int, names: tuple[str, ...] = NAMES) -> list[tuple[str, Sample]]:
     """(task, training-side question), the tasks in turn."""
-    return [
-        (NAMES[i % len(NAMES)], sample(TASKS[NAMES[i % len(NAMES)]], KEY + label, "train", i)) for i in range(count)
-    ]
+    return [(name, sample(TASKS[name], KEY + label, "train", i)) for i, name in zip(range(count), cycle(names))]
 
 
 # ---------------------------------------------------------------- warm-up: traces
@@ -261,7 +256,7 @@ def mixed(item: Sample, rng: random.Random) -> str:
     """A completion of mixed quality."""
     if rng.random() < GUESS:
         return completion("", rng.choice(["yes", "no"]))
-    return completion(*hasty_or_not(item, rng))
+    return completion(*trace(item, hasty=rng.random() < HASTY))
 
 
 def completion(thinking: str, answer: str) -> str:
@@ -332,15 +327,15 @@ def build(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     return LlamaForCausalLM._from_config(config, attn_implementation="sdpa", dtype=torch.float32)
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def batches(tokenizer: PreTrainedTokenizerFast) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """(ids, labels), each [TEXTS, length], right-padded, of similar lengths; label -100: not learnt."""
-    pool = questions(b" base", QUESTIONS)
+    rng, pool = random.Random(SEED), questions(b" base", QUESTIONS, ASKED)
     while True:
         rows = []
         for task, item in rng.sample(pool, 8 * TEXTS):
             ids, labels = list[int](), list[int]()
             for piece, learnt in (
-                worked_question(task, item, rng) if rng.random() < 0.75 else worked_premises(item, rng)
+                worked_premises(item, rng) if rng.random() < PREMISES_ONLY else worked_question(task, item, rng)
             ):
                 some = tokenizer.encode(piece)
                 ids += some
@@ -383,13 +378,13 @@ def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
     return x.T if tall else x
 
 
-def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, number: int) -> None:
-    """One round: Muon on the matrices, AdamW on the rest; linear warm-up, then linear decay to zero."""
+def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Muon on the matrices, AdamW on the rest; linear warm-up, then linear decay to zero."""
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     optimisers = [Muon(matrices, LR_MUON), torch.optim.AdamW(others, LR_ADAM, (0.9, 0.98), weight_decay=0.0)]
     start, average = time.monotonic(), 0.0
-    for step, (ids, labels) in zip(range(STEPS), batches(tokenizer, random.Random(SEED + number)), strict=False):
+    for step, (ids, labels) in zip(range(STEPS), batches(tokenizer), strict=False):
         rate = min(1.0, (step + 1) / 100) * (1 - step / STEPS)
         for optimiser, peak in zip(optimisers, (LR_MUON, LR_ADAM), strict=True):
             for group in optimiser.param_groups:
@@ -410,16 +405,16 @@ def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, number: i
 
 @torch.inference_mode()
 def right_thinking(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, count: int = 300) -> float:
-    """Share of training-side questions on which greedy decoding thinks as `trace` does, with care or hastily."""
+    """Share of training-side questions on which greedy decoding thinks as `trace` does."""
     pool = questions(b" probe", count)
-    inputs = tokenizer([f"{item.prompt} " for _, item in pool], return_tensors="pt", padding=True)
+    prompts = [TEMPLATE.format(prompt=item.prompt) + "<think>" for _, item in pool]
+    inputs = tokenizer(prompts, return_tensors="pt", padding=True)
     inputs.pop("token_type_ids", None)
     out = model.generate(**inputs, max_new_tokens=112, do_sample=False, pad_token_id=tokenizer.pad_token_id)
     made = tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :])
-    ways = [(False, 99), (True, 99), (False, 1), (True, 1)]
-    return sum(
-        any(text.startswith(trace(item, *way)[0]) for way in ways) for text, (_, item) in zip(made, pool, strict=True)
-    ) / len(pool)
+    return sum(text.startswith(trace(item)[0] + "</think>") for text, (_, item) in zip(made, pool, strict=True)) / len(
+        pool
+    )
 
 
 def main() -> None:
@@ -431,8 +426,7 @@ def main() -> None:
     tokenizer = make_tokenizer()
     model = build(tokenizer)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens", flush=True)
-    for number in range(ROUNDS):
-        train(model, tokenizer, number)
+    train(model, tokenizer)
     model.save_pretrained(args.out)
     tokenizer.save_pretrained(args.out)
     (args.out / "model.safetensors").chmod(0o644)  # the sandbox user reads it
