@@ -96,16 +96,16 @@ def test_one_number_changed(copy):
     text = path.read_text()
     wall = json.loads(text)["predicate"]["runs"][0]["wall_ms"]
     path.write_text(text.replace(f'"wall_ms": {wall}', f'"wall_ms": {wall - 1}', 1))
-    assert any(finding.file == f"{RECORDS[0]}/record.json" for finding in wrong(copy))
+    assert any(finding.file == f"{RECORDS[0]}/record.json" for finding in wrong(copy, sample=0))
 
 
 def test_one_line_of_a_submission_changed(copy):
-    for record in RECORDS:
-        folder = json.loads((copy / "records" / record / "record.json").read_bytes())["predicate"]["submission"]["path"]
+    said = [json.loads((copy / "records" / record / "record.json").read_bytes())["predicate"] for record in RECORDS]
+    for folder in sorted({predicate["submission"]["path"] for predicate in said}):
         path = copy / folder / "train.py"
         before = path.read_text()
         path.write_text(before + "# a comment\n")
-        assert {finding.file for finding in wrong(copy)} >= {folder}
+        assert {finding.file for finding in wrong(copy, sample=0)} >= {folder}
         path.write_text(before)
 
 
@@ -113,7 +113,7 @@ def test_one_index_line_changed(copy):
     path = copy / "records" / "index"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join([*lines[:1], lines[2], lines[1], *lines[3:]]))
-    assert any(finding.file in ("index", "checkpoint") for finding in wrong(copy))
+    assert any(finding.file in ("index", "checkpoint") for finding in wrong(copy, sample=0))
 
 
 def test_the_board_edited_by_hand(copy):
@@ -121,7 +121,7 @@ def test_the_board_edited_by_hand(copy):
         path = copy / name
         before = path.read_text()
         path.write_text(before.replace("| 1 |", "| 9 |", 1))
-        assert [finding.file for finding in wrong(copy)] == [name]
+        assert [finding.file for finding in wrong(copy, sample=0)] == [name]
         path.write_text(before)
 
 
