@@ -190,6 +190,7 @@ class Examiner:
         item, home = job.item, job.home
         yield from _keys(home, item)
         yield from _isolation(home, item)
+        yield from _cluster(home, item)
         yield from _curves(self._folder, home, item)
         if not job.today:
             return  # another track's questions and grader would say nothing
@@ -301,6 +302,18 @@ def _isolation(home: str, item: record.Record) -> Iterator[Finding]:
     yield Finding(
         "isolation", f"{home}/record.json", doctor.proven(checks) == level, f"{level}, with {len(checks)} checks"
     )
+
+
+def _cluster(home: str, item: record.Record) -> Iterator[Finding]:
+    """Of a session on several machines: each run has one, and what a lost one was at was made on another."""
+    predicate, said = item.predicate, item.predicate.cluster
+    if said is None:
+        return
+    same = (len(said.runs), len(said.reference)) == (len(_runs(item)), len(predicate.reference.wall_ms))
+    lost = [each for each in said.lost if each.submission == predicate.submission.name]
+    same = same and all(each.run < len(said.runs) and said.runs[each.run] != each.node for each in lost)
+    message = f"made on {len({*said.runs, *said.reference})} machines; {len(said.lost)} lost, their runs made elsewhere"
+    yield Finding("cluster", f"{home}/record.json", same, message)
 
 
 def _curves(folder: Path, home: str, item: record.Record) -> Iterator[Finding]:

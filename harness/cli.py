@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from harness.check import Finding
     from harness.ledger.record import TaskResult, Verdict
     from harness.tracks.track import Track
+    from harness.verify import Where
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_KEY = Path.home() / ".config" / "nano-r1" / "key"
@@ -609,6 +610,10 @@ def verify(
     control: Annotated[
         bool, typer.Option("--control/--no-control", help="Without the control run no result is valid.")
     ] = True,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Make the runs on the nodes of this Ray cluster: HOST:PORT, or auto."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run submissions in the sandbox in turn with the baseline, judge, sign, append to the ledger."""
@@ -630,16 +635,16 @@ def verify(
     items = [submission.load(folder) for folder in folders or []]
     signing, log, state = load_key(key), Ledger(ledger), default_state()
     count = runs or chosen.verdict.runs
-    with _cancellable() as cancel, TerminalReporter(quiet=as_json) as reporter:
+    with _cancellable() as cancel, _where(cluster) as where, TerminalReporter(quiet=as_json) as reporter:
         try:
             if resume is None:
                 outcomes = run_verification(
                     chosen, items, runs=count, ledger=log, key=signing, state=state, reporter=reporter, cancel=cancel,
-                    control=control,
+                    control=control, where=where,
                 )  # fmt: skip
             else:
                 outcomes = resume_verification(
-                    resume, ledger=log, key=signing, state=state, reporter=reporter, cancel=cancel
+                    resume, ledger=log, key=signing, state=state, reporter=reporter, cancel=cancel, where=where
                 )
         except Interrupted as error:
             reporter.say(f"interrupted: {error}. Nothing else was written; the next `nano-r1 verify` starts afresh.")
@@ -666,6 +671,17 @@ def verify(
                 out.print(f"signed: {outcome.folder}/record.json", soft_wrap=True)
     if any(outcome.verdict is None for outcome in outcomes):
         raise typer.Exit(1)
+
+
+def _where(cluster: str | None) -> contextlib.AbstractContextManager[Where]:
+    """Where a session's runs are made."""
+    from harness.verify import HERE
+
+    if cluster is None:
+        return contextlib.nullcontext(HERE)
+    from harness.cluster import Cluster
+
+    return Cluster(cluster)
 
 
 def _show_verdict(out: Console, name: str, verdict: Verdict) -> None:

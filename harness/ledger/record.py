@@ -18,6 +18,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 # Text that a submitter wrote: one line of printable characters. Rendering escapes it again.
 Line = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Node = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}$")]  # a machine of a cluster, for as long as it was up
 Utc = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z$")]
 
 
@@ -127,6 +128,27 @@ class Machine(Model):
     packages: dict[str, str]
 
 
+class Lost(Model):
+    """A run that did not end because the machine that made it was lost: no fault of the submission's.
+
+    It was made again on another machine, with the same seed and the same questions.
+    """
+
+    submission: Name  # whose run: this one's, the baseline's, or another's of the same session
+    run: Count
+    node: Node
+    lost_utc: Utc
+    reason: Line
+
+
+class Cluster(Model):
+    """Where the runs of a session on several machines were made. The machines are alike: `machine` holds for each."""
+
+    runs: list[Node]  # which machine made each run, the control run last
+    reference: list[Node]  # and each run of the baseline
+    lost: list[Lost]  # of the whole session
+
+
 class Predicate(Model):
     track: Line  # cpu-logic@1
     track_digest: Sha256
@@ -140,6 +162,7 @@ class Predicate(Model):
     runs: list[Run]
     control: Annotated[Run | None, Later] = None  # one more run, on scores that say nothing; its number is len(runs)
     resumed: Annotated[Count | None, Later] = None  # times that a killed session was taken up again
+    cluster: Annotated[Cluster | None, Later] = None  # None: every run was made on one machine, the verifier's
     reference: Reference
     verdict: Verdict
     files: dict[str, Sha256]  # every other file of the record's folder, by name
