@@ -52,6 +52,7 @@ MEMORY_PPM = 20_000  # by which the memory of machines of one kind differs: firm
 
 REASONS = {
     "NodeDiedError": "its node died",
+    "TaskUnschedulableError": "its node died",  # before the run began there
     "WorkerCrashedError": "its process on the node died",
     "OutOfMemoryError": "its node ran out of memory",
 }
@@ -124,7 +125,8 @@ def introduce(code: str, name: str, digest: str) -> dict[str, Any]:
 
 def make(order: Order, mailbox: Any) -> str:
     """One run, on this node. Returns Trained as JSON."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # calling off raises it; a node started by a script ignores it
+    # Calling off raises KeyboardInterrupt, unless a script started the node and had the signal ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     track = _same(order.version)
     with _workplace() as place:
         _unpack(order, place)
@@ -144,7 +146,8 @@ def _same(version: Version) -> Track:
     track = tracks.load(version.track)
     if track.digest != version.track_digest:
         raise ClusterError(
-            f"its track {track.id} is not the verifier's ({track.digest[:12]}, not {version.track_digest[:12]}): {remedy}"
+            f"its track {track.id} is not the verifier's ({track.digest[:12]}, not {version.track_digest[:12]}): "
+            f"{remedy}"
         )
     return track
 
@@ -234,7 +237,7 @@ class Node:
 
     @property
     def name(self) -> str:
-        """As the journal and the record know it: Ray draws it when the node comes up, so it says nothing of whose it is."""
+        """As the record knows it. Ray draws it when the node comes up, so it does not tell whose the machine is."""
         return self.id[:12]
 
 
@@ -246,7 +249,7 @@ class Cluster:
     def __init__(self, address: str) -> None:
         """Raises ClusterError if this is no address."""
         if not re.fullmatch(r"auto|[A-Za-z0-9.\-\[\]:]+:[0-9]{1,5}", address):
-            raise ClusterError(f"{address!r} is no address of a cluster: give HOST:PORT, or auto for one on this machine")
+            raise ClusterError(f"{address!r} is no address of a cluster: give HOST:PORT, or auto for one here")
         self._address = address
         self._nodes: list[Node] = []
 
@@ -289,20 +292,20 @@ class Cluster:
             )
         found = _introduced(offered, track)
         machines = {
-            node.id: record.Machine.model_validate_json(said["machine"])
-            for node, said in found
-            if "machine" in said
+            node.id: record.Machine.model_validate_json(said["machine"]) for node, said in found if "machine" in said
         }
-        kind = like or max(machines.values(), key=lambda one: sum(alike(one, each) for each in machines.values()), default=None)
+        kind = like or _commonest(list(machines.values()))
         self._nodes, checks = [], {}
         for node, said in found:
             why = said.get("refused")
-            if why is None and kind is not None and not alike(kind, machines[node.id]):
-                why = f"it is not like {'the one that the session was begun on' if like else 'the others'}, so its times say nothing"
+            if why is None and (kind is None or not alike(kind, machines[node.id])):
+                others = "the one that the session was begun on" if like else "most others"
+                why = f"it is not like {others}, so its times say nothing"
             if why is None:
                 self._nodes.append(node)
                 checks = said["checks"]
-            reporter.say(f"node {node.name} at {node.address}: {'makes runs' if why is None else f'is not used: {why}'}")
+            use = "makes runs" if why is None else f"is not used: {why}"
+            reporter.say(f"node {node.name} at {node.address} {use}")
         if kind is None or not self._nodes:
             raise ClusterError(f"none of the {len(found)} nodes that offer to make runs can be used")
         reporter.say(f"isolation: full, on {len(self._nodes)} nodes of {kind.cores} cores, {kind.cpu}")
@@ -355,6 +358,11 @@ def alike(one: record.Machine, other: record.Machine) -> bool:
     apart = abs(one.memory_bytes - other.memory_bytes)
     same = one.model_copy(update={"memory_bytes": other.memory_bytes}) == other
     return same and apart * 1_000_000 <= MEMORY_PPM * max(one.memory_bytes, other.memory_bytes)
+
+
+def _commonest(machines: list[record.Machine]) -> record.Machine | None:
+    """The machine that most are like."""
+    return max(machines, key=lambda one: sum(alike(one, each) for each in machines), default=None)
 
 
 def _offered() -> list[Node]:

@@ -2,9 +2,10 @@
 
     python scripts/cluster_test.py [--runs 5] [--page docs/cluster.md]
 
-A small track (tests/tiny.py's: two questions a task) whose trainers compute for two seconds and learn nothing; Ray, sandbox,
-socket, evaluation, journal, ledger and audit are the real ones. Each node has one core and one loopback address. `--page`
-writes the table into the page. Exits with 1 unless every session ends in a sound record whose verdict the audit finds again.
+A small track (tests/tiny.py's: two questions a task) whose trainers compute for two seconds and learn nothing; Ray,
+sandbox, socket, evaluation, journal, ledger and audit are the real ones. Each node has a core and a loopback address.
+`--page` writes the table into the page. Exits with 1 unless each session ends in a sound record whose verdict the audit
+finds again.
 """
 
 from __future__ import annotations

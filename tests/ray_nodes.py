@@ -1,4 +1,4 @@
-"""A real Ray cluster on this machine, by `ray start` as docs/cluster.md says: a head that makes no runs, and nodes that do.
+"""A real Ray cluster on this machine, by `ray start` as docs/cluster.md says: a head without runs, and nodes with.
 
 Each node has its own loopback address and its own core, so that two runs do not share one. The nodes run a copy of the
 harness in which the track cpu-logic is tests/tiny.py's small one, on a single core.

@@ -1,6 +1,6 @@
-"""Runs on the nodes of a Ray cluster: two real nodes on this machine, one killed; and what needs no cluster to be shown.
+"""Runs on the nodes of a Ray cluster: two real nodes on this machine, one killed; and what shows without a cluster.
 
-The cluster's nodes have a core each. What trains is tests/tiny.py's trainer, which learns nothing; Ray, sandbox, socket,
+The cluster has a core a node. What trains is tests/tiny.py's trainer, which learns nothing; Ray, sandbox, socket,
 evaluation, journal and ledger are the real ones.
 """
 
@@ -174,7 +174,6 @@ def code(place):
     home = ray_nodes.repository(place, "code", seconds=0.3, runs=RUNS)
     (home / "submissions").mkdir()
     tiny.make(home / "submissions", "one", 4)
-    tiny.make(home / "submissions", "quick", 0.3)
     return home
 
 
@@ -208,8 +207,9 @@ def test_a_cluster_that_is_not_there(place, code):
 
 @pytest.mark.long
 def test_five_runs_over_two_nodes_one_killed(place, code, machines):
-    """A lost node is written down, its run is made again elsewhere with the same seed, and the verdict is the right one."""
-    first, second = machines.add(0), machines.add(1)
+    """A lost node is written down, its run is made again elsewhere with the same seed; the verdict is the right one."""
+    machines.add(0)
+    second = machines.add(1)
     other = place / "other"
     shutil.copytree(code, other)
     with (other / "harness" / "meter.py").open("a") as file:
@@ -220,7 +220,7 @@ def test_five_runs_over_two_nodes_one_killed(place, code, machines):
     )
     until(lambda: "announced as" in command.shown(), command)
     # The submission's run, not the baseline's: its trainer sleeps for four seconds.
-    until(lambda: len(first.sandboxed()) and len(second.sandboxed()) and _settled(second), command)
+    until(lambda: _settled(second), command)
     within = second.kill()
     assert within
     deadline = time.monotonic() + 10
@@ -230,8 +230,9 @@ def test_five_runs_over_two_nodes_one_killed(place, code, machines):
     assert command.wait() == 0, command.shown()
     shown = command.shown()
     third.end()
-    assert re.search(r"node \w{12} at 127.0.0.4: is not used: its harness in .* is not the verifier's", shown), shown
-    assert re.search(r"node \w{12} at 127.0.0.3 is lost: its node died\. [\w-]+ run \d is made again elsewhere", shown), shown
+    assert re.search(r"node \w{12} at 127.0.0.4 is not used: its harness in .* is not the verifier's", shown), shown
+    lost_line = r"node \w{12} at 127.0.0.3 is lost: its node died\. \S+ run \d is made again elsewhere"
+    assert re.search(lost_line, shown), shown
 
     (item,) = Ledger(code / "records").records()
     said = item.record.predicate
@@ -289,8 +290,8 @@ def test_when_no_node_is_left_the_session_stays_open_and_goes_on_elsewhere(place
             node.end()
     last = machines.add(4)
     options = ["--cluster", machines.address]
-    command = ray_nodes.Command(place, code, "alone", str(code / "submissions/quick"), "--runs", "1", *options)
-    until(lambda: "trained in" in command.shown() and last.sandboxed(), command)
+    command = ray_nodes.Command(place, code, "alone", str(code / "submissions/one"), "--runs", "1", *options)
+    until(lambda: "trained in" in command.shown() and _settled(last), command)
     last.kill()
     assert command.wait() == 2
     (left,) = Ledger(code / "records").open_commitments()
