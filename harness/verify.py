@@ -16,13 +16,14 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness import checkpoint, doctor, judge, sandbox, submission
+from harness import checkpoint, doctor, gpu, judge, sandbox, submission
 from harness.environment import Environment
 from harness.evaluate import evaluate
 from harness.journal import Journal, JournalError, Member, Session, Trained, alone, journals
@@ -87,6 +88,7 @@ class Plan:
     track: Track
     runs: int
     root: bytes
+    lease: gpu.Lease | None  # on a GPU track
     level: sandbox.Level
     journal: Journal
     control: bool  # make control runs
@@ -117,6 +119,7 @@ def verify(
     runs. Every failure of a submission is an outcome.
     """
     track.check_base()
+    lease = leased(track)
     baseline = submission.load(ROOT / track.baseline.folder)
     if baseline.tree_sha256 != track.baseline.tree_sha256:
         raise VerifyError(
@@ -137,6 +140,7 @@ def verify(
             if Journal(state, left.id).complete:
                 reporter.say(f"{left.id} was killed and is still open: {resuming(left.id, ledger)}")
         level, checks = proven_isolation(reporter)
+        checks |= proven_gpus(lease, level, reporter)
         root, nonce = secrets.token_bytes(32), secrets.token_bytes(32)
         announcement = log.Commitment(
             id=log.fresh_id(datetime.now(UTC)),
@@ -160,7 +164,7 @@ def verify(
             nonce_hex=nonce.hex(),
             isolation=level,
             isolation_checks=checks,
-            machine=machine(track),
+            machine=machine(track, lease, nonce),
             members=[
                 Member(name=item.manifest.name, tree_sha256=item.tree_sha256, wanted=item in submissions)
                 for item in items
@@ -179,7 +183,7 @@ def verify(
             ) from error
         reporter.say(f"announced as {announcement.id} in {ledger.folder}")
         session = session.model_copy(update={"announced": True})
-        return _go_on(session, track, ledger, key, journal, reporter, cancel)
+        return _go_on(session, track, lease, ledger, key, journal, reporter, cancel)
 
 
 def resume(
@@ -209,16 +213,18 @@ def resume(
         if track.digest != announced.track_digest:
             raise VerifyError(f"{entry} was announced for another {track.id}: check out the commit it was begun on")
         track.check_base()
-        if machine(track) != session.machine:
+        lease = leased(track)
+        if machine(track, lease, bytes.fromhex(session.nonce_hex)) != session.machine:
             raise VerifyError(
                 f"{entry} was begun on another machine or with other packages: its times say nothing here"
             )
         level, _ = proven_isolation(reporter)
         if level != session.isolation:
             raise VerifyError(f"{entry} was begun with isolation {session.isolation}; here it is {level}")
+        proven_gpus(lease, level, reporter)
         session = session.model_copy(update={"announced": True, "resumed": session.resumed + 1})
         reporter.say(f"going on with {entry}")
-        return _go_on(session, track, ledger, key, journal, reporter, cancel)
+        return _go_on(session, track, lease, ledger, key, journal, reporter, cancel)
 
 
 def tidy(state: Path, ledger: Ledger, reporter: Reporter) -> None:
@@ -263,16 +269,43 @@ def plainly(error: BaseException) -> str:
 def proven_isolation(reporter: Reporter) -> tuple[sandbox.Level, dict[str, bool]]:
     """The level that a record made here and now may claim, with the checks that prove it."""
     isolation = sandbox.isolation()
-    checks = {check.name: check.ok for check in doctor.checks()} if isolation.level == "full" else {}
+    checks = {check.name: check.ok for check in doctor.isolation_checks()} if isolation.level == "full" else {}
     proven = doctor.proven(checks)
     reasons = [*isolation.reasons, *(f"`nano-r1 doctor`: {name} failed" for name, ok in checks.items() if not ok)]
     reporter.say("\n  ".join([f"isolation: {proven}", *reasons]))
     return proven, checks
 
 
+def leased(track: Track) -> gpu.Lease | None:
+    """The GPUs that a GPU track computes on, here. Raises VerifyError where they are not those that it asks for."""
+    hardware = track.hardware
+    if hardware.kind != "gpu":
+        return None
+    try:
+        return gpu.lease(hardware.gpu, hardware.gpus, hardware.gpu_memory_bytes)
+    except gpu.GpuError as error:
+        raise VerifyError(f"{track.id} cannot be verified here: {error}") from None
+
+
+def proven_gpus(lease: gpu.Lease | None, level: sandbox.Level, reporter: Reporter) -> dict[str, bool]:
+    """On a GPU track, the check that a kernel computes on each GPU from inside a sandbox. Raises VerifyError if not."""
+    if lease is None:
+        return {}
+    try:
+        lease.wait_until_empty()
+        failure = doctor.kernel(lease, sandbox.isolation().level)
+    except gpu.GpuError as error:
+        raise VerifyError(str(error)) from None
+    if failure is not None:
+        raise VerifyError(f"the GPUs of this machine cannot be used: {failure}")
+    reporter.say(f"GPUs: {', '.join(map(str, lease.devices))}; a kernel computes on each from inside the sandbox")
+    return {"gpu_kernel_computes": True} if level == "full" else {}
+
+
 def _go_on(
     session: Session,
     track: Track,
+    lease: gpu.Lease | None,
     ledger: Ledger,
     key: Key,
     journal: Journal,
@@ -285,6 +318,7 @@ def _go_on(
         track=track,
         runs=announced.runs,
         root=bytes.fromhex(session.root_hex),
+        lease=lease,
         level=sandbox.isolation().level,
         journal=journal,
         control=session.control,
@@ -371,6 +405,10 @@ def _train(arm: Arm, plan: Plan, run: int, place: Path) -> Trained:
     output.mkdir()
     seed = seed_of(plan.root, arm.tree_sha256, run)
     reporter.begin(arm.name, run, "train", track.budget.seconds)
+    if plan.lease is not None:
+        plan.lease.wait_until_empty()  # an evaluation may have been on it
+    meter = None if plan.lease is None else gpu.Meter(plan.lease)
+    devices = None if plan.lease is None else plan.lease.doors(plan.level)
     started = utc_now()
     clock = Clock()
     inside = plan.level == "full"
@@ -383,11 +421,13 @@ def _train(arm: Arm, plan: Plan, run: int, place: Path) -> Trained:
         output="/output" if inside else str(output),
         clock=clock.elapsed_ms,
         control=derive(plan.root, "control", arm.tree_sha256, run) if is_control else None,
-    ) as environment:
+    ) as environment, meter or nullcontext():
         shown = 0
 
         def tick(elapsed_ms: int) -> None:
             nonlocal shown
+            if meter is not None:
+                meter.alone()
             if elapsed_ms >= shown + 1000:  # no oftener: the run needs the cores
                 shown = elapsed_ms
                 reporter.advance(elapsed_ms / 1000, progress(environment))
@@ -399,6 +439,8 @@ def _train(arm: Arm, plan: Plan, run: int, place: Path) -> Trained:
             level=plan.level,
             on_start=clock.start,
             on_tick=tick,
+            devices=devices,
+            until_free=None if meter is None else meter.until_free,
             cancel=plan.cancel,
         )
     if plan.cancel.is_set():
@@ -455,6 +497,7 @@ def _train(arm: Arm, plan: Plan, run: int, place: Path) -> Trained:
         weights_sha256=checked.sha256,
         evaluate_ms=evaluation.evaluate_ms,
         tasks=evaluation.tasks,
+        gpu=None if meter is None else meter.bill(usage.wall_ms),
     )
     return trained(found, evaluation.completions)
 
@@ -612,8 +655,8 @@ def _json_lines(values: Iterable[dict[str, Any]]) -> bytes:
     return "".join(json.dumps(value, separators=(",", ":")) + "\n" for value in values).encode()
 
 
-def machine(track: Track) -> record.Machine:
-    """What the numbers were measured on."""
+def machine(track: Track, lease: gpu.Lease | None, nonce: bytes) -> record.Machine:
+    """What the numbers are measured on; the nonce hides the GPUs' UUIDs."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return record.Machine(
@@ -623,6 +666,7 @@ def machine(track: Track) -> record.Machine:
         kernel=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         packages={name: metadata.version(name) for name in sorted({*track.packages, "tokenizers", "safetensors"})},
+        gpu=None if lease is None else lease.attest(nonce),
     )
 
 
