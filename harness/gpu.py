@@ -39,12 +39,7 @@ MEMORY_PPM = 950_000  # of the track's: an "80 GB" H100 has 85.5e9 bytes, an "80
 MOST_MILLIWATTS = 10_000_000  # no board draws that: a counter that says more is not to be believed
 
 # What NVML calls the models that tracks name. Any other name in a track is NVML's own ("NVIDIA L4").
-MODELS = {
-    "H100-SXM": "NVIDIA H100 80GB HBM3",
-    "H100-PCIe": "NVIDIA H100 PCIe",
-    "H200-SXM": "NVIDIA H200",
-    "A100-SXM-80GB": "NVIDIA A100-SXM4-80GB",
-}
+MODELS = {"H100-SXM": "NVIDIA H100 80GB HBM3"}
 
 DEV, SYS, DRIVER = Path("/dev"), Path("/sys"), Path("/proc/driver/nvidia")
 
@@ -191,9 +186,14 @@ class Lease:
 
     def doors(self, level: sandbox.Level) -> sandbox.Devices:
         """What a sandbox is given to compute on these GPUs. Raises GpuError where it could not open them."""
+        folder = _driver_folder()
+        environment = {}
+        if folder is not None and not _in_cache("libcuda.so.1"):
+            environment["LD_LIBRARY_PATH"] = str(folder)
         if level == "none":
-            indexes = ",".join(str(each.index) for each in self.devices)
-            return sandbox.Devices(environment={"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": indexes})
+            environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(str(each.index) for each in self.devices)
+            return sandbox.Devices(environment=environment)
         nodes = [DEV / "nvidiactl", DEV / "nvidia-uvm"]
         nodes += [node for node in [DEV / "nvidia-uvm-tools"] if node.exists()]
         links: dict[str, str] = {}
@@ -211,10 +211,6 @@ class Lease:
                     links[str(link)] = str(link.resolve())
         for node in nodes:
             _openable(node)
-        folder = _driver_folder()
-        environment = {}
-        if folder is not None and not _in_cache("libcuda.so.1"):
-            environment["LD_LIBRARY_PATH"] = str(folder)
         if folder is not None and not folder.is_relative_to("/usr") and not folder.is_relative_to("/lib"):
             folders.append(folder)
         return sandbox.Devices(nodes, [each for each in folders if each.is_dir()], links, environment)
@@ -304,23 +300,35 @@ def holders(device: Device) -> set[int] | None:
 
 
 def ours(pid: int, verifier: int) -> bool:
-    """Does this process descend from the verifier? One that is gone, or that cannot be seen from here, may have.
+    """Does this process descend from the verifier? One that is gone or going, or out of sight from here, may have.
 
-    What a sandbox orphans is adopted by its supervisor, so no process of a submission ever has another ancestry.
+    What a sandbox orphans is adopted by its supervisor: while a run lasts, no process of it has another ancestry.
     """
     if pid == verifier:  # it has a context of its own: then its GPU is not the submission's alone
         return False
-    for _ in range(1000):
-        try:
-            parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        except (OSError, ValueError):
+    if not _alive(pid):
+        return True
+    while pid > 1:
+        parent = _stat(pid)[1]
+        if parent in (verifier, -1):
             return True
-        if parent == verifier:
-            return True
-        if parent <= 1:
-            return False
         pid = parent
-    return True
+    return False
+
+
+def _alive(pid: int) -> bool:
+    """Neither gone, nor a zombie, nor on its way out (PF_EXITING): in that state a driver still cleans up after it."""
+    state, _, flags = _stat(pid)
+    return state not in "ZX" and not flags & 4
+
+
+def _stat(pid: int) -> tuple[str, int, int]:
+    """State, parent and flags of a process, see proc_pid_stat(5); ("X", -1, 0) of one that is not to be seen."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return fields[0], int(fields[1]), int(fields[6])
+    except (OSError, IndexError):
+        return "X", -1, 0
 
 
 def _crowd(devices: Iterable[Device], allowed_bytes: list[int]) -> str | None:
@@ -334,6 +342,10 @@ def _crowd(devices: Iterable[Device], allowed_bytes: list[int]) -> str | None:
         if pids is None and memory is None:
             return f"GPU {device.index} tells neither its processes nor its memory"
     return None
+
+
+def _stranger(device: Device, pid: int) -> str:
+    return f"GPU {device.index} is held by {_called(pid)}, which is none of the submission's"
 
 
 def _called(pid: int) -> str:
@@ -496,7 +508,9 @@ class Meter:
         self._before: list[int] = []  # bytes in use when nobody was there
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._read_on, name="gpu-meter", daemon=True)
-        self._trouble: str | None = None
+        self._ours: set[int] = set()  # of the submission, all that were ever seen on a GPU
+        self._stranger: str | None = None
+        self._fault: str | None = None
         self.release_ms = 0
 
     def __enter__(self) -> Meter:
@@ -515,27 +529,38 @@ class Meter:
             while not self._over.wait(READ_SECONDS):
                 self._read()
         except Exception as error:  # a thread has nobody to raise to
-            self._trouble = f"the GPUs could not be read any more: {type(error).__name__}: {error}"
+            self._fault = f"the GPUs could not be read any more: {type(error).__name__}: {error}"
 
     def _read(self) -> None:
+        stranger = None
         for device, gauge in zip(self._devices, self._gauges, strict=True):
             gauge.add(read(device))
-            for pid in holders(device) or ():
-                if not ours(pid, os.getpid()):
-                    self._trouble = f"GPU {device.index} is held by {_called(pid)}, which is none of the submission's"
+            for pid in (holders(device) or set()) - self._ours:
+                if ours(pid, os.getpid()):
+                    self._ours.add(pid)
+                else:
+                    stranger = _stranger(device, pid)
+        self._stranger = stranger
 
     def alone(self) -> None:
-        """Raises GpuError if anyone but the submission was seen on its GPUs: the run's time says nothing then."""
-        if self._trouble is not None:
-            raise GpuError(self._trouble)
+        """While the run lasts. Raises GpuError if others than the submission are on its GPUs: its time says nothing then."""
+        if self._fault or self._stranger:
+            raise GpuError(self._fault or self._stranger)
 
     def until_free(self) -> str | None:
-        """When no process of the submission is left: wait until none holds a GPU. Why the run has failed, or None."""
+        """When no process of the submission is left: wait until none holds a GPU. Why the run has failed, or None.
+
+        Raises GpuError if it is somebody else who holds one. Ancestry tells nothing any more: a process whose sandbox was
+        killed around it has another parent. But whatever is still alive now was never in the sandbox.
+        """
         began = time.monotonic()
         allowed = [before + IDLE_BYTES for before in self._before]
 
         def crowd() -> str | None:
-            self.alone()
+            for device in self._devices:
+                for pid in (holders(device) or set()) - self._ours:
+                    if _alive(pid):
+                        raise GpuError(_stranger(device, pid))
             return _crowd(self._devices, allowed)
 
         held = _wait(crowd)

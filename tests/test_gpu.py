@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from harness import gpu, sandbox
 from harness.gpu import MOST_MILLIWATTS, Counter, Device, Gauge, GpuError, Integral, Reading, bill, fits, growth, visible
+from harness.ledger import log, record
 
 ROOT = Path(__file__).resolve().parent.parent
 ISOLATION = sandbox.isolation()
@@ -595,7 +596,7 @@ def test_the_doors_are_those_of_the_tracks_gpus_and_no_others(machine: Machine) 
     both = machine.run(DOORS, "2", "full", PLACE=str(place))
     assert both[0] == [*found, f"{dev}/nvidia1"]
     bare = machine.run(DOORS, "1", "none", PLACE=str(place), CUDA_VISIBLE_DEVICES="1")
-    assert bare == [[], [], {}, {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "1"}]
+    assert bare == [[], [], {}, {**environment, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "1"}]
 
 
 @needs_bindings
@@ -620,3 +621,88 @@ def test_a_door_that_the_sandbox_could_not_open_is_an_error(machine: Machine) ->
     if os.geteuid() == 0:
         said = machine.run(DOORS, "1", "full", PLACE=str(machine.place))
         assert said == f"{dev}/nvidia0 has mode 0660, and the sandbox's user has to open it: chmod a+rw {dev}/nvidia0"
+
+
+# ---------------------------------------------------------------- a whole verification
+
+# The tiny track of tests/tiny.py on a GPU: everything is real but NVML, the device files (plain ones) and, where the test
+# says so, the kernel, which then multiplies on the CPU inside the sandbox.
+VERIFY = """
+import tiny
+from harness import doctor, submission
+from harness.ledger.log import Ledger
+from harness.ledger.signature import load_key
+from harness.verify import VerifyError, verify
+place = Path(os.environ["PLACE"])
+gpu.DEV, gpu.RELEASE_SECONDS = place / "dev", 0.5
+if sys.argv[1] == "on the CPU":
+    doctor.kernel = lambda lease, level: doctor.compute("cpu", len(lease.devices), level, lease.doors(level))
+tiny.build(place, 1.5)
+path = place / "harness" / "tracks" / "cpu-logic.toml"
+gpus = 'kind = "gpu"\\ngpu = "H100-SXM"\\ngpus = 1\\ngpu_memory_bytes = 80_000_000_000\\nusd_per_gpu_hour_cents = 300\\n'
+path.write_text(path.read_text().replace('kind = "cpu"\\n', gpus))
+try:
+    outcomes = verify(
+        tiny.use(place), [submission.load(place / "quick-baseline")], runs=1, ledger=Ledger(place / "records"),
+        key=load_key(place / "key"), state=tiny.state(place), reporter=tiny.Teller(place / "told"), cancel=threading.Event()
+    )
+    say([str(outcomes[0].folder), outcomes[0].reason])
+except VerifyError as error:
+    say(str(error))
+"""
+
+
+def verified(machine: Machine, kernel: str) -> Any:
+    opened(machine.place)
+    nodes(machine.place, "nvidiactl", "nvidia-uvm", "nvidia0", "nvidia1")
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    return machine.run(VERIFY, kernel, PLACE=str(machine.place), PYTHONPATH=paths)
+
+
+@pytest.mark.slow
+@needs_bindings
+@needs_sandbox
+def test_a_verification_on_a_gpu_says_so_in_its_record(machine: Machine) -> None:
+    folder, reason = verified(machine, "on the CPU")
+    assert reason is None
+    said = record.load((Path(folder) / "record.json").read_bytes()).predicate
+    assert said.isolation == "full" and said.isolation_checks["gpu_kernel_computes"]
+    assert said.machine.gpu is not None and len(said.machine.gpu.devices) == 1
+    nonce = bytes.fromhex(said.commitment.nonce_hex)
+    uuid = b"GPU-00000000-1111-2222-3333-444444444444"
+    assert said.machine.gpu.devices[0].uuid_sha256 == hashlib.sha256(nonce + uuid).hexdigest()
+    assert said.control is not None
+    for run in [*said.runs, said.control]:
+        assert run.gpu is not None and run.gpu.gpu_ms == run.wall_ms and run.gpu.readings >= 7
+        assert run.gpu.utilisation_ppm == 500_000 and run.gpu.energy_by == "counter"
+    assert [finding for finding in log.check(Path(folder).parent) if not finding.ok] == []
+
+
+@pytest.mark.slow
+@needs_bindings
+@needs_sandbox
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (H100, "the GPUs of this machine cannot be used: inside the sandbox there is no GPU ("),
+        (
+            H100.replace("H100 80GB HBM3", "H100 PCIe"),
+            "cpu-logic@4 cannot be verified here: the track is for 1 x H100-SXM of 80 GB, and here are NVIDIA H100 PCIe",
+        ),
+        (
+            H100.replace("0.processes ", "0.processes 999999999"),
+            "GPU 0 is held by process 999999999: a run needs its GPUs to itself",
+        ),
+        (None, "cpu-logic@4 cannot be verified here: the NVIDIA driver does not answer: Driver Not Loaded"),
+    ],
+)
+def test_a_machine_that_cannot_is_refused_before_anything_is_announced(
+    machine: Machine, state: str | None, message: str
+) -> None:
+    if state is None:
+        machine.state.unlink()
+    else:
+        machine.state.write_text(state)
+    said = verified(machine, "on the GPU")
+    assert said.startswith(message) and "\n" not in said
+    assert not (machine.place / "records").exists() and not list((machine.place / "state").rglob("session.json"))
