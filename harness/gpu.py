@@ -35,7 +35,6 @@ RELEASE_SECONDS = 30.0  # as long as the sandbox waits for processes to die
 RELEASE_POLL_SECONDS = 0.05
 # A context alone takes 300 MiB and more; a GPU without one a few MiB. Provisional, until seen on the tracks' GPUs.
 IDLE_BYTES = 256 << 20
-MEMORY_PPM = 950_000  # of the track's: an "80 GB" H100 has 85.5e9 bytes, an "80 GiB" rounding more
 MOST_MILLIWATTS = 10_000_000  # no board draws that: a counter that says more is not to be believed
 
 # What NVML calls the models that tracks name. Any other name in a track is NVML's own ("NVIDIA L4").
@@ -143,15 +142,13 @@ def _memory(handle: Any) -> Any:
 
 def fits(model: str, memory_bytes: int, name: str, has_bytes: int, mig: bool | None) -> bool:
     """Is a GPU what a track asks for? A slice of one (MIG) is no GPU of that model, but it is "any"."""
-    if has_bytes < memory_bytes * MEMORY_PPM // 1_000_000:
-        return False
-    return model == "any" or (name == MODELS.get(model, model) and not mig)
+    return has_bytes >= memory_bytes and (model == "any" or (name == MODELS.get(model, model) and not mig))
 
 
 def lease(model: str, count: int, memory_bytes: int) -> Lease:
     """The first `count` GPUs that are what the track asks for. Raises GpuError, which names both.
 
-    model: "any", a key of MODELS, or NVML's own name; memory_bytes: of each GPU, at least (but for a rounding).
+    model: "any", a key of MODELS, or NVML's own name; memory_bytes: of each GPU, at least.
     """
     here = devices()
     right = [each for each in here if fits(model, memory_bytes, each.name, each.memory_bytes, each.mig)]

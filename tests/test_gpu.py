@@ -21,9 +21,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import gpu, sandbox
+from harness import audit, gpu, sandbox
 from harness.gpu import MOST_MILLIWATTS, Counter, Device, Gauge, GpuError, Integral, Reading, bill, fits, growth, visible
 from harness.ledger import log, record
+from harness.ledger.log import Finding
+from harness.tracks.track import load
 
 ROOT = Path(__file__).resolve().parent.parent
 ISOLATION = sandbox.isolation()
@@ -170,7 +172,7 @@ say([lease.attest(bytes(32)).model_dump(), freed, meter.bill(500).model_dump()])
     [
         (H100, ("H100-SXM", 2, 80_000_000_000), ["NVIDIA H100 80GB HBM3 (86 GB)"] * 2),
         (H100, ("any", 1, 16_000_000_000), ["NVIDIA H100 80GB HBM3 (86 GB)"]),
-        (H100, ("NVIDIA H100 80GB HBM3", 1, 85_899_345_920), ["NVIDIA H100 80GB HBM3 (86 GB)"]),  # 80 GiB, rounded
+        (H100, ("NVIDIA H100 80GB HBM3", 1, 85_520_809_984), ["NVIDIA H100 80GB HBM3 (86 GB)"]),
         (
             H100,
             ("H100-SXM", 8, 80_000_000_000),
@@ -240,8 +242,8 @@ def test_gpus_are_named_by_index_or_by_the_beginning_of_a_uuid() -> None:
 
 @given(st.integers(1, 2**40), st.integers(0, 2**40), st.booleans())
 def test_a_gpu_of_less_memory_never_fits(asked: int, has: int, mig: bool) -> None:
-    assert fits("any", asked, "NVIDIA L4", has, mig) == (has >= asked * 95 // 100)
-    assert fits("NVIDIA L4", asked, "NVIDIA L4", has, mig) == (has >= asked * 95 // 100 and not mig)
+    assert fits("any", asked, "NVIDIA L4", has, mig) == (has >= asked)
+    assert fits("NVIDIA L4", asked, "NVIDIA L4", has, mig) == (has >= asked and not mig)
     assert not fits("H100-SXM", asked, "NVIDIA L4", has, mig)
 
 
@@ -706,3 +708,33 @@ def test_a_machine_that_cannot_is_refused_before_anything_is_announced(
     said = verified(machine, "on the GPU")
     assert said.startswith(message) and "\n" not in said
     assert not (machine.place / "records").exists() and not list((machine.place / "state").rglob("session.json"))
+
+
+def test_the_audit_holds_the_gpus_of_a_record_against_its_tracks() -> None:
+    track = load("8xh100-math")
+    said = record.load((ROOT / "records" / "2026-11-21_cpu-logic_baseline_4" / "record.json").read_bytes())
+    assert not list(audit._hardware("here", said, load("cpu-logic")))
+    device = record.Gpu(
+        model="NVIDIA H100 80GB HBM3", uuid_sha256="0" * 64, memory_bytes=85_520_809_984, max_sm_clock_mhz=1980,
+        max_memory_clock_mhz=2619, power_limit_milliwatts=700_000, ecc=True, mig=False, persistence=True,
+    )  # fmt: skip
+
+    def finding(model: str, count: int, metered: int) -> Finding:
+        devices = [device.model_copy(update={"model": model})] * count
+        gpus = record.Gpus(driver="580.95.05", nvml=None, cuda="13.0", libraries={}, devices=devices)
+        used = bill([gauge(Reading(0), Reading(1))] * metered, 1_000, 0)
+        made = said.predicate.model_copy(
+            update={
+                "machine": said.predicate.machine.model_copy(update={"gpu": gpus if count else None}),
+                "runs": [run.model_copy(update={"gpu": used}) for run in said.predicate.runs],
+                "control": None,
+            }
+        )
+        (found,) = audit._hardware("here", said.model_copy(update={"predicate": made}), track)
+        return found
+
+    assert finding(device.model, 8, 8).ok
+    assert not finding(device.model, 8, 7).ok and not finding(device.model, 7, 8).ok
+    other = finding("NVIDIA A100-SXM4-80GB", 8, 8)
+    assert not other.ok and other.message.endswith("NVIDIA A100-SXM4-80GB; the track is for 8 x H100-SXM")
+    assert finding("", 0, 8).message == "no GPU; the track is for 8 x H100-SXM"
