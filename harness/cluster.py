@@ -35,7 +35,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from harness import doctor, sandbox, submission, verify
+from harness import sandbox, submission, verify
 from harness.journal import Trained
 from harness.ledger import record
 from harness.tracks import track as tracks
@@ -102,25 +102,24 @@ def code_sha256() -> str:
 # ---------------------------------------------------------------- on a node
 
 
-def introduce(code: str, name: str, digest: str) -> dict[str, Any]:
+def introduce(code: str, name: str, digest: str, nonce: bytes) -> dict[str, Any]:
     """Is this node fit for the track, and what is it? Called with plain values only: the other side may be older.
 
     Returns {"refused": why} or {"machine": record.Machine as JSON, "checks": {name: held}}.
     """
+    heard = Heard()
     try:
         track = _same(Version(code, name, digest))
         track.check_base()
-    except (ClusterError, tracks.TrackError) as error:
+        proof = verify.HERE.ready(track, nonce, heard, None)
+    except (ClusterError, tracks.TrackError, verify.VerifyError) as error:
         return {"refused": str(error)}
-    isolation = sandbox.isolation()
-    checks = {check.name: check.ok for check in doctor.checks()} if isolation.level == "full" else {}
-    if doctor.proven(checks) != "full":
-        failed = [f"`nano-r1 doctor`: {check} failed" for check, ok in checks.items() if not ok]
-        return {"refused": f"it cannot isolate a run: {'; '.join([*isolation.reasons, *failed])}"}
-    machine = verify.machine(track)
-    if machine.memory_bytes < track.budget.memory_bytes:
-        return {"refused": f"it has {machine.memory_bytes} bytes of memory; a run may use {track.budget.memory_bytes}"}
-    return {"machine": machine.model_dump_json(), "checks": checks}
+    if proof.level != "full":
+        return {"refused": f"it cannot isolate a run: {'; '.join(heard.lines)}"}
+    has, may = proof.machine.memory_bytes, track.budget.memory_bytes
+    if has < may:
+        return {"refused": f"it has {has} bytes of memory, and a run may use {may}"}
+    return {"machine": proof.machine.model_dump_json(), "checks": proof.checks}
 
 
 def make(order: Order, mailbox: Any) -> str:
@@ -131,7 +130,8 @@ def make(order: Order, mailbox: Any) -> str:
     with _workplace() as place:
         _unpack(order, place)
         reporter = Remote(mailbox, order.node)
-        trained = verify.train(order.job, track, place, "full", reporter, threading.Event())
+        lease = verify.leased(track)  # of the GPUs that Ray gives this task
+        trained = verify.train(order.job, track, place, lease, "full", reporter, threading.Event())
     return trained.model_dump_json()
 
 
@@ -207,6 +207,17 @@ class Remote:
         self._mailbox.post.remote(self._node, step, told)  # nobody waits for an answer
 
 
+class Heard(Remote):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__(None, "")
+        self.lines: list[str] = []
+
+    def _post(self, step: str, *told: Any) -> None:
+        self.lines += map(str, told)
+
+
 class Mailbox:
     """An actor beside the verifier, with what the runs have told since it last looked."""
 
@@ -279,7 +290,7 @@ class Cluster:
 
     # ------------------------------------------------------------ which nodes
 
-    def ready(self, track: Track, reporter: Reporter, like: record.Machine | None) -> Ready:
+    def ready(self, track: Track, nonce: bytes, reporter: Reporter, like: record.Machine | None) -> Ready:
         """Find the nodes that have the same harness, hold their sandbox and are alike. Raises ClusterError if none is.
 
         All at once: each starts a process and tries to break out of its sandbox, in some ten seconds.
@@ -290,7 +301,7 @@ class Cluster:
                 f"no node of the cluster at {self._address} offers to make runs: start one with "
                 f"`ray start --address=… --resources='{{\"{RESOURCE}\": 1}}'`"
             )
-        found = _introduced(offered, track)
+        found = _introduced(offered, track, nonce)
         machines = {
             node.id: record.Machine.model_validate_json(said["machine"]) for node, said in found if "machine" in said
         }
@@ -356,8 +367,17 @@ class Cluster:
 def alike(one: record.Machine, other: record.Machine) -> bool:
     """Is a time on the one a time on the other?"""
     apart = abs(one.memory_bytes - other.memory_bytes)
-    same = one.model_copy(update={"memory_bytes": other.memory_bytes}) == other
-    return same and apart * 1_000_000 <= MEMORY_PPM * max(one.memory_bytes, other.memory_bytes)
+    same = apart * 1_000_000 <= MEMORY_PPM * max(one.memory_bytes, other.memory_bytes)
+    return same and _nameless(one) == _nameless(other)
+
+
+def _nameless(machine: record.Machine) -> record.Machine:
+    """Without what differs between machines of one kind: memory to the byte, and which GPUs they are."""
+    gpu = machine.gpu
+    if gpu is not None:
+        devices = [device.model_copy(update={"uuid_sha256": "0" * 64}) for device in gpu.devices]
+        gpu = gpu.model_copy(update={"devices": devices})
+    return machine.model_copy(update={"memory_bytes": 0, "gpu": gpu})
 
 
 def _commonest(machines: list[record.Machine]) -> record.Machine | None:
@@ -375,12 +395,13 @@ def _offered() -> list[Node]:
     ]
 
 
-def _introduced(nodes: list[Node], track: Track) -> list[tuple[Node, dict[str, Any]]]:
+def _introduced(nodes: list[Node], track: Track, nonce: bytes) -> list[tuple[Node, dict[str, Any]]]:
     """What each node says of itself."""
     import ray
     from ray.exceptions import RayError, RayTaskError
 
     version = version_of(track)
+    asking = (version.code_sha256, version.track, version.track_digest, nonce)
     asked: dict[Any, Node] = {}
     found: list[tuple[Node, dict[str, Any]]] = []
     for node in nodes:
@@ -393,7 +414,7 @@ def _introduced(nodes: list[Node], track: Track) -> list[tuple[Node, dict[str, A
             found.append((node, {"refused": f"it offers {'; '.join(short)}"}))
             continue
         task = ray.remote(max_retries=0, max_calls=1)(introduce)
-        asked[task.options(**_on(node, track)).remote(version.code_sha256, track.name, version.track_digest)] = node
+        asked[task.options(**_on(node, track)).remote(*asking)] = node
     answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=READY_SECONDS) if asked else ([], [])
     for ref in silent:
         ray.cancel(ref, force=True)
@@ -410,7 +431,7 @@ def _introduced(nodes: list[Node], track: Track) -> list[tuple[Node, dict[str, A
 
 def _needs(track: Track) -> dict[str, int]:
     """What a run takes, in Ray's words."""
-    gpus: int = getattr(track.hardware, "gpus", 0)  # only a GPU track's hardware has the field
+    gpus = track.hardware.gpus if track.hardware.kind == "gpu" else 0
     return {"CPU": track.hardware.cores} | ({"GPU": gpus} if gpus else {})
 
 

@@ -16,13 +16,14 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness import checkpoint, doctor, judge, sandbox, submission
+from harness import checkpoint, doctor, gpu, judge, sandbox, submission
 from harness.environment import Environment
 from harness.evaluate import evaluate
 from harness.journal import Journal, JournalError, Member, Session, Trained, alone, journals
@@ -88,6 +89,7 @@ class Plan:
     track: Track
     runs: int
     root: bytes
+    lease: gpu.Lease | None  # on a GPU track
     level: sandbox.Level
     journal: Journal
     control: bool  # make control runs
@@ -125,8 +127,11 @@ class Where(Protocol):
 
     cluster: bool
 
-    def ready(self, track: Track, reporter: Reporter, like: record.Machine | None) -> Ready:
-        """Prove the isolation. `like`: the machine that an earlier process began the session on."""
+    def ready(self, track: Track, nonce: bytes, reporter: Reporter, like: record.Machine | None) -> Ready:
+        """Prove isolation and GPUs. `like`: the machine that an earlier process began the session on.
+
+        Raises VerifyError, or an error of its own, if no run can be made there.
+        """
         ...
 
     def run_all(self, arms: list[Arm], plan: Plan) -> None:
@@ -139,8 +144,10 @@ class Here:
 
     cluster = False
 
-    def ready(self, track: Track, reporter: Reporter, like: record.Machine | None) -> Ready:
-        return Ready(*proven_isolation(reporter), machine(track))
+    def ready(self, track: Track, nonce: bytes, reporter: Reporter, like: record.Machine | None) -> Ready:
+        lease = leased(track)
+        level, checks = proven_isolation(reporter)
+        return Ready(level, checks | proven_gpus(lease, level, reporter), machine(track, lease, nonce))
 
     def run_all(self, arms: list[Arm], plan: Plan) -> None:
         run_all(arms, plan)
@@ -192,8 +199,8 @@ def verify(
         for left in ledger.open_commitments():
             if Journal(state, left.id).complete:
                 reporter.say(f"{left.id} was killed and is still open: {resuming(left.id, ledger)}")
-        proof = where.ready(track, reporter, None)
         root, nonce = secrets.token_bytes(32), secrets.token_bytes(32)
+        proof = where.ready(track, nonce, reporter, None)
         announcement = log.Commitment(
             id=log.fresh_id(datetime.now(UTC)),
             created_utc=utc_now(),
@@ -276,7 +283,7 @@ def resume(
         if where.cluster != session.cluster:
             begun, how = ("on a cluster", "with") if session.cluster else ("on one machine", "without")
             raise VerifyError(f"{entry} was begun {begun}: go on {how} --cluster")
-        proof = where.ready(track, reporter, session.machine)
+        proof = where.ready(track, bytes.fromhex(session.nonce_hex), reporter, session.machine)
         if proof.machine != session.machine:
             raise VerifyError(
                 f"{entry} was begun on another machine or with other packages: its times say nothing here"
@@ -330,11 +337,37 @@ def plainly(error: BaseException) -> str:
 def proven_isolation(reporter: Reporter) -> tuple[sandbox.Level, dict[str, bool]]:
     """The level that a record made here and now may claim, with the checks that prove it."""
     isolation = sandbox.isolation()
-    checks = {check.name: check.ok for check in doctor.checks()} if isolation.level == "full" else {}
+    checks = {check.name: check.ok for check in doctor.isolation_checks()} if isolation.level == "full" else {}
     proven = doctor.proven(checks)
     reasons = [*isolation.reasons, *(f"`nano-r1 doctor`: {name} failed" for name, ok in checks.items() if not ok)]
     reporter.say("\n  ".join([f"isolation: {proven}", *reasons]))
     return proven, checks
+
+
+def leased(track: Track) -> gpu.Lease | None:
+    """The GPUs that a GPU track computes on, here. Raises VerifyError where they are not those that it asks for."""
+    hardware = track.hardware
+    if hardware.kind != "gpu":
+        return None
+    try:
+        return gpu.lease(hardware.gpu, hardware.gpus, hardware.gpu_memory_bytes)
+    except gpu.GpuError as error:
+        raise VerifyError(f"{track.id} cannot be verified here: {error}") from None
+
+
+def proven_gpus(lease: gpu.Lease | None, level: sandbox.Level, reporter: Reporter) -> dict[str, bool]:
+    """On a GPU track, the check that a kernel computes on each GPU from inside a sandbox. Raises VerifyError if not."""
+    if lease is None:
+        return {}
+    try:
+        lease.wait_until_empty()
+        failure = doctor.kernel(lease, sandbox.isolation().level)
+    except gpu.GpuError as error:
+        raise VerifyError(str(error)) from None
+    if failure is not None:
+        raise VerifyError(f"the GPUs of this machine cannot be used: {failure}")
+    reporter.say(f"GPUs: {', '.join(map(str, lease.devices))}; a kernel computes on each from inside the sandbox")
+    return {"gpu_kernel_computes": True} if level == "full" else {}
 
 
 def _go_on(
@@ -353,6 +386,7 @@ def _go_on(
         track=track,
         runs=announced.runs,
         root=bytes.fromhex(session.root_hex),
+        lease=None if where.cluster else leased(track),  # each node has its own
         level="full" if where.cluster else sandbox.isolation().level,  # no node is used without
         journal=journal,
         control=session.control,
@@ -439,7 +473,9 @@ def _run_once(arm: Arm, plan: Plan, run: int) -> None:
     if trained is None:
         with plan.journal.workplace() as place:
             plan.journal.copy(arm.number, arm.tree_sha256, place / "submission")
-            trained = train(job_of(arm, plan, run), plan.track, place, plan.level, plan.reporter, plan.cancel)
+            trained = train(
+                job_of(arm, plan, run), plan.track, place, plan.lease, plan.level, plan.reporter, plan.cancel
+            )
         plan.journal.keep(arm.number, run, trained)
     arm.add(run, trained)
     if trained.failure is not None:
@@ -460,13 +496,23 @@ def job_of(arm: Arm, plan: Plan, run: int) -> Job:
 
 
 def train(
-    job: Job, track: Track, place: Path, level: sandbox.Level, reporter: Reporter, cancel: threading.Event
+    job: Job,
+    track: Track,
+    place: Path,
+    lease: gpu.Lease | None,
+    level: sandbox.Level,
+    reporter: Reporter,
+    cancel: threading.Event,
 ) -> Trained:
     """Train place/submission once in the sandbox, read the weights strictly, ask them fresh questions."""
     label = f"run {job.run + 1}" if job.control is None else "control run"
     folder, output = place / "submission", place / "output"
     output.mkdir()
     reporter.begin(job.name, job.run, "train", track.budget.seconds)
+    if lease is not None:
+        lease.wait_until_empty()  # an evaluation may have been on it
+    meter = None if lease is None else gpu.Meter(lease)
+    devices = None if lease is None else lease.doors(level)
     started = utc_now()
     clock = Clock()
     inside = level == "full"
@@ -479,11 +525,13 @@ def train(
         output="/output" if inside else str(output),
         clock=clock.elapsed_ms,
         control=job.control,
-    ) as environment:
+    ) as environment, meter or nullcontext():
         shown = 0
 
         def tick(elapsed_ms: int) -> None:
             nonlocal shown
+            if meter is not None:
+                meter.alone()
             if elapsed_ms >= shown + 1000:  # no oftener: the run needs the cores
                 shown = elapsed_ms
                 reporter.advance(elapsed_ms / 1000, progress(environment))
@@ -495,6 +543,8 @@ def train(
             level=level,
             on_start=clock.start,
             on_tick=tick,
+            devices=devices,
+            until_free=None if meter is None else meter.until_free,
             cancel=cancel,
         )
     if cancel.is_set():
@@ -551,6 +601,7 @@ def train(
         weights_sha256=checked.sha256,
         evaluate_ms=evaluation.evaluate_ms,
         tasks=evaluation.tasks,
+        gpu=None if meter is None else meter.bill(usage.wall_ms),
     )
     return trained(found, evaluation.completions)
 
@@ -718,8 +769,8 @@ def _json_lines(values: Iterable[dict[str, Any]]) -> bytes:
     return "".join(json.dumps(value, separators=(",", ":")) + "\n" for value in values).encode()
 
 
-def machine(track: Track) -> record.Machine:
-    """What the numbers were measured on."""
+def machine(track: Track, lease: gpu.Lease | None, nonce: bytes) -> record.Machine:
+    """What the numbers are measured on; the nonce hides the GPUs' UUIDs."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return record.Machine(
@@ -729,6 +780,7 @@ def machine(track: Track) -> record.Machine:
         kernel=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         packages={name: metadata.version(name) for name in sorted({*track.packages, "tokenizers", "safetensors"})},
+        gpu=None if lease is None else lease.attest(nonce),
     )
 
 

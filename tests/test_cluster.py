@@ -66,7 +66,7 @@ def plan_of(tmp_path):
         verify.Arm(number, item.manifest.name, item.tree_sha256, wanted=number > 0) for number, item in enumerate(items)
     ]
     told = tiny.Teller(tmp_path / "told")
-    return arms, Plan(on_track(in_turn=True), 3, bytes(32), "full", journal, True, told, threading.Event())
+    return arms, Plan(on_track(in_turn=True), 3, bytes(32), None, "full", journal, True, told, threading.Event())
 
 
 def test_a_round_goes_to_one_node_where_cost_is_relative_and_each_run_by_itself_elsewhere(tmp_path):
@@ -119,9 +119,10 @@ def test_a_submission_travels_as_bytes_and_arrives_whole_or_not_at_all(tmp_path)
 def test_a_node_with_another_harness_or_track_is_refused():
     version = cluster.version_of(load("cpu-logic"))
     assert cluster._same(version).id == load("cpu-logic").id
-    other = cluster.introduce("0" * 64, version.track, version.track_digest)["refused"]
+    other = cluster.introduce("0" * 64, version.track, version.track_digest, bytes(32))["refused"]
     assert "is not the verifier's" in other and "check out the same commit there" in other and "its harness" in other
-    assert "its track cpu-logic@" in cluster.introduce(version.code_sha256, version.track, "0" * 64)["refused"]
+    track = cluster.introduce(version.code_sha256, version.track, "0" * 64, bytes(32))["refused"]
+    assert "its track cpu-logic@" in track and "is not the verifier's" in track
 
 
 def test_machines_are_alike_but_for_the_memory_that_firmware_takes():
@@ -271,7 +272,8 @@ def audited(place, code):
 def test_ctrl_c_ends_the_remote_runs_and_closes_the_session(place, code, machines):
     before = len(Ledger(code / "records").records())
     node = machines.add(3)
-    command = ray_nodes.Command(place, code, "cancelled", str(code / "submissions/one"), "--runs", "2", "--cluster", machines.address)
+    options = ["--runs", "2", "--cluster", machines.address]
+    command = ray_nodes.Command(place, code, "cancelled", str(code / "submissions/one"), *options)
     until(node.sandboxed, command)
     until(lambda: "announced as" in command.shown() and node.sandboxed(), command)
     command.process.send_signal(signal.SIGINT)
