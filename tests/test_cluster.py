@@ -125,10 +125,26 @@ def test_a_node_with_another_harness_or_track_is_refused():
     assert "its track cpu-logic@" in track and "is not the verifier's" in track
 
 
-def test_machines_are_alike_but_for_the_memory_that_firmware_takes():
+def test_machines_are_alike_but_for_the_memory_that_firmware_takes_and_which_gpus_they_have():
     assert cluster.alike(MACHINE, MACHINE.model_copy(update={"memory_bytes": 10**10 - 10**8}))
     for other in ({"memory_bytes": 9 * 10**9}, {"cpu": "b"}, {"cores": 4}, {"packages": {"torch": "3"}}):
         assert not cluster.alike(MACHINE, MACHINE.model_copy(update=other))
+    gpu = record.Gpu(
+        model="NVIDIA H100 80GB HBM3", uuid_sha256="1" * 64, memory_bytes=80 * 10**9, max_sm_clock_mhz=1980,
+        max_memory_clock_mhz=None, power_limit_milliwatts=700_000, ecc=True, mig=False, persistence=True,
+    )  # fmt: skip
+
+    def having(**other):
+        return MACHINE.model_copy(
+            update={
+                "gpu": record.Gpus(
+                    driver="1", nvml="1", cuda="1", libraries={}, devices=[gpu.model_copy(update=other)]
+                )
+            }
+        )
+
+    assert cluster.alike(having(), having(uuid_sha256="2" * 64))
+    assert not cluster.alike(having(), having(power_limit_milliwatts=350_000)) and not cluster.alike(having(), MACHINE)
 
 
 def test_the_reason_of_a_loss_names_no_machine():
