@@ -23,6 +23,7 @@ import re
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -272,6 +273,9 @@ class Cluster:
             raise ClusterError("Ray is not installed: `pip install -c constraints.txt -e '.[cluster]'`") from None
         polite = signal.getsignal(signal.SIGTERM)
         try:
+            if self._address != "auto":  # Ray itself would try for a minute
+                host, _, port = self._address.rpartition(":")
+                socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
             ray.init(address=self._address, log_to_driver=False, logging_level=logging.CRITICAL)
         except Exception as error:  # of many classes
             why = str(error).strip().splitlines()[:1] or [type(error).__name__]
