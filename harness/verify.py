@@ -516,16 +516,19 @@ def train(
     started = utc_now()
     clock = Clock()
     inside = level == "full"
-    with Environment(
-        track,
-        job.train,
-        job.seed,
-        place / "socket",
-        base="/base" if inside else str(track.base_folder),
-        output="/output" if inside else str(output),
-        clock=clock.elapsed_ms,
-        control=job.control,
-    ) as environment, meter or nullcontext():
+    with (
+        Environment(
+            track,
+            job.train,
+            job.seed,
+            place / "socket",
+            base="/base" if inside else str(track.base_folder),
+            output="/output" if inside else str(output),
+            clock=clock.elapsed_ms,
+            control=job.control,
+        ) as environment,
+        meter or nullcontext(),
+    ):
         shown = 0
 
         def tick(elapsed_ms: int) -> None:

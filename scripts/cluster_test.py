@@ -84,7 +84,7 @@ def session(place: Path, code: Path, machines: ray_nodes.Machines, what: str, ru
     audit.wait()
     wrong = [
         f"{finding['check']}: {finding['message']}"
-        for finding in json.loads(audit.shown())["findings"]
+        for finding in json.loads(audit.shown())
         if not finding["ok"] and finding["check"] != "board"
     ]
     if said.cluster is None or len(said.cluster.lost) != kill:

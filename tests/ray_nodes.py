@@ -178,9 +178,7 @@ class Command:
         line += ["--key", str(place / "key")] if verb == "verify" else []
         environment = os.environ | RAY | {"PYTHONPATH": str(code), "XDG_STATE_HOME": str(place / "state")}
         with self._shown.open("wb") as shown:
-            self.process = subprocess.Popen(
-                line, stdout=shown, stderr=subprocess.STDOUT, cwd=place, env=environment
-            )
+            self.process = subprocess.Popen(line, stdout=shown, stderr=subprocess.STDOUT, cwd=place, env=environment)
 
     def shown(self) -> str:
         return self._shown.read_text()
