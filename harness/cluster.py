@@ -29,7 +29,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -264,6 +264,7 @@ class Cluster:
             raise ClusterError(f"{address!r} is no address of a cluster: give HOST:PORT, or auto for one here")
         self._address = address
         self._nodes: list[Node] = []
+        self._quiet = ExitStack()
 
     def __enter__(self) -> Cluster:
         """Join the cluster. Raises ClusterError."""
@@ -271,6 +272,8 @@ class Cluster:
             import ray
         except ModuleNotFoundError:
             raise ClusterError("Ray is not installed: `pip install -c constraints.txt -e '.[cluster]'`") from None
+        # A thread of Ray's prints what a dead node last logged on standard output, where a script reads our JSON.
+        self._quiet.enter_context(redirect_stdout(self._quiet.enter_context(open(os.devnull, "w"))))
         polite = signal.getsignal(signal.SIGTERM)
         try:
             if self._address != "auto":  # Ray itself would try for a minute
@@ -278,6 +281,7 @@ class Cluster:
                 socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
             ray.init(address=self._address, log_to_driver=False, logging_level=logging.CRITICAL)
         except Exception as error:  # of many classes
+            self._quiet.close()
             why = str(error).strip().splitlines()[:1] or [type(error).__name__]
             raise ClusterError(
                 f"no Ray cluster can be joined at {self._address}: {why[0]}; docs/cluster.md says how to start one"
@@ -291,6 +295,7 @@ class Cluster:
         import ray
 
         ray.shutdown()
+        self._quiet.close()
 
     # ------------------------------------------------------------ which nodes
 
