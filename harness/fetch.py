@@ -43,7 +43,8 @@ def fetch(track: Track, said: Callable[[str], None] = lambda line: None) -> dict
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching.") as work:
         stage = Path(work) / "base"
-        stage.mkdir(mode=0o755)
+        stage.mkdir()
+        stage.chmod(0o755)  # whatever the umask: the sandbox user must be able to read it
         for name, wanted in track.base.files.items():
             path = _from_hub(track, name)
             found = sha256_of(path)
@@ -69,7 +70,7 @@ def _unknown(track: Track) -> dict[str, str]:
 
 
 def _place(path: Path, target: Path) -> None:
-    """A second name where the file system allows one, else a copy. The sandbox user must be able to read it."""
+    """A second name where the file system allows one, else a copy."""
     try:
         os.link(path, target)
     except OSError:

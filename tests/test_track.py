@@ -145,7 +145,7 @@ def test_a_track_for_gpus_is_whole(name):
     assert track.base.template.count("{prompt}") == 1 and track.base.template.format(prompt="{x}").count("{x}") == 1
     assert track.packages["torch"] == "2.13.0" and ("vllm" in track.packages) == (track.sampling.engine == "vllm")
     assert not track.base.unknown
-    assert ("reasoning-gym" in track.packages) == any(task.startswith("gym-") for task in track.tasks)
+    assert set(track.packages) <= {"torch", "transformers", "vllm"}  # what a submission may import: no solver
 
 
 def test_gpu_logic_is_cpu_logic_on_a_gpu():
