@@ -9,9 +9,9 @@ trainer is one file that imports nothing of ours, so it carries its own few line
 for the next run for certain only when its process has ended.
 
 Weights reach `generate` as checked bytes, and reach vLLM as a file in a private folder, beside the track's
-config.json. The other way, random weights first and the real ones through `reload_weights`, spares the file, but
-there vLLM only warns of a tensor that never came; its file loader refuses. So that way is left to `Engine.load`,
-where it is needed, and where the names are checked first.
+config.json. The other way, random weights first and the real ones through `reload_weights`, would spare the file; but
+an exact answer should not hang on that machinery, and `Engine.load`, which needs it, can be held against this way.
+Neither way does vLLM notice a linear layer whose weights never came, so names are checked here before it sees any.
 
 float32 on CPU and GPU alike: an evaluation is off the clock, two engines then answer alike, and greedy argmax is as
 stable across batches as it gets. Every operation as it is written: no compiler, no captured graphs.
@@ -81,14 +81,15 @@ class Engine:
             raise EngineFailed("vLLM is not installed here: pip install 'nano-r1[vllm]'")
         import torch
         from safetensors import safe_open
+        from transformers import AutoConfig, AutoModelForCausalLM
         from vllm import LLM
 
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with torch.device("meta"):
+            model: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
+        self._names, tied = set(model.state_dict()), set(model.all_tied_weights_keys)
         with safe_open(folder / "model.safetensors", framework="pt") as file:
-            self._names = set(file.keys())
-        if json.loads((folder / "config.json").read_text()).get("tie_word_embeddings"):
-            # One tensor in the file, two in vLLM once its layers are reloaded. Without the second it goes on with
-            # the head it had, and says so only in its log.
-            self._names.add("lm_head.weight")
+            _check_names(set(file.keys()), self._names - tied, self._names)
         self._llm = LLM(
             str(folder),
             dtype="float32",
@@ -128,11 +129,10 @@ class Engine:
     def load(self, weights: Mapping[str, torch.Tensor]) -> None:
         """New weights, by the checkpoint's names: `model.state_dict()`, where tied weights stand under both names.
 
-        Raises ValueError if a tensor is missing or unknown, and takes none then.
+        Left out, vLLM would go on with the head that it has, and say so only in its log. Raises ValueError if a tensor
+        is missing or unknown, and takes none then.
         """
-        if set(weights) != self._names:
-            missing, unknown = sorted(self._names - set(weights)), sorted(set(weights) - self._names)
-            raise ValueError(f"not this model's weights: missing {missing}, unknown {unknown}")
+        _check_names(set(weights), self._names, self._names)
         self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights.items())})
         if not self._llm.reset_prefix_cache():  # keys and values of the old weights
             raise EngineFailed("vLLM kept the keys and values of the old weights: is something still being sampled?")
@@ -161,6 +161,13 @@ class Engine:
                 done = len(found)
                 on_progress(done)
         return [found[i] for i in range(len(prompts))]
+
+
+def _check_names(found: set[str], needed: set[str], known: set[str]) -> None:
+    if missing := sorted(needed - found):
+        raise ValueError(f"not this model's weights: {', '.join(missing)} missing")
+    if unknown := sorted(found - known):
+        raise ValueError(f"not this model's weights: {', '.join(unknown)} unknown")
 
 
 # ---------------------------------------------------------------- the engine contract
