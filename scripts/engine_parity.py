@@ -1,4 +1,4 @@
-"""Do vLLM and transformers answer alike? On cpu-logic's base, its held-out questions and its baseline's losses.
+"""DoXXvLLM and transformers answer alike? On cpu-logic's base, its held-out questions and its baseline's losses.
 
     scripts/setup.sh vllm                                                 once: .venv-vllm
     export PYTHONPATH=.
@@ -146,8 +146,13 @@ def sync(track: Track) -> dict[str, Any]:
         items = [sample(TASKS[names[i % len(names)]], development_key(5), "train", i) for i in numbers]
         asked_ids = [grader.prompt_ids(item) for item in items]
         groups = engine.sample(asked_ids, n=GROUP, temperature=1.0, end_id=grader.end_id, max_new_tokens=NEW_TOKENS)
-        rewards = [[float(grader.grade(i, o.token_ids).score.correct) for o in g] for i, g in zip(items, groups, strict=True)]
-        grpo_step(trainer, model, optimizer, asked_ids, groups, torch.tensor(rewards), grader.pad_id, grader.end_id)
+        rewards = torch.tensor(
+            [
+                [float(grader.grade(item, out.token_ids).score.correct) for out in group]
+                for item, group in zip(items, groups, strict=True)
+            ]
+        )
+        grpo_step(trainer, model, optimizer, asked_ids, groups, rewards, grader.pad_id, grader.end_id)
         before = disagreement(engine, model, prompts, grader.end_id)
         start = time.monotonic()
         engine.load(model.state_dict())
@@ -160,7 +165,7 @@ def sync(track: Track) -> dict[str, Any]:
                 "before": before["largest"],
                 "after": after["largest"],
                 "same": same(ours, theirs),
-                "reward": float(torch.tensor(rewards).mean()),
+                "reward": rewards.mean().item(),
                 "seconds": seconds,
             }
         )
@@ -172,7 +177,7 @@ def sync(track: Track) -> dict[str, Any]:
 
 
 def wrong_ways(track: Track, engine: Any, trained: Any, prompts: list[list[int]], end_id: int) -> dict[str, Any]:
-    """Three mistakes, made past the door that refuses the first. Each must leave log-probs that do not fit the model."""
+    """Three mistakes, made past the check that refuses the first. Each must leave log-probs that are not the model's."""
     base = model_of(track)
     headless = {name: tensor for name, tensor in base.state_dict().items() if name != "lm_head.weight"}
     try:
@@ -181,16 +186,16 @@ def wrong_ways(track: Track, engine: Any, trained: Any, prompts: list[list[int]]
     except ValueError:
         refused = True
 
-    def past_the_door(weights: dict[str, torch.Tensor]) -> None:
+    def past_the_check(weights: dict[str, torch.Tensor]) -> None:
         engine._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights.items())})
 
     engine.load(trained.state_dict())
-    past_the_door(headless)
+    past_the_check(headless)
     engine._llm.reset_prefix_cache()
     no_head = disagreement(engine, base, prompts, end_id)["largest"]
     engine.load(trained.state_dict())
     disagreement(engine, trained, prompts, end_id)  # fills the prefix cache
-    past_the_door(base.state_dict())
+    past_the_check(base.state_dict())
     no_reset = disagreement(engine, base, prompts, end_id)["largest"]
     engine.load(trained.state_dict())
     no_load = disagreement(engine, base, prompts, end_id)["largest"]
@@ -261,7 +266,8 @@ def train(track: Track) -> dict[str, Any]:
             clean = {name: value for name, value in os.environ.items() if name not in vllm.ENVIRONMENT}
             clean |= {"NANO_R1_SOCKET": str(socket), "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"}
             clean |= {"OMP_NUM_THREADS": str(track.hardware.cores), "HF_HUB_OFFLINE": "1"}
-            subprocess.run([sys.executable, str(ROOT / item.predicate.submission.path / "train.py")], env=clean, check=True)
+            program = ROOT / item.predicate.submission.path / "train.py"
+            subprocess.run([sys.executable, str(program)], env=clean, check=True)
         checked = checkpoint.read(Path(work) / "model.safetensors", track.base_folder / "model.safetensors")
     PLACE.mkdir(parents=True, exist_ok=True)
     TRAINED.write_bytes(checked.data)
@@ -354,7 +360,9 @@ def failures(step: str, found: dict[str, Any]) -> list[str]:
     if step == "tokens":
         if found["same"] < found["prompts"]:
             wrong.append(f"greedy tokens differ on {found['prompts'] - found['same']} of {found['prompts']} prompts")
-        wrong += [f"log-probs differ by {row['largest']:.1e}" for row in found["logps"].values() if row["largest"] > LIMIT]
+        largest = max(row["largest"] for row in found["logps"].values())
+        if largest > LIMIT:
+            wrong.append(f"log-probs differ by {largest:.1e}")
     if step == "sync":
         for i, row in enumerate(found["updates"]):
             if row["after"] > LIMIT or row["same"] < found["prompts"]:
@@ -374,7 +382,8 @@ def failures(step: str, found: dict[str, Any]) -> list[str]:
 def table(found: dict[str, dict[str, Any]]) -> str:
     rows = []
     if t := found.get("tokens"):
-        rows.append(f"Greedy tokens equal, base, all held-out questions | {t['same']:,} of {t['prompts']:,} ({t['tokens']:,} tokens)")
+        said = f"{t['same']:,} of {t['prompts']:,} ({t['tokens']:,} tokens)"
+        rows.append(f"Greedy tokens equal, base, all held-out questions | {said}")
         for temperature, row in t["logps"].items():
             rows.append(
                 f"Log-probs of sampled tokens at temperature {temperature}, largest difference (mean) | "
@@ -385,7 +394,7 @@ def table(found: dict[str, dict[str, Any]]) -> str:
         rows += [
             f"After each of {len(after)} updates and syncs: largest difference of a log-prob | {max(after):.1e}",
             f"Before the sync, the same: smallest of the {len(before)} | {min(before):.1e}",
-            f"Greedy tokens equal after each sync | {min(r['same'] for r in s['updates'])} of {s['prompts']}, each time",
+            f"Greedy tokens equal after each sync, least | {min(r["same"] for r in s["updates"])} of {s["prompts"]}",
             f"Greedy tokens of the synced engine and of one that loaded the file | {s['fresh']} of {s['prompts']}",
             f"One sync, median | {sorted(r['seconds'] for r in s['updates'])[len(after) // 2] * 1000:.0f} ms",
             f"Wrong: tied head left out | refused by `Engine.load`; past it, log-probs {s['no_head']:.2f} off",
@@ -399,7 +408,7 @@ def table(found: dict[str, dict[str, Any]]) -> str:
             f"Their accuracy by transformers, by vLLM, in the record | {r['transformers']['accuracy']:.4f}, "
             f"{r['vllm']['accuracy']:.4f}, {r['recorded']:.4f}",
             f"Completions equal | {r['same']:,} of {r['questions']:,}",
-            f"The examination, seconds, by transformers and by vLLM with its start | {r['transformers']['seconds']:.0f}, "
+            f"The examination, seconds: transformers, vLLM with its start | {r['transformers']['seconds']:.0f}, "
             f"{r['vllm']['seconds']:.0f}",
         ]
     if v := found.get("speed"):
@@ -423,7 +432,7 @@ def main() -> int:
         return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("steps", nargs="*", metavar="STEP", help=", ".join(STEPS))
-    parser.add_argument("--page", action="store_true", help="write all figures that runs/parity has into docs/engines.md")
+    parser.add_argument("--page", action="store_true", help="write what runs/parity has into docs/engines.md")
     args = parser.parse_args()
     if unknown := set(args.steps) - set(STEPS):
         parser.error(f"no step {', '.join(sorted(unknown))}; steps: {', '.join(STEPS)}")

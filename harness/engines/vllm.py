@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODULE = "harness.engines.vllm"  # run as a module: as a script its folder would hide the real vllm and transformers
 CPU_CACHE_BYTES = 1 << 30  # keys and values; on a GPU vLLM takes what is free
+INSTALL = "pip install 'nano-r1[vllm]'"
 SAID = 2000  # characters of vLLM's own words in an error
 
 # What the process that imports vLLM must have been started with.
@@ -76,9 +77,9 @@ class Engine:
 
     def __init__(self, folder: Path, *, rows: int, length: int, seed: int = 0) -> None:
         if any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
-            raise EngineFailed(f"start this process with {MODULE}.ENVIRONMENT: torch reads some of it as it is imported")
+            raise EngineFailed(f"start this process with {MODULE}.ENVIRONMENT: torch reads it as it is imported")
         if importlib.util.find_spec("vllm") is None:
-            raise EngineFailed("vLLM is not installed here: pip install 'nano-r1[vllm]'")
+            raise EngineFailed(f"vLLM is not installed here: {INSTALL}")
         import torch
         from safetensors import safe_open
         from transformers import AutoConfig, AutoModelForCausalLM
@@ -86,7 +87,8 @@ class Engine:
 
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         with torch.device("meta"):
-            model: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
+            from_config: Any = AutoModelForCausalLM.from_config
+            model = from_config(config, trust_remote_code=False)
         self._names, tied = set(model.state_dict()), set(model.all_tied_weights_keys)
         with safe_open(folder / "model.safetensors", framework="pt") as file:
             _check_names(set(file.keys()), self._names - tied, self._names)
@@ -121,9 +123,8 @@ class Engine:
         self, prompts: Sequence[list[int]], *, n: int, temperature: float, end_id: int, max_new_tokens: int
     ) -> list[list[Sampled]]:
         """`n` completions of each prompt, with the log-probs of the distribution that was sampled from."""
-        nothing = lambda done: None  # noqa: E731
         settings = {"n": n, "temperature": temperature, "max_tokens": max_new_tokens, "logprobs": 0}
-        found = self._run(prompts, end_id, nothing, flat_logprobs=True, **settings)
+        found = self._run(prompts, end_id, flat_logprobs=True, **settings)
         return [[Sampled(list(out.token_ids), list(out.logprobs.logprobs)) for out in outputs] for outputs in found]
 
     def load(self, weights: Mapping[str, torch.Tensor]) -> None:
@@ -138,7 +139,11 @@ class Engine:
             raise EngineFailed("vLLM kept the keys and values of the old weights: is something still being sampled?")
 
     def _run(
-        self, prompts: Sequence[list[int]], end_id: int, on_progress: Callable[[int], None], **settings: Any
+        self,
+        prompts: Sequence[list[int]],
+        end_id: int,
+        on_progress: Callable[[int], None] = lambda done: None,
+        **settings: Any,
     ) -> list[list[Any]]:
         """vLLM's outputs, prompt by prompt."""
         from vllm import SamplingParams
@@ -151,16 +156,13 @@ class Engine:
             output_kind=RequestOutputKind.FINAL_ONLY,
             **settings,
         )
-        engine, found, done = self._llm.llm_engine, dict[int, list[Any]](), 0
-        for i, prompt in enumerate(prompts):
-            engine.add_request(str(i), {"prompt_token_ids": list(prompt)}, params)
-        while engine.has_unfinished_requests():
-            for answer in engine.step():
-                found[int(answer.request_id)] = answer.outputs
-            if len(found) > done:
-                done = len(found)
-                on_progress(done)
-        return [found[i] for i in range(len(prompts))]
+        self._llm.enqueue([{"prompt_token_ids": list(prompt)} for prompt in prompts], params, use_tqdm=False)
+        engine, found = self._llm.llm_engine, dict[int, list[Any]]()
+        while engine.has_unfinished_requests():  # what `LLM.generate` does, but for a progress bar on the terminal
+            if answers := engine.step():
+                found |= {int(answer.request_id): answer.outputs for answer in answers}
+                on_progress(len(found))
+        return [found[number] for number in sorted(found)]  # numbered as they were asked
 
 
 def _check_names(found: set[str], needed: set[str], known: set[str]) -> None:
@@ -189,7 +191,7 @@ def generate(
     At most `batch` sequences at a time. `on_progress` hears how many prompts are done. Raises EngineFailed.
     """
     if importlib.util.find_spec("vllm") is None:
-        raise EngineFailed("this track's questions are answered by vLLM, which is not installed: pip install 'nano-r1[vllm]'")
+        raise EngineFailed(f"this track's questions are answered by vLLM, which is not installed: {INSTALL}")
     request = {
         "prompts": prompts,
         "end_id": end_id,
