@@ -177,7 +177,7 @@ def sync(track: Track) -> dict[str, Any]:
 
 
 def wrong_ways(track: Track, engine: Any, trained: Any, prompts: list[list[int]], end_id: int) -> dict[str, Any]:
-    """Three mistakes, made past the check that refuses the first. Each must leave log-probs that are not the model's."""
+    """Three mistakes, past the check that refuses the first. Each must leave log-probs that are not the model's."""
     base = model_of(track)
     headless = {name: tensor for name, tensor in base.state_dict().items() if name != "lm_head.weight"}
     try:
@@ -394,7 +394,7 @@ def table(found: dict[str, dict[str, Any]]) -> str:
         rows += [
             f"After each of {len(after)} updates and syncs: largest difference of a log-prob | {max(after):.1e}",
             f"Before the sync, the same: smallest of the {len(before)} | {min(before):.1e}",
-            f"Greedy tokens equal after each sync, least | {min(r["same"] for r in s["updates"])} of {s["prompts"]}",
+            f"Greedy tokens equal after each sync, least | {min(r['same'] for r in s['updates'])} of {s['prompts']}",
             f"Greedy tokens of the synced engine and of one that loaded the file | {s['fresh']} of {s['prompts']}",
             f"One sync, median | {sorted(r['seconds'] for r in s['updates'])[len(after) // 2] * 1000:.0f} ms",
             f"Wrong: tied head left out | refused by `Engine.load`; past it, log-probs {s['no_head']:.2f} off",
