@@ -175,7 +175,7 @@ def tracks_fetch(name: Named) -> None:
     unknown = fetch.fetch(track, lambda line: console().print(escape(line), soft_wrap=True))
     console().print(f"{track.base_folder}", soft_wrap=True, markup=False)
     for file, sha256 in unknown.items():
-        console().print(f"not listed yet, for [base.files]: \"{file}\" = \"{sha256}\"", soft_wrap=True, markup=False)
+        console().print(f'not listed yet, for [base.files]: "{file}" = "{sha256}"', soft_wrap=True, markup=False)
 
 
 def _needs_its_gpus(track: Track) -> None:

@@ -1,6 +1,7 @@
 """A Hub on this machine: a real HTTP server that answers huggingface_hub as the Hub does, from bytes in memory.
 
-What it copies: HEAD and GET of /datasets/OWNER/NAME/resolve/REVISION/FILE, and of a model without /datasets, with X-Repo-Commit and ETag, big files
+What it copies: HEAD and GET of /datasets/OWNER/NAME/resolve/REVISION/FILE, and of a model without /datasets, with
+X-Repo-Commit and ETag, big files
 redirected to another host with X-Linked-Etag and X-Linked-Size, the X-Error-Code of each refusal, a gate that a token
 opens, the refusal of a token that is no token, a disabled repository, a relative redirect for a renamed one,
 /api/datasets/OWNER/NAME, and raw files as GitHub serves them (/OWNER/NAME/REVISION/FILE, 404 for what is not there).

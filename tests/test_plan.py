@@ -146,7 +146,7 @@ def test_time_by_hand():
     assumed = change(declared().assumed, training_mfu=0.5, decode_mbu=0.5, decode_mfu=0.5, decode_step_seconds=0)
     length, tokens = 30, 32 * 30
     assert training_seconds(SMALL, RECIPE, CHIP, assumed, gpus=1) == 4 * forward_flops(SMALL, tokens, length / 2) / 5e11
-    # 32 sequences in four waves of 8, each of 30 steps that read 2,960 bytes; 640 tokens that read 20 cached ones on average
+    # 32 sequences in four waves of 8, each of 30 steps that read 2,960 bytes; 640 tokens that read 20 cached ones each
     read = 4 * 30 * 2960 + 640 * 20 * 16 * 2
     prefill = forward_flops(SMALL, 320, 5) / 5e11
     options = {"gpus": 1, "completions": 32, "longest": 30}
@@ -174,7 +174,8 @@ def test_memory_grows_with_the_batch_and_the_cache(shape, recipe, longest):
     assert memory(shape, change(recipe, micro_tokens=recipe.micro_tokens * 2), longest)["activations"] == (
         2 * before["activations"]
     )
-    assert memory(shape, change(recipe, concurrent=recipe.concurrent * 2), longest)["KV cache"] == 2 * before["KV cache"]
+    twice = memory(shape, change(recipe, concurrent=recipe.concurrent * 2), longest)
+    assert twice["KV cache"] == 2 * before["KV cache"]
     assert memory(shape, recipe, longest + 1)["KV cache"] > before["KV cache"]
 
 
@@ -207,9 +208,8 @@ def test_dollars_are_gpu_hours_times_the_price(shape, recipe, cents, gpus):
     assert found.seconds >= found.sampling_seconds + found.training_seconds > 0
     twice = reckon(TRACK, hardware, shape, change(recipe, steps=recipe.steps * 2), declared())
     assert twice.usd == pytest.approx(2 * found.usd)
-    assert twice.sampled_tokens == 2 * found.sampled_tokens == 2 * recipe.steps * recipe.prompts * recipe.group * (
-        recipe.completion_tokens
-    )
+    completions = recipe.steps * recipe.prompts * recipe.group
+    assert twice.sampled_tokens == 2 * found.sampled_tokens == 2 * completions * recipe.completion_tokens
 
 
 @given(shapes, recipes)
