@@ -1,8 +1,8 @@
 """Bring a track's base model from the Hub: exactly the listed files, of exactly the listed bytes, whole or not at all.
 
-They come through the Hub's own cache, so that an interrupted download goes on where it stopped and a model that is there
-already is not fetched twice. From there they are linked into a folder of plain files: the cache's snapshots are made of
-links that lead out of the folder, and would lead nowhere in the sandbox. A base in shards becomes one file besides.
+They come through the Hub's own cache, so that an interrupted download goes on where it stopped and a model that is
+there already is not fetched twice. From there they are linked into a folder of plain files: the cache's snapshots are
+made of links that lead out of the folder, and would lead nowhere in the sandbox. A base in shards becomes one file too.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def fetch(track: Track, said: Callable[[str], None] = lambda line: None) -> dict
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching.") as work:
         stage = Path(work) / "base"
-        stage.mkdir(mode=0o755)
+        stage.mkdir()
+        stage.chmod(0o755)  # whatever the umask: the sandbox user must be able to read it
         for name, wanted in track.base.files.items():
             path = _from_hub(track, name)
             found = sha256_of(path)
@@ -69,7 +70,7 @@ def _unknown(track: Track) -> dict[str, str]:
 
 
 def _place(path: Path, target: Path) -> None:
-    """A second name where the file system allows one, else a copy. The sandbox user must be able to read it."""
+    """A second name where the file system allows one, else a copy."""
     try:
         os.link(path, target)
     except OSError:
@@ -108,8 +109,8 @@ def _from_hub(track: Track, name: str) -> Path:
         ) from None
     except hub.RevisionNotFoundError:
         raise FetchError(
-            f"{track.name}: {repo} no longer has the commit {revision}: its history was rewritten. Only a copy with the "
-            "hashes that the track lists is the same base model"
+            f"{track.name}: {repo} no longer has the commit {revision}: its history was rewritten. Only a copy with "
+            "the hashes that the track lists is the same base model"
         ) from None
     except hub.LocalEntryNotFoundError as error:  # comes before EntryNotFoundError, of which it is one
         raise FetchError(_unreachable(track, name, error.__cause__)) from None

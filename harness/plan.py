@@ -1,10 +1,10 @@
 """What a GPU track would need and cost, reckoned before anyone rents a machine. Pure functions of declared numbers.
 
-A plan is a roofline, not a measurement: sampling reads the weights and the KV cache from memory at each step or is bound
-by arithmetic, whichever takes longer; training is arithmetic. FLOPs a token are 2 a weight forward and 6 forward and
-backward (Kaplan et al. 2020, arXiv:2001.08361, section 2.1), and those of attention, which that leaves out. Memory is
-that of mixed-precision Adam with the states sharded (Rajbhandari et al. 2020, ZeRO, arXiv:1910.02054, section 3.1), of
-activations with each layer recomputed (Chen et al. 2016, arXiv:1604.06174; what one layer keeps is counted after
+A plan is a roofline, not a measurement: sampling reads the weights and the KV cache from memory at each step or is
+bound by arithmetic, whichever takes longer; training is arithmetic. FLOPs a token are 2 a weight forward and 6 forward
+and backward (Kaplan et al. 2020, arXiv:2001.08361, section 2.1), and those of attention, which that leaves out. Memory
+is that of mixed-precision Adam with the states sharded (Rajbhandari et al. 2020, ZeRO, arXiv:1910.02054, section 3.1),
+of activations with each layer recomputed (Chen et al. 2016, arXiv:1604.06174; what one layer keeps is counted after
 Korthikanti et al. 2022, arXiv:2205.05198), and of vLLM beside it with weights of its own and a KV cache (Kwon et al.
 2023, arXiv:2309.06180). How much of a chip's peak is reached is assumed; harness/plan.toml says after whom.
 """
@@ -220,9 +220,7 @@ def sampling_seconds(
     arithmetic = forward_flops(shape, tokens, context) / (chip.bf16_flops * assumed.decode_mfu)
     prefill = forward_flops(shape, mine * recipe.prompt_tokens, recipe.prompt_tokens / 2)
     decode = max(read / (chip.bandwidth_bytes * assumed.decode_mbu), arithmetic)
-    return prefill / (chip.bf16_flops * assumed.decode_mfu) + max(
-        decode, waves * longest * assumed.decode_step_seconds
-    )
+    return prefill / (chip.bf16_flops * assumed.decode_mfu) + max(decode, waves * longest * assumed.decode_step_seconds)
 
 
 def training_seconds(shape: Shape, recipe: Recipe, chip: Chip, assumed: Assumed, *, gpus: int) -> float:
@@ -237,7 +235,7 @@ def training_seconds(shape: Shape, recipe: Recipe, chip: Chip, assumed: Assumed,
 
 @dataclass(frozen=True)
 class Plan:
-    """All bytes are on one GPU; tokens and GPU-hours over all of them. `verification`: runs of both arms and a control."""
+    """Bytes are on one GPU; tokens and GPU-hours over all of them. `verification`: runs of both arms and a control."""
 
     track: str
     hardware: str
@@ -343,14 +341,15 @@ def assumptions(hardware: GpuHardware, recipe: Recipe, numbers: Declared) -> lis
     states = "on each GPU" if recipe.shards == 1 else f"sharded over {recipe.shards} GPUs (FSDP2)"
     counted = ", counted as an L4" if hardware.gpu == "any" else ""
     return [
-        f"{recipe.steps} steps of {recipe.prompts} prompts × {recipe.group} completions, one update a step, no reference model",
+        f"{recipe.steps} steps of {recipe.prompts} prompts × {recipe.group} completions, no reference model",
         f"{recipe.prompt_tokens} tokens a prompt and {recipe.completion_tokens} a completion on average",
         f"{method}; float32 master weights, gradients and Adam {states}; every layer recomputed in the backward pass",
         f"{recipe.micro_tokens:,} tokens a micro-batch; log-probs {recipe.chunk_tokens:,} tokens at a time",
         f"vLLM resident on each GPU with {recipe.concurrent} sequences at a time, room for each to run to the limit",
-        f"{hardware.gpu}{counted}: {chip.bf16_flops / 1e12:.0f} dense bf16 TFLOPS, {chip.bandwidth_bytes / 1e12:.2f} TB/s",
-        f"training reaches {assumed.training_mfu:.0%} of the peak, decoding {assumed.decode_mbu:.0%} of the bandwidth or "
-        f"{assumed.decode_mfu:.0%} of the peak, a decoding step at least {assumed.decode_step_seconds * 1000:g} ms",
+        f"{hardware.gpu}{counted}: {chip.bf16_flops / 1e12:.0f} dense bf16 TFLOPS, "
+        f"{chip.bandwidth_bytes / 1e12:.2f} TB/s",
+        f"training reaches {assumed.training_mfu:.0%} of the peak, decoding {assumed.decode_mbu:.0%} of the bandwidth "
+        f"or {assumed.decode_mfu:.0%} of the peak, a decoding step at least {assumed.decode_step_seconds * 1000:g} ms",
         f"wall time is {assumed.overhead:g} times that; {assumed.usable_memory:.0%} of the memory is usable",
         f"${hardware.usd_per_gpu_hour_cents / 100:.2f} a GPU-hour",
     ]
@@ -361,8 +360,8 @@ def check(found: Plan, track: Track, recipe: Recipe) -> None:
     if found.memory_bytes > found.usable_bytes:
         worst = max(found.memory, key=lambda name: found.memory[name])
         raise PlanError(
-            f"{found.track} does not fit: {gb(found.memory_bytes)} a GPU, of which {gb(found.usable_bytes)} are usable; "
-            f"most of it is {worst} ({gb(found.memory[worst])}): more shards, LoRA, smaller micro-batches or fewer "
+            f"{found.track} does not fit: {gb(found.memory_bytes)} a GPU, of which {gb(found.usable_bytes)} are "
+            f"usable; most of it is {worst} ({gb(found.memory[worst])}): more shards, LoRA, smaller micro-batches or fewer "
             "concurrent sequences would make room"
         )
     if found.seconds > found.budget_seconds:

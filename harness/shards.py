@@ -63,8 +63,8 @@ def _joined(parts: Sequence[Path]) -> Iterator[bytes]:
     joined: dict[str, object] = {"__metadata__": {"format": "pt"}}
     at = 0
     for name in order:
-        size = found[name][2]
-        joined[name] = {"dtype": entries[name]["dtype"], "shape": entries[name]["shape"], "data_offsets": [at, at + size]}
+        entry, size = entries[name], found[name][2]
+        joined[name] = {"dtype": entry["dtype"], "shape": entry["shape"], "data_offsets": [at, at + size]}
         at += size
     text = json.dumps(joined, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)

@@ -262,8 +262,8 @@ def _mean_sd(values: Sequence[int], unit: int) -> str:
 def rendered(ledger: Path, known: Sequence[Track] | None = None) -> dict[str, bytes]:
     """Every generated file of the board: path relative to leaderboard/ -> content. Raises RenderError.
 
-    `known` are the tracks that it is about; by default, all that the harness has. A provisional one gets a page with its
-    first record; until then the front page names it.
+    `known` are the tracks that it is about; by default, all that the harness has. A provisional one gets a page with
+    its first record; until then the front page names it.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

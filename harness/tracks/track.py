@@ -79,7 +79,7 @@ class GpuHardware(Part):
 
     @property
     def label(self) -> str:
-        return f"{self.gpus} × {'any GPU' if self.gpu == 'any' else self.gpu}"
+        return f"{self.gpus} × {'GPU' if self.gpu == 'any' else self.gpu}"
 
 
 Hardware = Annotated[CpuHardware | GpuHardware, Field(discriminator="kind")]
