@@ -412,16 +412,19 @@ def _train(arm: Arm, plan: Plan, run: int, place: Path) -> Trained:
     started = utc_now()
     clock = Clock()
     inside = plan.level == "full"
-    with Environment(
-        track,
-        derive(plan.root, "train", arm.tree_sha256, run),
-        seed,
-        place / "socket",
-        base="/base" if inside else str(track.base_folder),
-        output="/output" if inside else str(output),
-        clock=clock.elapsed_ms,
-        control=derive(plan.root, "control", arm.tree_sha256, run) if is_control else None,
-    ) as environment, meter or nullcontext():
+    with (
+        Environment(
+            track,
+            derive(plan.root, "train", arm.tree_sha256, run),
+            seed,
+            place / "socket",
+            base="/base" if inside else str(track.base_folder),
+            output="/output" if inside else str(output),
+            clock=clock.elapsed_ms,
+            control=derive(plan.root, "control", arm.tree_sha256, run) if is_control else None,
+        ) as environment,
+        meter or nullcontext(),
+    ):
         shown = 0
 
         def tick(elapsed_ms: int) -> None:
