@@ -43,6 +43,7 @@ SAID = 2000  # characters of vLLM's own words in an error
 # What the process that imports vLLM must have been started with.
 ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine in this process: it ends with it, and takes tensors as they are
+    "VLLM_USE_V2_MODEL_RUNNER": "0",  # the runner measured on CPUs: on GPUs vLLM would take another one
     "TORCH_COMPILE_DISABLE": "1",  # needs no C++ compiler
     "HF_HUB_OFFLINE": "1",
     "VLLM_NO_USAGE_STATS": "1",  # else it reports this machine to its makers
