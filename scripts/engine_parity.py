@@ -37,8 +37,7 @@ from harness.engines import vllm
 os.environ.update(vllm.ENVIRONMENT)  # before torch is imported
 
 import torch
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
+from safetensors.torch import save
 from transformers import AutoModelForCausalLM
 
 from harness import checkpoint, judge, stats
@@ -243,7 +242,7 @@ def grpo_step(
 def packed(model: Any) -> bytes:
     """The checkpoint that `run.save` would write: tied tensors once."""
     tied = {name: tensor for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
-    return save_tensors({name: tensor.contiguous() for name, tensor in tied.items()})
+    return save({name: tensor.contiguous() for name, tensor in tied.items()})
 
 
 def official() -> tuple[record.Record, bytes, str]:
