@@ -84,7 +84,6 @@ class Engine:
         import torch
         from safetensors import safe_open
         from transformers import AutoConfig, AutoModelForCausalLM
-        from vllm import LLM
 
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         with torch.device("meta"):
@@ -93,6 +92,9 @@ class Engine:
         self._names, tied = set(model.state_dict()), set(model.all_tied_weights_keys)
         with safe_open(folder / "model.safetensors", framework="pt") as file:
             _check_names(set(file.keys()), self._names - tied, self._names)
+
+        from vllm import LLM  # seconds, so last
+
         self._llm = LLM(
             str(folder),
             dtype="float32",
@@ -124,8 +126,9 @@ class Engine:
         self, prompts: Sequence[list[int]], *, n: int, temperature: float, end_id: int, max_new_tokens: int
     ) -> list[list[Sampled]]:
         """`n` completions of each prompt, with the log-probs of the distribution that was sampled from."""
-        settings = {"n": n, "temperature": temperature, "max_tokens": max_new_tokens, "logprobs": 0}
-        found = self._run(prompts, end_id, flat_logprobs=True, **settings)
+        found = self._run(
+            prompts, end_id, n=n, temperature=temperature, max_tokens=max_new_tokens, logprobs=0, flat_logprobs=True
+        )
         return [[Sampled(list(out.token_ids), list(out.logprobs.logprobs)) for out in outputs] for outputs in found]
 
     def load(self, weights: Mapping[str, torch.Tensor]) -> None:
