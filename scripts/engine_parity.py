@@ -37,8 +37,7 @@ from harness.engines import vllm
 os.environ.update(vllm.ENVIRONMENT)  # before torch is imported
 
 import torch
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
+from safetensors.torch import save
 from transformers import AutoModelForCausalLM
 
 from harness import checkpoint, judge, stats
@@ -194,13 +193,14 @@ def wrong_ways(track: Track, engine: Any, trained: Any, prompts: list[list[int]]
     engine._llm.reset_prefix_cache()
     no_head = disagreement(engine, base, prompts, end_id)["largest"]
     engine.load(trained.state_dict())
-    disagreement(engine, trained, prompts, end_id)  # fills the prefix cache
+    long = [prompt * 3 for prompt in prompts]  # a block of the cache is 32 tokens
+    disagreement(engine, trained, long, end_id)  # fills the prefix cache
     past_the_check(base.state_dict())
-    no_reset = disagreement(engine, base, prompts, end_id)["largest"]
+    no_reset = disagreement(engine, base, long, end_id)["largest"]
     engine.load(trained.state_dict())
     no_load = disagreement(engine, base, prompts, end_id)["largest"]
     engine.load(base.state_dict())
-    right = disagreement(engine, base, prompts, end_id)["largest"]
+    right = disagreement(engine, base, long, end_id)["largest"]
     return {"refused": refused, "no_head": no_head, "no_reset": no_reset, "no_load": no_load, "right": right}
 
 
@@ -242,7 +242,7 @@ def grpo_step(
 def packed(model: Any) -> bytes:
     """The checkpoint that `run.save` would write: tied tensors once."""
     tied = {name: tensor for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
-    return save_tensors({name: tensor.contiguous() for name, tensor in tied.items()})
+    return save({name: tensor.contiguous() for name, tensor in tied.items()})
 
 
 def official() -> tuple[record.Record, bytes, str]:

@@ -43,6 +43,7 @@ SAID = 2000  # characters of vLLM's own words in an error
 # What the process that imports vLLM must have been started with.
 ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine in this process: it ends with it, and takes tensors as they are
+    "VLLM_USE_V2_MODEL_RUNNER": "0",  # the runner measured on CPUs: on GPUs vLLM would take another one
     "TORCH_COMPILE_DISABLE": "1",  # needs no C++ compiler
     "HF_HUB_OFFLINE": "1",
     "VLLM_NO_USAGE_STATS": "1",  # else it reports this machine to its makers
@@ -83,7 +84,6 @@ class Engine:
         import torch
         from safetensors import safe_open
         from transformers import AutoConfig, AutoModelForCausalLM
-        from vllm import LLM
 
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         with torch.device("meta"):
@@ -92,6 +92,9 @@ class Engine:
         self._names, tied = set(model.state_dict()), set(model.all_tied_weights_keys)
         with safe_open(folder / "model.safetensors", framework="pt") as file:
             _check_names(set(file.keys()), self._names - tied, self._names)
+
+        from vllm import LLM  # seconds, so last
+
         self._llm = LLM(
             str(folder),
             dtype="float32",
@@ -123,8 +126,9 @@ class Engine:
         self, prompts: Sequence[list[int]], *, n: int, temperature: float, end_id: int, max_new_tokens: int
     ) -> list[list[Sampled]]:
         """`n` completions of each prompt, with the log-probs of the distribution that was sampled from."""
-        settings = {"n": n, "temperature": temperature, "max_tokens": max_new_tokens, "logprobs": 0}
-        found = self._run(prompts, end_id, flat_logprobs=True, **settings)
+        found = self._run(
+            prompts, end_id, n=n, temperature=temperature, max_tokens=max_new_tokens, logprobs=0, flat_logprobs=True
+        )
         return [[Sampled(list(out.token_ids), list(out.logprobs.logprobs)) for out in outputs] for outputs in found]
 
     def load(self, weights: Mapping[str, torch.Tensor]) -> None:
