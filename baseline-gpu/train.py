@@ -209,7 +209,8 @@ class VLLMSampler:
     """A vLLM engine in this process, one a rank. It starts with random weights: `load` first."""
 
     def __init__(self, run: Run, longest: int, world: int, seed: int):
-        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # in this process, so that tensors are handed over as they are
+        # In this process, so that tensors are handed over as they are; and no report to vLLM's makers.
+        os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1"}
         from vllm import LLM, SamplingParams
 
         self.params = SamplingParams
@@ -224,13 +225,15 @@ class VLLMSampler:
             logprobs_mode="processed_logprobs",  # of the distribution sampled from: after the temperature
             gpu_memory_utilization=VLLM_MEMORY,
             enforce_eager=not torch.cuda.is_available(),
+            compilation_config={"mode": 0, "cudagraph_mode": "FULL_DECODE_ONLY"},  # graphs, but nothing that wants a compiler
             distributed_executor_backend="external_launcher" if world > 1 else None,  # use the ranks that are there
         )
 
     def load(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         cast = ((name, tensor.to(COMPUTE)) for name, tensor in weights)
         self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": cast})
-        self.llm.reset_prefix_cache()  # keys and values of the old weights
+        if not self.llm.reset_prefix_cache():  # keys and values of the old weights
+            raise RuntimeError("vLLM kept the keys and values of the old weights")
 
     def sample(self, prompts: list[list[int]], group: int) -> list[list[Completion]]:
         params = self.params(

@@ -286,6 +286,37 @@ def test_a_tensor_that_never_arrives_stops_the_run(monkeypatch, lost):
     with pytest.raises(SystemExit, match=r"disagree by .* nats a token, more than 0\.1"):
         train.check_agreement(policy, sampler, CPU)
 
+def test_vllm_gives_the_trainers_log_probs_after_each_update():
+    """The real engine, where it is installed. It starts from random weights, so agreement means that all arrived."""
+    pytest.importorskip("vllm")
+    script = f"""
+import sys
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
+import torch
+import test_baseline_gpu as tests
+from types import SimpleNamespace
+run = SimpleNamespace(base=tests.BASE, end_token_id=1)
+sampler = tests.train.VLLMSampler(run, 24, 1, 5)
+policy = tests.make_policy()
+for update in range(3):
+    print("differs by", tests.train.check_agreement(policy, sampler, tests.CPU))
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.02)
+groups = sampler.sample([[3, 10, 20, 30, 4], [3, 40, 4]], 3)
+assert [len(group) for group in groups] == [3, 3]
+for ids, logps in (completion for group in groups for completion in group):
+    assert len(ids) == len(logps) <= 24 and 1 not in ids[:-1] and (ids[-1] == 1 or len(ids) == 24)
+"""
+    environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "TORCH_COMPILE_DISABLE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    differences = [float(line.split()[-1]) for line in done.stdout.splitlines() if line.startswith("differs by")]
+    assert len(differences) == 3 and max(differences) < 1e-3
+
+
 
 # ---------------------------------------------------------------- whole runs
 
