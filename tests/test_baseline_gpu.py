@@ -7,6 +7,7 @@ import math
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -381,18 +382,17 @@ def test_two_ranks_finish_a_verified_track_run(tmp_path):
 
 # ---------------------------------------------------------------- launch files
 
-
-def options(text):
-    """The options of the one torchrun command in a script."""
-    command = text.replace("\\\n", " ")
-    line = next(line for line in command.splitlines() if "torchrun" in line and "baseline-gpu/train.py" in line)
-    return re.findall(r"--[a-z-]+", line.split("torchrun", 1)[1])
-
-
-def torchrun_options():
-    from torch.distributed.run import get_args_parser
-
-    return {option for action in get_args_parser()._actions for option in action.option_strings}
+# sbatch(1), the environment that a SLURM job has, and https://docs.skypilot.co/en/stable/reference/yaml-spec.html
+SBATCH = {"--job-name", "--nodes", "--ntasks-per-node", "--gpus-per-node", "--exclusive", "--time", "--cpus-per-task"}
+SLURM = {"SLURM_SUBMIT_DIR", "SLURM_JOB_NODELIST", "SLURM_JOB_NUM_NODES", "SLURM_JOB_ID", "SLURM_CPUS_ON_NODE"}
+SKY = {"name", "workdir", "num_nodes", "resources", "envs", "secrets", "file_mounts", "setup", "run", "config"}
+SKYPILOT = {
+    "SKYPILOT_NODE_IPS",
+    "SKYPILOT_NODE_RANK",
+    "SKYPILOT_NUM_NODES",
+    "SKYPILOT_NUM_GPUS_PER_NODE",
+    "SKYPILOT_TASK_ID",
+}
 
 
 def scripts():
@@ -408,7 +408,50 @@ def test_launch_scripts_parse(name):
 
 @pytest.mark.parametrize("name", ["slurm", "sky-run"])
 def test_launch_files_use_torchrun_with_options_that_it_has(name):
-    used = options(scripts()[name])
-    assert {"--nnodes", "--nproc-per-node", "--rdzv-backend", "--rdzv-endpoint", "--rdzv-id"} <= set(used)
-    assert set(used) <= torchrun_options()
-    assert "--rdzv-backend=c10d" in scripts()[name]
+    from torch.distributed.run import get_args_parser
+
+    command = scripts()[name].replace("\\\n", " ").split("torch.distributed.run", 1)[1].splitlines()[0]
+    used = set(re.findall(r"--[a-z-]+", command))
+    known = {option for action in get_args_parser()._actions for option in action.option_strings}
+    assert used == {"--nnodes", "--nproc-per-node", "--rdzv-backend", "--rdzv-endpoint", "--rdzv-id"} and used <= known
+    assert "--rdzv-backend=c10d" in command
+
+
+def test_launch_files_use_fields_and_variables_that_exist():
+    slurm, sky = scripts()["slurm"], yaml.safe_load((ROOT / "launch" / "skypilot.yaml").read_text())
+    assert set(re.findall(r"^#SBATCH (--[a-z-]+)", slurm, re.MULTILINE)) <= SBATCH
+    assert set(re.findall(r"SLURM_[A-Z_]+", slurm)) <= SLURM
+    assert set(sky) <= SKY and set(sky["resources"]) == {"accelerators"}
+    assert set(re.findall(r"SKYPILOT_[A-Z_]+", sky["run"])) <= SKYPILOT
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (ROOT / ".venv").exists(), reason="scripts/setup.sh makes .venv")
+def test_the_skypilot_run_script_joins_two_machines(tmp_path):
+    """The script as it stands, once for each of two machines that are both this one; a rank on each."""
+    item = small(tmp_path, "machines")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = scripts()["sky-run"].replace(":29500", f":{port}")
+    environment = {
+        **os.environ,
+        "SKYPILOT_NODE_IPS": "127.0.0.1\n127.0.0.1",
+        "SKYPILOT_NUM_NODES": "2",
+        "SKYPILOT_NUM_GPUS_PER_NODE": "1",
+        "SKYPILOT_TASK_ID": "sky-test",
+        "NANO_R1_TRACK": "cpu-logic",
+        "NANO_R1_OUTPUT": str(tmp_path / "out"),
+        "OMP_NUM_THREADS": "1",
+        "TRAINER": str(item.folder / "train.py"),
+    }
+    machines = [
+        subprocess.Popen(
+            ["bash", "-c", script], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for _ in range(2)
+    ]
+    said = "".join(machine.communicate(timeout=280)[0] for machine in machines)
+    assert [machine.returncode for machine in machines] == [0, 0], said
+    assert said.count("2 ranks on cpu") == 1 and said.count("step 2/2") == 1, said
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() != (BASE / "model.safetensors").read_bytes()
