@@ -1,8 +1,8 @@
 """GRPO as DeepSeekMath wrote it (Shao et al. 2024, arXiv:2402.03300, eq. 3-4 and Algorithm 1), on one GPU or many.
 
-A descendant of baseline/train.py, and the reference of the GPU tracks. The same as there, in the paper's terms: groups of
-G completions, reward 1 or 0, advantages as z-scores within the group, PPO's clipped ratio against the log-probs that
-the sampler kept, the mean over a completion's tokens first and over completions second. Deleted:
+A descendant of baseline/train.py, and the reference of the GPU tracks. The same as there, in the paper's terms: groups
+of G completions, reward 1 or 0, advantages as z-scores within the group, PPO's clipped ratio against the log-probs
+that the sampler kept, the mean over a completion's tokens first and over completions second. Deleted:
 
 - KL to the base model, and with it the reference model: a third copy of the weights and a forward pass a rollout;
 - groups without variance. Their advantages are 0 (within a tolerance: a standard deviation is a float), so without KL
@@ -12,17 +12,17 @@ Changed, because a GPU asks for it:
 
 - completions come from vLLM where it is installed, in the same process, with weights that stay resident (nothing is
   unloaded between rollouts). The engine starts with random weights, so the check before step 1, that it gives the
-  trainer's log-probs, fails unless every tensor arrived, the tied output head too. Without vLLM (development on a CPU)
-  the sampler is baseline/train.py's. The ratio corrects for what the two still differ by;
-- every rank samples and posts completions for its own questions. Then all ranks see all completions, split them alike by
-  token count, and each takes its share, in micro-batches. A completion's weight in the loss is fixed by the whole
+  trainer's log-probs, fails unless every tensor arrived, the tied output head too. Without vLLM (development on a
+  CPU) the sampler is baseline/train.py's. The ratio corrects for what the two still differ by;
+- every rank samples and posts completions for its own questions. Then all ranks see all completions, split them alike
+  by token count, and each takes its share, in micro-batches. A completion's weight in the loss is fixed by the whole
   minibatch before anything is split, and gradients are summed, so neither ranks nor micro-batches change the gradient
   (trl issue 6024: normalised by micro-batch, the loss was off by up to 4x);
-- log-probs a few thousand tokens at a time, and computed again in the backward pass: [rows, T, vocabulary] never exists;
+- log-probs a few thousand tokens at a time, and again in the backward pass: [rows, T, vocabulary] never exists;
 - rows are padded on the right, so that attention is plainly causal and needs no mask.
 
-The weights and Adam's moments are float32, matrices are multiplied in bfloat16. With bfloat16 weights a step of 1e-6 would
-vanish: next to a weight of 0.02 the spacing of bfloat16 is 6e-5 to 1.2e-4. Above SHARD_ABOVE parameters all this is
+The weights and Adam's moments are float32, matrices are multiplied in bfloat16. With bfloat16 weights a step of 1e-6
+would vanish: next to a weight of 0.02 the spacing of bfloat16 is 1.2e-4. Above SHARD_ABOVE parameters all this is
 sharded over the ranks (FSDP2), below it is replicated and gradients are all-reduced.
 
 Started as one process on a machine with several GPUs it becomes torchrun; started by torchrun it is one rank.
@@ -38,7 +38,8 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -83,7 +84,9 @@ MISMATCH = 0.1  # nats a token on average, between sampler and trainer; bfloat16
 
 CPU_RANKS = 1  # on a machine without GPUs
 CPU = torch.cpu.get_capabilities()
-FAST_BF16 = torch.cuda.is_available() or bool(CPU.get("avx512_bf16") or CPU.get("amx_bf16"))
+FAST_BF16 = bool(CPU.get("avx512_bf16") or CPU.get("amx_bf16"))
+if torch.cuda.is_available():
+    FAST_BF16 = torch.cuda.is_bf16_supported(including_emulation=False)
 COMPUTE = torch.bfloat16 if FAST_BF16 else torch.float32
 
 # ---------------------------------------------------------------- losses: pure functions on tensors
@@ -174,7 +177,7 @@ def make_policy(model: nn.Module, recipe: Recipe, device: torch.device, shard: b
             fully_shard(layer.to(device, torch.float32), mp_policy=mixed)
         fully_shard(policy.to(device, torch.float32), mp_policy=mixed)
         for module in policy.modules():
-            if hasattr(module, "set_gradient_divide_factor"):  # sum, as the loss is normalised over all ranks already
+            if isinstance(module, FSDPModule):  # sum, as the loss is normalised over all ranks already
                 module.set_gradient_divide_factor(1.0)
                 module.set_force_sum_reduction_for_comms(True)
     return policy.to(device, torch.float32).train()
@@ -182,7 +185,7 @@ def make_policy(model: nn.Module, recipe: Recipe, device: torch.device, shard: b
 
 def whole(tensor: Tensor) -> Tensor:
     """Of a sharded tensor, all of it: every rank has to ask at the same time."""
-    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def full_weights(policy: Policy) -> Iterator[tuple[str, Tensor]]:
@@ -225,7 +228,7 @@ class VLLMSampler:
             logprobs_mode="processed_logprobs",  # of the distribution sampled from: after the temperature
             gpu_memory_utilization=VLLM_MEMORY,
             enforce_eager=not torch.cuda.is_available(),
-            compilation_config={"mode": 0, "cudagraph_mode": "FULL_DECODE_ONLY"},  # graphs, but nothing that wants a compiler
+            compilation_config={"mode": 0, "cudagraph_mode": "FULL_DECODE_ONLY"},  # graphs, but no compiler
             distributed_executor_backend="external_launcher" if world > 1 else None,  # use the ranks that are there
         )
 
@@ -246,13 +249,10 @@ class VLLMSampler:
             detokenize=False,
         )
         outputs = self.llm.generate([{"prompt_token_ids": ids} for ids in prompts], params, use_tqdm=False)
-        return [
-            [
-                (list(out.token_ids), [at[token].logprob for token, at in zip(out.token_ids, out.logprobs, strict=True)])
-                for out in output.outputs
-            ]
-            for output in outputs
-        ]
+        return [[(list(out.token_ids), self._logps(out)) for out in output.outputs] for output in outputs]
+
+    def _logps(self, out) -> list[float]:
+        return [at[token].logprob for token, at in zip(out.token_ids, out.logprobs, strict=True)]
 
 
 class KVCache:
@@ -363,7 +363,7 @@ def balanced(lengths: list[int], bins: int) -> list[list[int]]:
 
 
 def micro_batches(lengths: list[int], ranks: int, most: int) -> list[list[list[int]]]:
-    """Indices by rank and micro-batch, balanced over ranks. Padded, a micro-batch has at most `most` tokens, or one row.
+    """Indices by rank and micro-batch, balanced over ranks. Padded, one has at most `most` tokens, or a single row.
 
     Each rank has equally many, the last ones maybe empty: under FSDP all ranks have to make every pass.
     """
@@ -435,8 +435,8 @@ def check_agreement(policy: Policy, sampler: VLLMSampler | PlainSampler, device:
     difference = (logp - theirs).abs().mean().item()
     if not difference <= MISMATCH:
         raise SystemExit(
-            f"sampler and trainer disagree by {difference:.3g} nats a token, more than {MISMATCH}: not the same weights, "
-            "temperature or end token. Look at the sampler's `load` and at the engine's warnings."
+            f"sampler and trainer disagree by {difference:.3g} nats a token, more than {MISMATCH}: not the same "
+            "weights, temperature or end token. Look at the sampler's `load` and at the engine's warnings."
         )
     return difference
 
@@ -451,8 +451,9 @@ def launch() -> None:
     """
     ranks = torch.cuda.device_count() or CPU_RANKS
     if ranks > 1 and "RANK" not in os.environ:
-        torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={ranks}", "--local-addr=127.0.0.1"]
-        os.execv(sys.executable, [*torchrun, "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", sys.argv[0]])
+        options = ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
+        command = [sys.executable, "-m", "torch.distributed.run", *options, f"--nproc-per-node={ranks}", sys.argv[0]]
+        os.execv(sys.executable, command)
 
 
 def join() -> tuple[int, int, torch.device]:
@@ -497,11 +498,8 @@ def main() -> None:
     shuffle = torch.Generator().manual_seed(run.seed)  # the same on every rank
     difference = check_agreement(policy, sampler, device)
     if rank == 0:
-        print(
-            f"{parameters:,} parameters, {world} rank{'s' * (world > 1)} on {device.type}, {'sharded' if shard else 'whole'}, "
-            f"{type(sampler).__name__}; sampler and trainer differ by {difference:.2g} nats a token",
-            flush=True,
-        )
+        ranks = f"{world} rank{'s' * (world > 1)} on {device.type}, {'sharded' if shard else 'whole'}"
+        print(f"{parameters:,} parameters, {ranks}, {type(sampler).__name__}, mismatch {difference:.2g}", flush=True)
 
     left = min(gather(run.seconds_left(), world))
     for step in range(recipe.steps):
@@ -542,7 +540,8 @@ def main() -> None:
         # Learn: all ranks see all rows, in the order of the questions whatever the number of ranks.
         clock = time.monotonic()
         parts = gather((rows, seen, run.seconds_left()), world)
-        batch = [row for question in zip(*(part[0] for part in parts), strict=True) for group in question for row in group]
+        questions = [group for question in zip(*(part[0] for part in parts), strict=True) for group in question]
+        batch = [row for group in questions for row in group]
         count = len(rows) * world * recipe.group / recipe.minibatches  # with the rows that were dropped
         sums, norms = torch.zeros(3, device=device), []
         for indices in torch.randperm(len(batch), generator=shuffle).chunk(recipe.minibatches) if batch else []:
