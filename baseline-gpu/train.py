@@ -149,7 +149,7 @@ class Policy(nn.Module):
     def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
-        self.autocast = COMPUTE == torch.bfloat16  # FSDP casts by itself
+        self.autocast = torch.bfloat16 == COMPUTE  # FSDP casts by itself
 
     def forward(self, ids: Tensor, sampled: Tensor) -> Tensor:
         """Log-probs of the tokens that were sampled, row by row. [rows, T], [rows, T] bool -> [sampled tokens]."""
