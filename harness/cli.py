@@ -120,12 +120,12 @@ def tracks(context: typer.Context, as_json: Json = False) -> None:
 
 def _digest(track: Track) -> str | None:
     """None where the package that draws its questions is not installed."""
-    from harness.tasks.deduction import DeductionError
+    from harness.tasks.clue import ClueError
     from harness.tasks.gym import GymError
 
     try:
         return track.digest
-    except (DeductionError, GymError):
+    except (ClueError, GymError):
         return None
 
 
