@@ -371,9 +371,7 @@ def test_two_ranks_finish_a_verified_track_run(tmp_path, name):
     """
     tiny.build(tmp_path, 0.1)
     track = tmp_path / "harness" / "tracks" / "cpu-logic.toml"
-    track.write_text(
-        track.read_text().replace("\nseconds = 60\n", "\nseconds = 300\n")
-    )  # torch thrice
+    track.write_text(track.read_text().replace("\nseconds = 60\n", "\nseconds = 300\n"))  # torch thrice
     small(tmp_path, name, CPU_RANKS="2", **({"SHARD_ABOVE": "0", "LORA_RANK": "4"} if name == "sharded" else {}))
     told, ledger = tmp_path / "told", tmp_path / "records"
     process = tiny.CONTEXT.Process(target=tiny.session, args=(tmp_path, ledger, [name], None, told))
