@@ -361,8 +361,8 @@ def check(found: Plan, track: Track, recipe: Recipe) -> None:
         worst = max(found.memory, key=lambda name: found.memory[name])
         raise PlanError(
             f"{found.track} does not fit: {gb(found.memory_bytes)} a GPU, of which {gb(found.usable_bytes)} are "
-            f"usable; most of it is {worst} ({gb(found.memory[worst])}): more shards, LoRA, smaller micro-batches or fewer "
-            "concurrent sequences would make room"
+            f"usable; most of it is {worst} ({gb(found.memory[worst])}): more shards, LoRA, smaller micro-batches or "
+            "fewer concurrent sequences would make room"
         )
     if found.seconds > found.budget_seconds:
         raise PlanError(
