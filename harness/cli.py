@@ -143,10 +143,10 @@ def tracks_plan(name: Named, as_json: Json = False) -> None:
         return
     out, table = console(), _table("on one GPU", "GB", title=f"{found.track}: {found.hardware}")
     for what, count in found.memory.items():
-        table.add_row(what, f"{count / 1e9:.1f}")
+        table.add_row(what, f"{count / 1e9:.2f}")
     table.add_section()
-    table.add_row("together", f"{found.memory_bytes / 1e9:.1f}")
-    table.add_row("usable", f"{found.usable_bytes / 1e9:.1f}")
+    table.add_row("together", f"{found.memory_bytes / 1e9:.2f}")
+    table.add_row("usable", f"{found.usable_bytes / 1e9:.2f}")
     out.print(table)
     table = _table("a run", "", title=f"{found.parameters:,} weights, {found.trained:,} of them trained")
     table.add_row("tokens sampled", f"{found.sampled_tokens / 1e6:,.1f} M")

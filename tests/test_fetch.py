@@ -155,8 +155,8 @@ def test_a_gated_model_says_how_to_get_in(hub, monkeypatch, token):
 
 
 def test_what_is_not_there_is_named(hub):
-    assert "has no file config.txt" in refused(named({**FILES, "config.txt": b""}))
     assert f"no longer has the commit {'f' * 40}" in refused(_at("f" * 40))
+    assert "has no file config.txt" in refused(named({"config.txt": b"", **FILES}))  # before any is in the cache
     del hub.repositories["owner/name"]
     assert "there is no owner/name" in refused(named(FILES))
 

@@ -225,7 +225,7 @@ def test_more_gpus_are_never_slower(shape, recipe):
 def test_the_plan_of_each_gpu_track_fits(name):
     found = plan(load(name))
     assert found.memory_bytes <= found.usable_bytes and found.seconds <= found.budget_seconds
-    assert found.gpu_hours > 0.01 and found.assumptions
+    assert found.gpu_hours > 0 and found.assumptions
 
 
 def test_what_has_no_plan_says_why():
