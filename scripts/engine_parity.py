@@ -4,7 +4,7 @@
     export PYTHONPATH=.
     .venv-vllm/bin/python scripts/engine_parity.py                        every step below
     .venv-vllm/bin/python scripts/engine_parity.py STEP ...               some of them
-    .venv-vllm/bin/python scripts/engine_parity.py STEP ... --page        and the table in docs/engines.md
+    .venv-vllm/bin/python scripts/engine_parity.py --page                 none, but what they found into docs/engines.md
 
 Steps, each leaving its figures in runs/parity/STEP.json:
     tokens    greedy tokens of both engines on the base, and log-probs of sampled tokens at two temperatures
@@ -432,12 +432,12 @@ def main() -> int:
         return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("steps", nargs="*", metavar="STEP", help=", ".join(STEPS))
-    parser.add_argument("--page", action="store_true", help="write what runs/parity has into docs/engines.md")
+    parser.add_argument("--page", action="store_true", help="write the table in docs/engines.md")
     args = parser.parse_args()
     if unknown := set(args.steps) - set(STEPS):
         parser.error(f"no step {', '.join(sorted(unknown))}; steps: {', '.join(STEPS)}")
     PLACE.mkdir(parents=True, exist_ok=True)
-    wrong, steps = [], args.steps or list(STEPS)
+    wrong, steps = [], args.steps or ([] if args.page else list(STEPS))
     for step in steps:
         if len(steps) > 1:  # a process holds one vLLM
             if subprocess.run([sys.executable, __file__, step], check=False).returncode != 0:
