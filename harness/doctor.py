@@ -4,8 +4,8 @@ Three real runs, side by side, in about three seconds: a probe that tries everyt
 memory bomb, and a daemon that burns CPU after its main process has gone. What they find goes into each
 record as `isolation_checks`.
 
-And do its GPUs compute from inside one? Found out by a real kernel, whose result is compared: a machine whose nvidia-smi
-answers inside a container may still refuse to compute there (https://github.com/NVIDIA/NemoClaw/issues/4016).
+And do the GPUs compute from inside one? Found out by a real kernel, whose result is compared: a machine whose
+nvidia-smi answers inside a container may still refuse to compute there (https://github.com/NVIDIA/NemoClaw/issues/4016).
 """
 
 from __future__ import annotations
@@ -288,6 +288,7 @@ def compute(
     wanted = hashlib.sha256(repr(product).encode()).hexdigest()
     program = f"{inspect.getsource(_multiply)}\n_multiply({kind!r}, {left!r}, {right!r})\n"
     with tempfile.TemporaryDirectory(prefix="nano-r1-doctor-") as name:
+        Path(name).chmod(0o755)
         done = _run(Path(name) / "kernel", program, COMPUTE, level, devices)
     lines = done.log.decode(errors="replace").strip().splitlines()
     if done.failure is not None:
@@ -307,7 +308,7 @@ def _multiply(kind: str, left: list, right: list) -> None:  # type: ignore[type-
 
     if kind == "cuda" and not torch.cuda.is_available():
         try:
-            torch.cuda.init()
+            torch.cuda.init()  # type: ignore[no-untyped-call]
         except Exception as error:
             print("no GPU", str(error).splitlines()[0], sep="\n")
         return

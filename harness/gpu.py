@@ -56,9 +56,7 @@ def _library() -> Any:
     try:
         import pynvml
     except ImportError:
-        raise GpuError(
-            "nvidia-ml-py is not installed: pip install -c constraints.txt -e '.[gpu]'"
-        ) from None
+        raise GpuError("nvidia-ml-py is not installed: pip install -c constraints.txt -e '.[gpu]'") from None
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
@@ -98,6 +96,9 @@ class Device:
     def mig(self) -> bool:
         return bool(_flag(_ask("nvmlDeviceGetMigMode", self.handle)))
 
+    def is_called(self, name: str) -> bool:
+        return name == str(self.index) or (name.startswith("GPU-") and self.uuid.startswith(name))
+
     def __str__(self) -> str:
         return f"{self.name} ({self.memory_bytes / 1e9:.0f} GB{', in MIG mode' if self.mig else ''})"
 
@@ -121,13 +122,15 @@ def visible(found: list[Device], named: str | None) -> list[Device]:
     """
     if named is None:
         return found
-    chosen = []
+    chosen: dict[int, Device] = {}
     for name in filter(None, (part.strip() for part in named.split(","))):
-        match = [each for each in found if name == str(each.index) or (name[:4] == "GPU-" and each.uuid.startswith(name))]
+        match = [each for each in found if each.is_called(name)]
         if len(match) != 1:
-            raise GpuError(f"CUDA_VISIBLE_DEVICES names {name[:80]!r}, which is none of this machine's {len(found)} GPUs")
-        chosen += match
-    return list(dict.fromkeys(chosen))
+            raise GpuError(
+                f"CUDA_VISIBLE_DEVICES names {name[:80]!r}, which is none of this machine's {len(found)} GPUs"
+            )
+        chosen.setdefault(match[0].index, match[0])
+    return list(chosen.values())
 
 
 def _memory(handle: Any) -> Any:
@@ -169,8 +172,8 @@ class Lease:
     def attest(self, nonce: bytes) -> record.Gpus:
         """What they are. A UUID is hashed together with the session's nonce.
 
-        The nonce is published with the record. So the hash cannot be looked up in a table made beforehand, nor tell that
-        two records come from one GPU; but who knows a UUID can find it in a record, and the verifier can prove it.
+        The nonce is published with the record. So the hash cannot be looked up in a table made beforehand, nor tell
+        that two records come from one GPU; but who knows a UUID can find it in a record, and the verifier can prove it.
         """
         version = _ask("nvmlSystemGetCudaDriverVersion_v2")
         return record.Gpus(
@@ -540,15 +543,15 @@ class Meter:
         self._stranger = stranger
 
     def alone(self) -> None:
-        """While the run lasts. Raises GpuError if others than the submission are on its GPUs: its time says nothing then."""
+        """While the run lasts. Raises GpuError if others are on its GPUs too: its time says nothing then."""
         if self._fault or self._stranger:
             raise GpuError(self._fault or self._stranger)
 
     def until_free(self) -> str | None:
         """When no process of the submission is left: wait until none holds a GPU. Why the run has failed, or None.
 
-        Raises GpuError if it is somebody else who holds one. Ancestry tells nothing any more: a process whose sandbox was
-        killed around it has another parent. But whatever is still alive now was never in the sandbox.
+        Raises GpuError if it is somebody else who holds one. Ancestry tells nothing any more: a process whose sandbox
+        was killed around it has another parent. But whatever is still alive now was never in the sandbox.
         """
         began = time.monotonic()
         allowed = [before + IDLE_BYTES for before in self._before]

@@ -487,7 +487,13 @@ def _collect(output: int, target: Path, limit: int) -> str | None:
 
 
 def _command(
-    argv: list[str], mounts: Mounts, limits: Limits, level: Level, group: Cgroup | None, channel: int, calls: int,
+    argv: list[str],
+    mounts: Mounts,
+    limits: Limits,
+    level: Level,
+    group: Cgroup | None,
+    channel: int,
+    calls: int,
     devices: Devices | None = None,
 ) -> list[str]:
     """The whole line, from `sh` to the supervisor's plan."""

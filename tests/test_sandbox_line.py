@@ -1,7 +1,8 @@
 """The command line of a sandbox without GPUs is, byte for byte, that of before there were any.
 
-`tests/data/sandbox/line.json` was written by `python tests/test_sandbox_line.py` on the code of commit faad234, the last
-without GPUs, on a machine that is made up below. Whoever changes the sandbox of the CPU tracks on purpose writes it anew.
+`tests/data/sandbox/line.json` was written by `python tests/test_sandbox_line.py` on the code of commit faad234, the
+last without GPUs, for a machine that is made up below. Whoever changes the sandbox of the CPU tracks on purpose writes
+it anew.
 """
 
 from __future__ import annotations
