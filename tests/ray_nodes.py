@@ -23,6 +23,7 @@ from harness import submission
 from harness.ledger.signature import generate
 from harness.tracks.track import ROOT
 
+HEAD = "127.0.0.2"  # 127.0.0.1 would be replaced by an address that others reach
 CORES = sorted(os.sched_getaffinity(0))
 RAY = {  # docs/cluster.md says why
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -120,19 +121,21 @@ class Machines:
 
     def __init__(self, place: Path, code: Path) -> None:
         self._place, self._code, self.nodes = place, code, list[RayNode]()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
-        port = self.address.rpartition(":")[2]
+        with socket.create_server((HEAD, 0)) as free:
+            self._port = free.getsockname()[1]
+        self.address = f"{HEAD}:{self._port}"
+
+    def start(self) -> None:
         self.head = self._start(
-            "127.0.0.1", CORES, code, "--head", f"--port={port}", "--include-dashboard=false", "--disable-usage-stats",
-            f"--temp-dir={place / 'ray'}", "--num-cpus=0",
+            HEAD, CORES, self._code, "--head", f"--port={self._port}", "--include-dashboard=false",
+            "--disable-usage-stats", f"--temp-dir={self._place / 'ray'}", "--num-cpus=0",
         )  # fmt: skip
 
     def add(self, number: int, code: Path | None = None) -> RayNode:
         """Node `number`, 0 or more, on a core of its own while there are enough; with another harness, if need be."""
         offers = ["--num-cpus=1", '--resources={"nano-r1": 1}']
         core = CORES[number % len(CORES)]
-        return self._start(f"127.0.0.{number + 2}", [core], code or self._code, f"--address={self.address}", *offers)
+        return self._start(f"127.0.0.{number + 3}", [core], code or self._code, f"--address={self.address}", *offers)
 
     def _start(self, ip: str, cores: list[int], code: Path, *options: str) -> RayNode:
         log = open(self._place / f"ray-{len(self.nodes)}.log", "wb")  # noqa: SIM115  the process keeps it
@@ -143,7 +146,7 @@ class Machines:
         )
         node = RayNode(process, ip)
         self.nodes.append(node)
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 240  # on a busy machine
         while b"Ray runtime started" not in Path(log.name).read_bytes():
             assert process.poll() is None and time.monotonic() < deadline, Path(log.name).read_text()
             time.sleep(0.2)
@@ -159,6 +162,7 @@ class Machines:
 def machines(place: Path, code: Path) -> Iterator[Machines]:
     cluster = Machines(place, code)
     try:
+        cluster.start()
         yield cluster
     finally:
         cluster.end()

@@ -245,8 +245,8 @@ def test_five_runs_over_two_nodes_one_killed(place, code, machines):
     assert command.wait() == 0, command.shown()
     shown = command.shown()
     third.end()
-    assert re.search(r"node \w{12} at 127.0.0.4 is not used: its harness in .* is not the verifier's", shown), shown
-    lost_line = r"node \w{12} at 127.0.0.3 is lost: its node died\. \S+ run \d is made again elsewhere"
+    assert re.search(r"node \w{12} at 127.0.0.5 is not used: its harness in .* is not the verifier's", shown), shown
+    lost_line = r"node \w{12} at 127.0.0.4 is lost: its node died\. \S+ run \d is made again elsewhere"
     assert re.search(lost_line, shown) and "Traceback" not in shown and "state-dump" not in shown, shown
 
     (item,) = Ledger(code / "records").records()
