@@ -156,23 +156,20 @@ def test_gpu_logic_is_cpu_logic_on_a_gpu():
 def test_digests_are_the_same_in_another_process_without_weights_or_network(tmp_path):
     """Another hash seed, another machine's empty cache, and no way out."""
     code = (
-        "import socket, json; socket.socket = None\n"
+        "import socket, json; socket.socket.connect = None\n"
         "from harness.tracks.track import load, names\n"
         "print(json.dumps({name: load(name).digest for name in names()}))"
     )
-    found = [
-        json.loads(
-            subprocess.run(
-                [sys.executable, "-c", code],
-                env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed, "XDG_CACHE_HOME": str(tmp_path)},
-                capture_output=True,
-                check=True,
-            ).stdout
-        )
-        for seed in ("1", "2")
-    ]
-    assert found[0] == found[1] == {name: load(name).digest for name in names()}
-    assert len(set(found[0].values())) == len(names())
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7", "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found == {name: load(name).digest for name in names()}
+    assert len(set(found.values())) == len(names())
 
 
 @pytest.mark.parametrize(
