@@ -98,7 +98,7 @@ def test_tracks_and_tasks_speak_json():
 def test_tracks_lists_what_is_provisional():
     shown = nano("tracks").stdout
     for name in names():
-        (line,) = [line for line in shown.splitlines() if line.startswith(f"{name}@")]
+        (line,) = [line for line in shown.splitlines() if line.strip().startswith(f"{name}@")]
         assert ("measured" if name.startswith("cpu-") else "provisional") in line
     assert "8 × H100-SXM" in shown and "2 CPU cores" in shown
 
