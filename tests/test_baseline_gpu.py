@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
@@ -225,9 +226,10 @@ def test_a_tensor_that_never_arrives_stops_the_run(monkeypatch, lost):
         train.check_agreement(policy, sampler, CPU)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
 def test_vllm_gives_the_trainers_log_probs_after_each_update():
     """The real engine, where it is installed. It starts from random weights, so agreement means that all arrived."""
-    pytest.importorskip("vllm")
     script = f"""
 import sys
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
