@@ -7,6 +7,7 @@ harness in which the track cpu-logic is tests/tiny.py's small one, on a single c
 import contextlib
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -27,8 +28,11 @@ HEAD = "127.0.0.2"  # 127.0.0.1 would be replaced by an address that others reac
 CORES = sorted(os.sched_getaffinity(0))
 RAY = {  # docs/cluster.md says why
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",  # Ray listens on every interface, whatever address it is given
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
     "RAY_worker_niceness": "0",
     "RAY_memory_monitor_refresh_ms": "0",
+    "RAY_raylet_start_wait_time_s": "180",  # the tests' own: on a busy machine the default of 30 s is too short
 }
 
 
