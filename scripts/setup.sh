@@ -12,7 +12,7 @@ umask 022 # the sandbox user must be able to read .venv
 venv=.venv extras=""
 case "${1:-}" in
 "") ;;
-dev) extras="dev,tasks" ;;
+dev) extras="dev,tasks,cluster" ;;
 vllm) venv=.venv-vllm ;;
 *) extras="$1" ;;
 esac
