@@ -715,7 +715,8 @@ def verify(
     if resume is not None and not control:
         stop("--no-control is for the beginning of a session: this one goes on as it was announced")
     chosen = module.load(track)
-    _needs_its_gpus(chosen)
+    if cluster is None:  # else its nodes are asked
+        _needs_its_gpus(chosen)
     items = [submission.load(folder) for folder in folders or []]
     signing, log, state = load_key(key), Ledger(ledger), default_state()
     count = runs or chosen.verdict.runs
