@@ -152,6 +152,7 @@ def tracks_plan(name: Named, as_json: Json = False) -> None:
     table.add_row("tokens sampled", f"{found.sampled_tokens / 1e6:,.1f} M")
     table.add_row("tokens trained on", f"{found.trained_tokens / 1e6:,.1f} M")
     table.add_row("completions graded", f"{found.reward_queries:,}")
+    table.add_row("start", f"{found.start_seconds:,} s")
     table.add_row("sampling", f"{found.sampling_seconds:,.0f} s")
     table.add_row("training", f"{found.training_seconds:,.0f} s")
     table.add_row("wall", f"{found.seconds:,.0f} s of {found.budget_seconds:,} s")

@@ -110,6 +110,7 @@ class Shape(Part):
 class Recipe(Part):
     """See harness/plan.toml."""
 
+    start_seconds: Positive
     steps: Positive
     prompts: Positive
     group: Positive
@@ -247,6 +248,7 @@ class Plan:
     sampled_tokens: int
     trained_tokens: int
     reward_queries: int
+    start_seconds: int
     sampling_seconds: float
     training_seconds: float
     seconds: float
@@ -301,7 +303,7 @@ def reckon(track: Track, hardware: GpuHardware, shape: Shape, recipe: Recipe, nu
         shape, recipe, chip, assumed, gpus=hardware.gpus, completions=recipe.completions, longest=longest
     )
     training = training_seconds(shape, recipe, chip, assumed, gpus=hardware.gpus)
-    seconds = recipe.steps * (sampling + training) * assumed.overhead
+    seconds = recipe.start_seconds + recipe.steps * (sampling + training) * assumed.overhead
     gpu_hours = seconds * hardware.gpus / 3600
     price = hardware.usd_per_gpu_hour_cents / 100
     questions = sum(suite.questions for suite in track.heldout.suites)
@@ -320,6 +322,7 @@ def reckon(track: Track, hardware: GpuHardware, shape: Shape, recipe: Recipe, nu
         sampled_tokens=total * recipe.completion_tokens,
         trained_tokens=total * (recipe.prompt_tokens + recipe.completion_tokens),
         reward_queries=total,
+        start_seconds=recipe.start_seconds,
         sampling_seconds=recipe.steps * sampling,
         training_seconds=recipe.steps * training,
         seconds=seconds,
@@ -350,7 +353,8 @@ def assumptions(hardware: GpuHardware, recipe: Recipe, numbers: Declared) -> lis
         f"{chip.bandwidth_bytes / 1e12:.2f} TB/s",
         f"training reaches {assumed.training_mfu:.0%} of the peak, decoding {assumed.decode_mbu:.0%} of the bandwidth "
         f"or {assumed.decode_mfu:.0%} of the peak, a decoding step at least {assumed.decode_step_seconds * 1000:g} ms",
-        f"wall time is {assumed.overhead:g} times that; {assumed.usable_memory:.0%} of the memory is usable",
+        f"{recipe.start_seconds} s before the first step, on the clock: CUDA, NCCL, vLLM's profiling and its graphs",
+        f"the steps take {assumed.overhead:g} times that; {assumed.usable_memory:.0%} of the memory is usable",
         f"${hardware.usd_per_gpu_hour_cents / 100:.2f} a GPU-hour",
     ]
 
@@ -366,8 +370,8 @@ def check(found: Plan, track: Track, recipe: Recipe) -> None:
         )
     if found.seconds > found.budget_seconds:
         raise PlanError(
-            f"{found.track} does not fit: {found.seconds:,.0f} s of training, and the budget is "
-            f"{found.budget_seconds:,} s: fewer steps, fewer completions or shorter ones would"
+            f"{found.track} does not fit: {found.seconds:,.0f} s, {found.start_seconds} of them to start, and the "
+            f"budget is {found.budget_seconds:,} s: fewer steps, fewer completions or shorter ones would"
         )
     budget = track.budget
     if found.reward_queries > budget.reward_queries:

@@ -34,8 +34,8 @@ SMALL = Shape(
     layers=2, width=8, heads=2, kv_heads=1, head_width=4, intermediate=16, vocabulary=32, tied=True, qkv_bias=True
 )
 RECIPE = Recipe(
-    steps=2, prompts=4, group=8, prompt_tokens=10, completion_tokens=20, shards=1, lora_rank=0, micro_tokens=64,
-    chunk_tokens=16, concurrent=8, bytes_per_weight=2,
+    start_seconds=7, steps=2, prompts=4, group=8, prompt_tokens=10, completion_tokens=20, shards=1, lora_rank=0,
+    micro_tokens=64, chunk_tokens=16, concurrent=8, bytes_per_weight=2,
 )  # fmt: skip
 CHIP = Chip(bf16_flops=10**12, bandwidth_bytes=10**9)
 TRACK, HARDWARE = load("1xh100-logic"), load("1xh100-logic").hardware
@@ -46,10 +46,10 @@ shapes = st.builds(
     vocabulary=st.integers(256, 200_000), tied=st.booleans(), qkv_bias=st.booleans(), qk_norm=st.booleans(),
 )  # fmt: skip
 recipes = st.builds(
-    Recipe, steps=st.integers(1, 500), prompts=st.integers(1, 1024), group=st.integers(2, 64),
-    prompt_tokens=st.integers(1, 1024), completion_tokens=st.integers(1, 4096), shards=st.just(1),
-    lora_rank=st.sampled_from([0, 8, 64]), micro_tokens=st.integers(1024, 65_536), chunk_tokens=st.integers(256, 8192),
-    concurrent=st.integers(1, 1024), bytes_per_weight=st.sampled_from([2, 4]),
+    Recipe, start_seconds=st.integers(1, 1000), steps=st.integers(1, 500), prompts=st.integers(1, 1024),
+    group=st.integers(2, 64), prompt_tokens=st.integers(1, 1024), completion_tokens=st.integers(1, 4096),
+    shards=st.just(1), lora_rank=st.sampled_from([0, 8, 64]), micro_tokens=st.integers(1024, 65_536),
+    chunk_tokens=st.integers(256, 8192), concurrent=st.integers(1, 1024), bytes_per_weight=st.sampled_from([2, 4]),
 )  # fmt: skip
 
 
@@ -205,9 +205,10 @@ def test_dollars_are_gpu_hours_times_the_price(shape, recipe, cents, gpus):
     assert found.usd == pytest.approx(found.gpu_hours * cents / 100)
     assert found.verification_usd == pytest.approx(found.verification_gpu_hours * cents / 100)
     assert found.verification_gpu_hours > found.verification_runs * found.gpu_hours
-    assert found.seconds >= found.sampling_seconds + found.training_seconds > 0
+    start, overhead = recipe.start_seconds, declared().assumed.overhead  # the start is billed, once
+    assert found.seconds == pytest.approx(start + overhead * (found.sampling_seconds + found.training_seconds))
     twice = reckon(TRACK, hardware, shape, change(recipe, steps=recipe.steps * 2), declared())
-    assert twice.usd == pytest.approx(2 * found.usd)
+    assert twice.seconds - start == pytest.approx(2 * (found.seconds - start))
     completions = recipe.steps * recipe.prompts * recipe.group
     assert twice.sampled_tokens == 2 * found.sampled_tokens == 2 * completions * recipe.completion_tokens
 
@@ -243,7 +244,7 @@ def test_what_has_no_plan_says_why():
     ("part", "changes", "words"),
     [
         ("hardware", {"gpu_memory_bytes": 24_000_000_000}, ["a GPU, of which 21.6 GB are usable", "LoRA"]),
-        ("budget", {"seconds": 60}, ["the budget is 60 s"]),
+        ("budget", {"seconds": 60}, ["300 of them to start", "the budget is 60 s"]),
         ("budget", {"reward_queries": 1000}, ["153,600 completions to grade", "the budget is 1,000"]),
         ("budget", {"queries_per_prompt": 4}, ["8 completions a prompt", "at most 4"]),
         ("budget", {"output_bytes": 1_000_000_000}, ["weights of 3.1 GB", "output is 1.0 GB"]),

@@ -181,7 +181,7 @@ def test_digests_are_the_same_in_another_process_without_weights_or_network(tmp_
         ("gpus = 1", "gpus = 0", "hardware.gpu.gpus: .*greater than 0"),
         ("usd_per_gpu_hour_cents = 269", "usd_per_gpu_hour_cents = 2.69", "usd_per_gpu_hour_cents"),
         ("usd_per_gpu_hour_cents = 269", "", "usd_per_gpu_hour_cents: Field required"),
-        ("init_seconds = 300", "init_seconds = -1", "budget.init_seconds"),
+        ("seconds = 7200", "seconds = 7200\ninit_seconds = 300", "budget.init_seconds: Extra inputs"),
         ("989aa7980e4cf806f80c7fef2b1adb7bc71aa306", "main", "base.revision"),
         ('revision = "', 'folder = "x"\nrevision = "', "a folder, or a repo"),
         ('repo = "Qwen/', 'repo = "../Qwen/', "base.repo"),

@@ -86,10 +86,9 @@ Hardware = Annotated[CpuHardware | GpuHardware, Field(discriminator="kind")]
 
 
 class Budget(Part):
-    """`init_seconds`: the clock starts at the first prompt or trace asked for, or when so many have passed."""
+    """`seconds`: from the spawn of the sandbox, so what CUDA, NCCL and an engine take to start is in it."""
 
     seconds: Positive
-    init_seconds: Annotated[int, Field(ge=0)] = 0
     memory_bytes: Positive
     shm_bytes: Positive
     output_bytes: Positive
