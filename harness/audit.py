@@ -149,10 +149,10 @@ class Examination:
                 entry = f"log/{change.id}.json says {change.status} under {change.rule}"
                 message = f"{found}. Grading was not repeated, since the track moved on: {entry}"
                 yield Finding("track digest", f"{home}/record.json", True, message)
-                yield from self._examiner.source(home, said, self._examiner.track(track_id))
+                yield from self._examiner.source(home, track_id, said, self._examiner.track(track_id))
             else:
                 yield Finding("track digest", f"{home}/record.json", False, found)
-                yield from self._examiner.source(home, said)
+                yield from self._examiner.source(home, track_id, said)
 
     def _hand_out(self) -> None:
         if self._batch and self._pool is not None:
@@ -197,7 +197,7 @@ class Examiner:
         track = self.track(item.predicate.track)
         assert isinstance(track, Track)
         yield Finding("track digest", f"{home}/record.json", True, f"{track.id} is {track.digest[:12]}")
-        yield from self.source(home, item.predicate.submission)
+        yield from self.source(home, track.id, item.predicate.submission)
         if job.graded:
             yield from self._completions(home, item, track)
         yield from _hardware(home, item, track)
@@ -223,9 +223,9 @@ class Examiner:
         return self._tracks[name]
 
     def source(
-        self, home: str, said: record.Submission, successor: Track | tracks.TrackError | None = None
+        self, home: str, track_id: str, said: record.Submission, successor: Track | tracks.TrackError | None = None
     ) -> Iterator[Finding]:
-        """The code that ran is the code in the repository.
+        """The code that ran is the code in the repository, and it is for the track.
 
         `successor`: the track that replaced the record's. Its frozen baseline may stand where the old one stood; then
         git must remember the old one.
@@ -255,7 +255,8 @@ class Examiner:
             manifest = source.manifest
             wrote = (manifest.title, manifest.change, manifest.contributors)
             same = (said.title, said.change, said.contributors) == wrote
-            message = "title, change and contributors are submission.toml's"
+            same = same and track_id.partition("@")[0] in manifest.every_track
+            message = "track, title, change and contributors are submission.toml's"
             yield Finding("submission manifest", f"{home}/record.json", same, message)
 
     def _completions(self, home: str, item: record.Record, track: Track) -> Iterator[Finding]:

@@ -32,7 +32,7 @@ from harness import submission
 from harness.submission import SubmissionError
 from harness.tasks import TASKS, sample
 from harness.tracks import track as tracks
-from harness.tracks.track import ROOT, TrackError
+from harness.tracks.track import ROOT, Track, TrackError
 
 T = TypeVar("T")
 Severity = Literal["error", "warning"]
@@ -199,19 +199,18 @@ def check(folder: Path, repository: Path = ROOT) -> list[Finding]:
     except SubmissionError as error:
         return [finding("files", ".", None, _without(folder, error))]
     found: list[Finding] = []
-    track = None
+    named: list[Track] = []
     try:
-        manifest = submission.load(folder).manifest
-        track = tracks.load(manifest.track)
+        named = [tracks.load(name) for name in submission.load(folder).manifest.every_track]
     except (SubmissionError, TrackError) as error:
         text = files.get("submission.toml", b"").decode(errors="replace")
         found.append(_manifest_finding(_without(folder, error), text))
     measured = (each for each in map(tracks.load, tracks.names()) if each.status == "measured")
-    chosen = [track] if track else list(measured)
+    chosen = named or list(measured)
     baseline = chosen[0].baseline.folder
     reference = _text(ROOT / baseline / "train.py")
     packages = frozenset(name for one in chosen for name in one.packages)
-    found += screen(files, packages, reference, frozenset(track.train.tasks if track else []))
+    found += screen(files, packages, reference, frozenset(task for one in named for task in one.train.tasks))
 
     bare = _bare(files.get("train.py", b"").decode(errors="replace"))
     if bare and folder != ROOT / baseline and bare == _bare(reference):
@@ -253,12 +252,13 @@ def _manifest_finding(message: str, text: str) -> Finding:
     """Where TOML or the schema named a place, its line."""
     _, manifest, rest = message.partition("submission.toml")
     at = re.search(r"\(at line ([0-9]+),", rest)
-    key = re.match(r": ([A-Za-z0-9_-]+)", rest) or re.match(r"there is no (track)", message)
+    key = re.match(r": ([A-Za-z0-9_-]+)", rest)
+    wanted = re.escape(key[1]) if key else "tracks?" if message.startswith("there is no track") else None
     line = int(at[1]) if at else None
-    if line is None and key:
-        named = re.search(rf"^[ \t]*[\"']?{re.escape(key[1])}[\"']?[ \t]*=", text, re.MULTILINE)
+    if line is None and wanted:
+        named = re.search(rf"^[ \t]*[\"']?{wanted}[\"']?[ \t]*=", text, re.MULTILINE)
         line = text.count("\n", 0, named.start()) + 1 if named else None
-    return finding("manifest", "submission.toml" if manifest or key else ".", line, message)
+    return finding("manifest", "submission.toml" if manifest or wanted else ".", line, message)
 
 
 def _text(path: Path) -> str:

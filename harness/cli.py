@@ -38,6 +38,9 @@ app = typer.Typer(
 )
 
 TrackName = Annotated[str, typer.Option("--track", help="Track to use; `nano-r1 tracks` lists them.")]
+FoldersTrack = Annotated[
+    str | None, typer.Option("--track", help="Track to use. Default: the one that submission.toml names.")
+]
 LedgerFolder = Annotated[Path, typer.Option("--ledger", help="Folder of the ledger.")]
 KeyFile = Annotated[Path, typer.Option("--key", help="Private signing key; `nano-r1 keygen` makes one.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
@@ -431,7 +434,7 @@ def new(
 @app.command()
 def train(
     folder: Annotated[Path, typer.Argument(help="Submission to run.")],
-    track: TrackName = "cpu-logic",
+    track: FoldersTrack = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the run and of its prompts.")] = 0,
     output: Annotated[Path, typer.Option(help="Folder for the weights and the log.")] = Path("runs/train"),
     evaluate: Annotated[bool, typer.Option(help="Evaluate the weights at the end.")] = True,
@@ -441,9 +444,9 @@ def train(
     from harness import development, submission
     from harness.tracks import track as module
 
-    chosen = module.load(track)
-    chosen.check_base()
     item = submission.load(folder)
+    chosen = module.load(track or submission.track_of([item]))  # named, any: a development run claims nothing
+    chosen.check_base()
     code = development.train(chosen, item, seed, output, control, console())
     if code != 0:
         stop(f"{folder}/train.py exited with code {code}; its log is {output / 'log.txt'}")
@@ -683,7 +686,7 @@ def verify(
     folders: Annotated[
         list[Path] | None, typer.Argument(help="Submissions; several share one set of baseline runs.")
     ] = None,
-    track: TrackName = "cpu-logic",
+    track: FoldersTrack = None,
     runs: Annotated[int | None, typer.Option(min=1, max=100, help="Runs each. Default: the track's number.")] = None,
     ledger: LedgerFolder = Path("runs/records"),
     key: KeyFile = DEFAULT_KEY,
@@ -715,20 +718,20 @@ def verify(
         stop("name the submissions to verify, or a session to go on with (--resume ENTRY), not both")
     if resume is not None and not control:
         stop("--no-control is for the beginning of a session: this one goes on as it was announced")
-    chosen = module.load(track)
-    if cluster is None:  # else its nodes are asked
-        _needs_its_gpus(chosen)
     items = [submission.load(folder) for folder in folders or []]
+    chosen = module.load(track or submission.track_of(items)) if items else None  # a killed session has its own
+    if chosen is not None and cluster is None:  # else its nodes are asked
+        _needs_its_gpus(chosen)
     signing, log, state = load_key(key), Ledger(ledger), default_state()
-    count = runs or chosen.verdict.runs
     with _cancellable() as cancel, _where(cluster) as where, TerminalReporter(quiet=as_json) as reporter:
         try:
-            if resume is None:
+            if chosen is not None:
                 outcomes = run_verification(
-                    chosen, items, runs=count, ledger=log, key=signing, state=state, reporter=reporter, cancel=cancel,
-                    control=control, where=where,
+                    chosen, items, runs=runs or chosen.verdict.runs, ledger=log, key=signing, state=state,
+                    reporter=reporter, cancel=cancel, control=control, where=where,
                 )  # fmt: skip
             else:
+                assert resume is not None
                 outcomes = resume_verification(
                     resume, ledger=log, key=signing, state=state, reporter=reporter, cancel=cancel, where=where
                 )

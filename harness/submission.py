@@ -6,14 +6,15 @@ import hashlib
 import shutil
 import stat
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from harness.ledger.record import Line, Name
 
-MAX_FILES, MAX_BYTES = 50, 1_000_000
+MAX_FILES, MAX_BYTES, MAX_TRACKS = 50, 1_000_000, 32
 IGNORED = {"__pycache__", ".DS_Store"}
 
 
@@ -33,15 +34,29 @@ Printable = Annotated[Line, AfterValidator(_printable)]
 
 
 class Manifest(BaseModel):
-    """submission.toml."""
+    """submission.toml. One `track`, or several `tracks` on each of which the folder may be verified."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name: Name  # also the folder's name
-    track: Name
+    track: Name | None = None
+    tracks: Annotated[list[Name] | None, Field(min_length=1, max_length=MAX_TRACKS, validate_default=True)] = None
     title: Printable
     change: Printable  # what differs from the baseline, in one line
     contributors: list[Printable]
+
+    @field_validator("tracks")
+    @classmethod
+    def _one_form_of_two(cls, tracks: list[str] | None, info: ValidationInfo) -> list[str] | None:
+        if ("track" in info.data) and (info.data["track"] is None) == (tracks is None):
+            raise ValueError('name one track (track = "x") or several (tracks = ["x", "y"]), and not both')
+        if tracks is not None and len(set(tracks)) < len(tracks):
+            raise ValueError("a track stands twice")
+        return tracks
+
+    @property
+    def every_track(self) -> list[str]:
+        return self.tracks if self.track is None and self.tracks is not None else [str(self.track)]
 
 
 class Submission(BaseModel):
@@ -79,6 +94,18 @@ def read_manifest(folder: Path) -> Manifest:
         raise SubmissionError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     except (ValueError, RecursionError) as error:  # tomllib: also integers of 5,000 digits, and arrays nested too deep
         raise SubmissionError(f"{path} is not TOML: {error}") from None
+
+
+def track_of(submissions: Sequence[Submission]) -> str:
+    """The track that all of these name, where there is just one. Raises SubmissionError, which says how to choose."""
+    named = [item.manifest.every_track for item in submissions]
+    shared = [name for name in named[0] if all(name in each for each in named)]
+    folders = ", ".join(str(item.folder) for item in submissions)
+    if not shared:
+        raise SubmissionError(f"{folders}: no track is named by all of them, so verify them apart")
+    if len(shared) > 1:
+        raise SubmissionError(f"{folders}: for several tracks, so name one with --track: {', '.join(shared)}")
+    return shared[0]
 
 
 def tree_files(folder: Path) -> list[Path]:

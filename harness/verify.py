@@ -187,10 +187,9 @@ def verify(
             f"`git checkout -- {track.baseline.folder}`"
         )
     for item in submissions:
-        if item.manifest.track != track.name:
-            raise VerifyError(
-                f"{item.folder}/submission.toml is for the track {item.manifest.track!r}, not {track.name!r}"
-            )
+        if track.name not in item.manifest.every_track:
+            named = ", ".join(map(repr, item.manifest.every_track))
+            raise VerifyError(f"{item.folder}/submission.toml is for the track {named}, not {track.name!r}")
     if len({item.manifest.name for item in submissions}) < len(submissions):
         raise VerifyError("a submission is named twice")
 

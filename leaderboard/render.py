@@ -95,7 +95,8 @@ def entries(ledger: Path) -> list[Entry]:
 def _code(ledger: Path, item: Listed) -> str | None:
     """A ledger of one's own, such as the quick start's, has no submissions beside it: no link beats a dead one."""
     said = item.record.predicate.submission
-    ours = said.path in ("baseline", f"submissions/{said.name}") and (ledger.resolve().parent / said.path).is_dir()
+    a_baseline = said.path == said.name and said.name.partition("-")[0] == "baseline"
+    ours = (a_baseline or said.path == f"submissions/{said.name}") and (ledger.resolve().parent / said.path).is_dir()
     return said.path if ours else None
 
 

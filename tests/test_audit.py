@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from harness import submission
-from harness.audit import audit, evidence_lines
-from harness.ledger import signature
+from harness.audit import Examiner, audit, evidence_lines
+from harness.ledger import record, signature
 from harness.ledger.log import Ledger, status_change
 from harness.tracks import track as tracks
 from harness.tracks.track import ROOT, Track
@@ -107,6 +107,14 @@ def test_one_line_of_a_submission_changed(copy):
         path.write_text(before + "# a comment\n")
         assert {finding.file for finding in wrong(copy, sample=0)} >= {folder}
         path.write_text(before)
+
+
+def test_a_record_is_on_a_track_that_its_submission_names(pristine):
+    said = record.load((pristine / "records" / RECORDS[-1] / "record.json").read_bytes()).predicate
+    examiner = Examiner(pristine / "records", pristine)
+    for track, good in ((said.track, True), ("gpu-logic@1", False)):
+        (found,) = [f for f in examiner.source("here", track, said.submission) if f.check == "submission manifest"]
+        assert found.ok == good
 
 
 def test_one_index_line_changed(copy):

@@ -234,6 +234,8 @@ def test_the_manifest_is_checked_with_its_line(tmp_path):
         [
             (MANIFEST.replace('"mine"', '"other"'), 1, "make them equal"),
             (MANIFEST.replace('"cpu-logic"', '"gpu"'), 2, "no track 'gpu'"),
+            (MANIFEST.replace('track = "cpu-logic"', 'tracks = ["cpu-logic", "gpu"]'), 2, "no track 'gpu'"),
+            (MANIFEST + 'tracks = ["cpu-logic"]\n', 6, "not both"),
             (MANIFEST.replace('["ada"]', "[]"), 5, "at least one"),
             (MANIFEST.replace('title = "t"', 'title = "\\u0007"'), 3, "title"),
             (MANIFEST + "extra = 1\n", 6, "extra"),
@@ -252,6 +254,15 @@ def test_the_manifest_is_checked_with_its_line(tmp_path):
     (one,) = check.check(folder)
     assert one.code == "manifest" and one.file == "." and "no train.py" in one.message
     assert "manifest" not in codes(check.check(folder_of(tmp_path / "good")))
+
+
+def test_a_folder_for_several_tracks_may_import_what_any_of_them_has(tmp_path):
+    several = MANIFEST.replace('track = "cpu-logic"', 'tracks = ["cpu-logic", "1xh100-smol"]')
+    one, both = (
+        check.check(folder_of(tmp_path / name, "from vllm import LLM\n", **{"submission.toml": manifest}))
+        for name, manifest in (("one", MANIFEST), ("both", several))
+    )
+    assert "foreign-import" in codes(one) and "foreign-import" not in codes(both)
 
 
 def test_links_floods_and_names_that_cannot_be_printed(tmp_path):

@@ -189,12 +189,29 @@ def test_keygen_refuses_to_overwrite_and_prints_a_line_for_allowed_signers(tmp_p
     refused(nano("keygen", "ada", "--key", tmp_path / "k"), "k")
 
 
+def test_a_folder_for_several_tracks_is_asked_which(tmp_path, key):
+    for command in (
+        ["verify", "baseline-gpu", "--key", key, "--ledger", tmp_path / "records"],
+        ["train", "baseline-gpu"],
+    ):
+        refused(nano(*command), "baseline-gpu: for several tracks", "--track: gpu-logic, 1xh100-logic")
+        refused(nano(*command, "--track", "gpu-poetry"), "no track 'gpu-poetry'")
+    done = nano("verify", "baseline-gpu", "--track", "cpu-logic", "--key", key, "--ledger", tmp_path / "records")
+    refused(done, "for the track 'gpu-logic', '1xh100-logic'", "not 'cpu-logic'")
+    assert not (tmp_path / "records").exists()
+
+
 def test_new_copies_the_baseline(tmp_path):
     done = nano("new", "my-idea", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     made = tmp_path / "submissions" / "my-idea"
     assert (made / "train.py").read_bytes() == (ROOT / "baseline" / "train.py").read_bytes()
     assert 'name = "my-idea"' in (made / "submission.toml").read_text()
+    done = nano("new", "on-gpus", "--track", "1xh100-smol", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    made = tmp_path / "submissions" / "on-gpus"
+    assert (made / "train.py").read_bytes() == (ROOT / "baseline-gpu" / "train.py").read_bytes()
+    assert 'track = "1xh100-smol"' in (made / "submission.toml").read_text()
     refused(nano("new", "my-idea", cwd=tmp_path), "exists")
     refused(nano("new", "My Idea", cwd=tmp_path), "lower-case")
 

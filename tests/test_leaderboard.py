@@ -492,6 +492,10 @@ def test_code_is_linked_only_where_a_submission_lives(empty: Shelf) -> None:
     assert "javascript" not in page(empty) and "[code]" not in page(empty)
     (empty.folder.parent / "submissions" / "elsewhere").mkdir(parents=True)
     assert page(empty).count("[code](../submissions/elsewhere)") == 2  # the ranking, the history
+    for name in ("baseline-gpu", "harness"):
+        (empty.folder.parent / name).mkdir()
+        empty.add(make_record(name, path=name, day=3))
+    assert page(empty).count("[code](../baseline-gpu)") == 2 and "[code](../harness)" not in page(empty)
 
 
 def test_suites_without_a_gate_have_a_table_of_their_own(ledger: Shelf) -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from harness import submission
 from harness.submission import MAX_FILES, SubmissionError
-from harness.tracks.track import ROOT, load
+from harness.tracks.track import ROOT, load, names
 
+SEVERAL = 'tracks = ["cpu-logic", "gpu-logic"]\n'
 GOOD = 'name = "mine"\ntrack = "cpu-logic"\ntitle = "t"\nchange = "c"\ncontributors = ["ada"]\n'
 
 
@@ -27,10 +28,38 @@ def test_a_good_folder(mine):
     assert found.manifest.name == "mine" and found.manifest.contributors == ["ada"]
 
 
+def test_one_track_or_several(mine):
+    assert submission.load(mine).manifest.every_track == ["cpu-logic"]
+    (mine / "submission.toml").write_text(GOOD.replace('track = "cpu-logic"\n', SEVERAL))
+    assert submission.load(mine).manifest.every_track == ["cpu-logic", "gpu-logic"]
+
+
+def test_the_track_is_the_one_that_all_folders_name(mine, tmp_path):
+    both = tmp_path / "both"
+    both.mkdir()
+    (both / "train.py").touch()
+    (both / "submission.toml").write_text(GOOD.replace("mine", "both").replace('track = "cpu-logic"\n', SEVERAL))
+    one, several = submission.load(mine), submission.load(both)
+    assert submission.track_of([one]) == submission.track_of([several, one]) == "cpu-logic"
+    with pytest.raises(SubmissionError, match=r"both: for several tracks.*--track: cpu-logic, gpu-logic$"):
+        submission.track_of([several])
+    (mine / "submission.toml").write_text(GOOD.replace("cpu-logic", "1xh100-smol"))
+    with pytest.raises(SubmissionError, match=r"mine.*both.*verify them apart"):
+        submission.track_of([submission.load(mine), several])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("not toml [", "not TOML"),
+        (GOOD.replace('track = "cpu-logic"\n', ""), r"tracks: .*one track.*or several"),
+        (GOOD + SEVERAL, r"tracks: .*not both"),
+        (GOOD.replace('track = "cpu-logic"', "tracks = []"), "tracks: .*at least 1"),
+        (GOOD.replace('track = "cpu-logic"', 'tracks = "cpu-logic"'), "tracks: .*list"),
+        (GOOD.replace('track = "cpu-logic"', 'tracks = ["a", "a"]'), "tracks: .*twice"),
+        (GOOD.replace('track = "cpu-logic"', 'tracks = ["A b"]'), r"tracks\.0"),
+        (GOOD.replace('track = "cpu-logic"', f"tracks = {[f't{i}' for i in range(33)]}"), "tracks: .*at most 32"),
+        (GOOD.replace('"cpu-logic"', "7"), "track: "),
         (GOOD.replace('title = "t"\n', ""), "title"),
         (GOOD + "extra = 1\n", "extra"),
         (GOOD.replace('"mine"', '"other"'), "make them equal"),
@@ -143,9 +172,16 @@ def test_a_snapshot_is_a_faithful_public_copy(mine, tmp_path):
         submission.snapshot(found.folder, found.tree_sha256, other)
 
 
-def test_every_submission_here_is_good_and_the_baseline_is_the_frozen_one():
-    baseline = submission.load(ROOT / "baseline")
-    assert baseline.tree_sha256 == load("cpu-logic").baseline.tree_sha256
+def test_every_submission_here_is_good():
     for folder in (ROOT / "submissions").iterdir():
         if folder.is_dir():
-            assert submission.load(folder).manifest.track == "cpu-logic"
+            assert set(submission.load(folder).manifest.every_track) <= set(names())
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_baseline_of_a_track_is_for_it_and_is_the_frozen_one(name):
+    track = load(name)
+    baseline = submission.load(ROOT / track.baseline.folder)
+    assert baseline.tree_sha256 == track.baseline.tree_sha256
+    assert name in baseline.manifest.every_track
+    assert track.baseline.folder == ("baseline-gpu" if track.hardware.kind == "gpu" else "baseline")

@@ -11,7 +11,7 @@ import pytest
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from harness import submission, suites
+from harness import suites
 from harness.tasks import SPLITS, TASKS, sample
 from harness.tracks import track as module
 from harness.tracks.track import FROZEN, HERE, ROOT, TrackError, load, names
@@ -145,7 +145,6 @@ def test_a_track_for_gpus_is_whole(name):
     assert track.base.template.count("{prompt}") == 1 and track.base.template.format(prompt="{x}").count("{x}") == 1
     assert track.packages["torch"] == "2.13.0" and ("vllm" in track.packages) == (track.sampling.engine == "vllm")
     assert not track.base.unknown
-    assert submission.tree_digest(ROOT / track.baseline.folder) == track.baseline.tree_sha256
     assert set(track.packages) <= {"torch", "transformers", "vllm"}  # what a submission may import: no solver
 
 

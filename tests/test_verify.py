@@ -223,9 +223,10 @@ def test_interrupt_closes_the_commitment_and_the_next_verification_works(place, 
 def test_a_changed_baseline_or_another_track_is_refused_before_anything_is_announced(place):
     _, baseline, ledger, _, folder = place
     other = make(folder, "other", QUICK)
-    wrong = other.model_copy(update={"manifest": other.manifest.model_copy(update={"track": "no-such"})})
-    with pytest.raises(VerifyError, match="no-such"):
-        run(place, [wrong])
+    for form, told in (({"track": "no-such"}, "'no-such'"), ({"track": None, "tracks": ["a", "b"]}, "'a', 'b'")):
+        wrong = other.model_copy(update={"manifest": other.manifest.model_copy(update=form)})
+        with pytest.raises(VerifyError, match=f"for the track {told}, not 'cpu-logic'"):
+            run(place, [wrong])
     (baseline.folder / "train.py").write_text("changed")
     with pytest.raises(VerifyError, match="frozen baseline"):
         run(place, [other])
