@@ -28,7 +28,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from harness import doctor, evaluate, gpu, judge, submission
+from harness import doctor, evaluate, gpu, judge, reported, submission
 from harness.environment import Grader
 from harness.keys import commitment, derive, seed_of
 from harness.ledger import record
@@ -192,6 +192,7 @@ class Examiner:
         yield from _isolation(home, item)
         yield from _cluster(home, item)
         yield from _curves(self._folder, home, item)
+        yield from _benchmarks(home, item)
         if not job.today:
             return  # another track's questions and grader would say nothing
         track = self.track(item.predicate.track)
@@ -201,6 +202,7 @@ class Examiner:
         if job.graded:
             yield from self._completions(home, item, track)
         yield from _hardware(home, item, track)
+        yield from _asked(home, item, track)
         yield from _verdict(job, track)
 
     def other_track(self, said: record.Predicate) -> str | None:
@@ -330,6 +332,25 @@ def _hardware(home: str, item: record.Record, track: Track) -> Iterator[Finding]
     metered = all(run.gpu is not None and run.gpu.devices == asked.gpus for run in _runs(item))
     message = f"{', '.join(each.model for each in here) or 'no GPU'}; the track is for {asked.gpus} x {asked.gpu}"
     yield Finding("hardware", f"{home}/record.json", same and metered, message)
+
+
+def _benchmarks(home: str, item: record.Record) -> Iterator[Finding]:
+    """Of fixed benchmarks a record keeps counts, neither questions nor completions: what follows from those holds."""
+    predicate = item.predicate
+    if predicate.benchmarks is None and all(run.benchmarks is None for run in _runs(item)):
+        return
+    flaw = reported.flaw(predicate)
+    message = flaw or "counts, accuracies and intervals of the fixed benchmarks recomputed; completions are not kept"
+    yield Finding("benchmarks", f"{home}/record.json", flaw is None, message)
+
+
+def _asked(home: str, item: record.Record, track: Track) -> Iterator[Finding]:
+    """The benchmarks are the track's. One that was pinned since is not missed: pins are no part of a track."""
+    asked, left_out = reported.benchmarks(track)
+    said = (item.predicate.benchmarks or {}).keys()
+    if asked or said:
+        message = f"{', '.join(said) or 'none'}; the track reports {', '.join([*asked, *left_out]) or 'none'}"
+        yield Finding("benchmarks", f"{home}/record.json", bool(said) and said <= {*asked, *left_out}, message)
 
 
 def _curves(folder: Path, home: str, item: record.Record) -> Iterator[Finding]:

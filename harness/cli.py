@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from harness.check import Finding
-    from harness.ledger.record import TaskResult, Verdict
+    from harness.ledger.record import BenchmarkScore, TaskResult, Verdict
     from harness.tracks.track import Track
     from harness.verify import Where
 
@@ -172,15 +172,22 @@ def tracks_plan(name: Named, as_json: Json = False) -> None:
 
 @tracks_app.command("fetch")
 def tracks_fetch(name: Named) -> None:
-    """Bring a track's base model from the Hub, and check it against the hashes that the track lists."""
-    from harness import fetch
+    """Bring a track's base model and the benchmarks that it reports, each checked against what is pinned."""
+    from harness import fetch, reported
     from harness.tracks import track as module
 
     track = module.load(name)
-    unknown = fetch.fetch(track, lambda line: console().print(escape(line), soft_wrap=True))
-    console().print(f"{track.base_folder}", soft_wrap=True, markup=False)
+    asked, left_out = reported.benchmarks(track)
+    unknown = {}
+    if track.base.repo is not None or not asked:
+        unknown = fetch.fetch(track, lambda line: console().print(escape(line), soft_wrap=True))
+        console().print(f"{track.base_folder}", soft_wrap=True, markup=False)
     for file, sha256 in unknown.items():
         console().print(f'not listed yet, for [base.files]: "{file}" = "{sha256}"', soft_wrap=True, markup=False)
+    for each in asked:
+        console().print(f"{each}: {len(reported.questions(each).items):,} questions", soft_wrap=True, markup=False)
+    for each, why in left_out.items():
+        console().print(f"{each}: not asked: {why}", soft_wrap=True, markup=False)
 
 
 def _needs_its_gpus(track: Track) -> None:
@@ -599,7 +606,7 @@ def _evaluate(track: Track, weights: Path, seed: int, as_json: bool) -> None:
     verdict = "[green]past the gate[/]" if passed else "[yellow]not past the gate[/]"
     out.print(f"{verdict} of {track.id} (point estimates, one set of questions), {result.evaluate_ms / 1000:.1f} s")
     for name in track.heldout.report:
-        out.print(f"to be reported beside it, and asked apart: nano-r1 eval --model MODEL --suite {name}")
+        out.print(f"a verification asks {name} too, which gates nothing: nano-r1 eval --model MODEL --suite {name}")
 
 
 def _sum(rows: list[TaskResult]) -> TaskResult:
@@ -746,6 +753,7 @@ def verify(
                     "record": str(o.folder) if o.folder else None,
                     "reason": o.reason,
                     "verdict": o.verdict.model_dump(mode="json") if o.verdict else None,
+                    "benchmarks": {name: score.model_dump() for name, score in (o.benchmarks or {}).items()},
                 }
                 for o in outcomes
             ]
@@ -757,6 +765,7 @@ def verify(
                 out.print(f"[bold red]{outcome.name}: no record.[/] {escape(outcome.reason or '')}")
             else:
                 _show_verdict(out, outcome.name, outcome.verdict)
+                _show_benchmarks(out, outcome.benchmarks or {})
                 out.print(f"signed: {outcome.folder}/record.json", soft_wrap=True)
     if any(outcome.verdict is None for outcome in outcomes):
         raise typer.Exit(1)
@@ -797,6 +806,17 @@ def _show_verdict(out: Console, name: str, verdict: Verdict) -> None:
         out.print(f"- {reason}", markup=False)
     label = "RECORD" if verdict.record else "valid, no record" if verdict.valid else "not valid as an official result"
     out.print(f"[bold]{label}[/]")
+
+
+def _show_benchmarks(out: Console, benchmarks: Mapping[str, BenchmarkScore]) -> None:
+    if not benchmarks:
+        return
+    table = _table("reported, deciding nothing", "accuracy", "95% interval", "control run", "95% interval")
+    for name, score in benchmarks.items():
+        cells = [(f"{a.mean / 1e6:.4f}", f"{a.low / 1e6:.4f} – {a.high / 1e6:.4f}") if a else ("none", "")
+                 for a in (score.accuracy_ppm, score.control_ppm)]  # fmt: skip
+        table.add_row(name, *cells[0], *cells[1])
+    out.print(table)
 
 
 @app.command()

@@ -21,6 +21,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from harness import reported
 from harness.tracks.track import GpuHardware, Track
 
 FILE = Path(__file__).with_suffix(".toml")
@@ -306,7 +307,7 @@ def reckon(track: Track, hardware: GpuHardware, shape: Shape, recipe: Recipe, nu
     seconds = recipe.start_seconds + recipe.steps * (sampling + training) * assumed.overhead
     gpu_hours = seconds * hardware.gpus / 3600
     price = hardware.usd_per_gpu_hour_cents / 100
-    questions = sum(suite.questions for suite in track.heldout.suites)
+    questions = sum(suite.questions for suite in track.heldout.suites) + reported.most(track)
     evaluation = sampling_seconds(shape, recipe, chip, assumed, gpus=1, completions=questions, longest=longest)
     runs = 2 * track.verdict.runs + 1  # the submission's, the baseline's in turn with them, and the control run
     verification = runs * (gpu_hours + evaluation * hardware.gpus / 3600)

@@ -41,7 +41,7 @@ class TerminalReporter:
         self._progress.stop()
 
     def begin(self, arm: str, run: int, phase: str, total: float) -> None:
-        """A phase of one run begins: `total` seconds of budget (train) or questions (evaluate)."""
+        """A phase of one run begins: `total` seconds of budget (train) or questions (evaluate, benchmarks)."""
         self._phase = f"{arm} {phase}"
         expected = self._usual.get(self._phase, total)
         self._progress.reset(

@@ -42,6 +42,8 @@ def reproduce(
     predicate = item.predicate
     track = tracks.load(predicate.track.partition("@")[0])
     track.check_base()
+    # Fixed benchmarks say nothing on whether a result can be had again, and would have to be brought first.
+    track = track.model_copy(update={"heldout": track.heldout.model_copy(update={"report": []})})
     if track.digest != predicate.track_digest:
         raise VerifyError(f"the record is of another {track.id}: check out the commit that added it, then reproduce")
     source = submission.load(ROOT / predicate.submission.path)

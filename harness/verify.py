@@ -23,7 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness import checkpoint, doctor, gpu, judge, sandbox, submission
+from harness import checkpoint, doctor, gpu, judge, reported, sandbox, submission
 from harness.environment import Environment
 from harness.evaluate import evaluate
 from harness.journal import Journal, JournalError, Member, Session, Trained, alone, journals
@@ -64,6 +64,7 @@ class Outcome:
     folder: Path | None  # of the record; None if there is none
     verdict: record.Verdict | None
     reason: str | None  # why there is no record
+    benchmarks: dict[str, record.BenchmarkScore] | None = None  # on a track that reports fixed ones
 
 
 @dataclass
@@ -146,6 +147,11 @@ class Here:
 
     def ready(self, track: Track, nonce: bytes, reporter: Reporter, like: record.Machine | None) -> Ready:
         lease = leased(track)
+        try:
+            for line in reported.ready(track):
+                reporter.say(line)
+        except reported.ReportedError as error:
+            raise VerifyError(str(error)) from None
         level, checks = proven_isolation(reporter)
         return Ready(level, checks | proven_gpus(lease, level, reporter), machine(track, lease, nonce))
 
@@ -588,6 +594,13 @@ def train(
     accuracy = judge.mean_accuracy(track, evaluation.tasks)
     each = ", ".join(f"{task} {row.correct / row.questions:.3f}" for task, row in evaluation.tasks.items())
     reporter.say(f"{job.name} {label}: held-out accuracy {accuracy:.4f} ({each})")
+    total = reported.count(track)
+    if total:
+        reporter.begin(job.name, job.run, "benchmarks", total)
+    benchmarks = reported.ask(track, checked.data, answered)
+    if benchmarks:
+        each = ", ".join(f"{name} {row.correct / row.questions:.3f}" for name, row in benchmarks.items())
+        reporter.say(f"{job.name} {label}: reported, deciding nothing: {each}")
     totals = environment.totals()
     found = record.Run(
         run=job.run,
@@ -603,6 +616,7 @@ def train(
         weights_sha256=checked.sha256,
         evaluate_ms=evaluation.evaluate_ms,
         tasks=evaluation.tasks,
+        benchmarks=benchmarks or None,
         gpu=None if meter is None else meter.bill(usage.wall_ms),
     )
     return trained(found, evaluation.completions)
@@ -696,13 +710,14 @@ def _close(arm: Arm, reference: Arm, plan: Plan, session: Session, ledger: Ledge
             control=control,
             resumed=session.resumed,
             cluster=placed(arm, reference, plan) if session.cluster else None,
+            benchmarks=(scores := reported.scores(runs, control)),
             reference=timed,
             verdict=verdict,
             files={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
         ),
     )
     path = ledger.add_record(statement, files, key)
-    return Outcome(arm.name, path, verdict, None)
+    return Outcome(arm.name, path, verdict, None, scores)
 
 
 def placed(arm: Arm, reference: Arm, plan: Plan) -> record.Cluster:
@@ -719,7 +734,7 @@ def _closed_before(name: str, entry: str, ledger: Ledger) -> Outcome:
     for listed in ledger.records():
         said = listed.record.predicate
         if (said.commitment.entry, said.submission.name) == (entry, name):
-            return Outcome(name, ledger.folder / listed.folder, said.verdict, None)
+            return Outcome(name, ledger.folder / listed.folder, said.verdict, None, said.benchmarks)
     return Outcome(name, None, None, f"was abandoned before its session was killed: see {ledger.folder / 'log'}")
 
 

@@ -321,6 +321,7 @@ def _view(one: Board) -> dict[str, object]:
         "rows": rows,
         "reported": [suite.task for suite in one.track.heldout.suites if suite.gate_ppm is None],
         "reports": [(_name(entry), _reports(one.track, entry)) for entry in one.ranked],
+        **_fixed(one),
         "top": rows[:TOP],
         "standing": row(one.standing) if one.standing else None,
         "history": [row(entry, reasons=why_no_record(entry)) for entry in one.history],
@@ -340,6 +341,24 @@ def _reports(track: Track, entry: Entry) -> list[str]:
             low, mean, high = (round(min(max(value, 0), 1) * 1e6) for value in (low, mean, high))
             told.append(_accuracy(record.Interval(low=low, mean=mean, high=high)))
     return told
+
+
+def _fixed(one: Board) -> dict[str, object]:
+    """The fixed benchmarks of all records that have any: their names, and a row of figures a record."""
+    shown = [(_name(entry), entry.predicate.benchmarks or {}) for entry in one.ranked]
+    shown += [(f"{_name(entry)} (apart)", entry.predicate.benchmarks or {}) for entry, _ in one.apart]
+    names = sorted({name for _, scores in shown for name in scores})
+    cells = [
+        (who, [figure for name in names for figure in _beside(scores.get(name))]) for who, scores in shown if scores
+    ]
+    return {"fixed": names, "fixed_rows": cells}
+
+
+def _beside(score: record.BenchmarkScore | None) -> tuple[str, str]:
+    """The submission's figure and the control run's."""
+    if score is None:
+        return "–", "–"
+    return _accuracy(score.accuracy_ppm), "–" if score.control_ppm is None else _accuracy(score.control_ppm)
 
 
 def _charts(one: Board) -> dict[str, bytes]:

@@ -66,6 +66,33 @@ class TaskResult(Model):
     tokens: Count
 
 
+class Interval(Model):
+    low: int
+    mean: int
+    high: int
+
+
+class BenchmarkResult(Model):
+    """One model's answers to a fixed benchmark, each question asked once, greedily, and graded strictly."""
+
+    revision: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]  # of the data set
+    questions_sha256: Sha256  # of all that was asked, with the gold answers: harness.reported.digest
+    questions: Annotated[int, Field(gt=0, le=2**53)]
+    correct: Count
+    formatted: Count
+    truncated: Count
+    too_long: Count  # questions that do not fit the model: not asked, and wrong
+    tokens: Count
+    accuracy_ppm: Interval  # 95%, Wilson's: over questions
+
+
+class BenchmarkScore(Model):
+    """Of all runs together. It decides nothing."""
+
+    accuracy_ppm: Interval  # mean over runs, 95% t-interval; of one run Wilson's
+    control_ppm: Interval | None  # the control run's, 95%, Wilson's
+
+
 class GpuUse(Model):
     """What a run took of its GPUs, read from NVML five times a second. None: the driver does not say."""
 
@@ -97,6 +124,7 @@ class Run(Model):
     weights_sha256: Sha256
     evaluate_ms: Count
     tasks: dict[Name, TaskResult]  # held-out, by task
+    benchmarks: Annotated[dict[Name, BenchmarkResult] | None, Later] = None  # on tracks that report fixed ones
     gpu: Annotated[GpuUse | None, Later] = None  # on GPU tracks
 
     @model_validator(mode="after")
@@ -111,12 +139,6 @@ class Reference(Model):
 
     tree_sha256: Sha256
     wall_ms: list[Count]
-
-
-class Interval(Model):
-    low: int
-    mean: int
-    high: int
 
 
 class GateTest(Model):
@@ -210,6 +232,7 @@ class Predicate(Model):
     control: Annotated[Run | None, Later] = None  # one more run, on scores that say nothing; its number is len(runs)
     resumed: Annotated[Count | None, Later] = None  # times that a killed session was taken up again
     cluster: Annotated[Cluster | None, Later] = None  # None: every run was made on one machine, the verifier's
+    benchmarks: Annotated[dict[Name, BenchmarkScore] | None, Later] = None  # reported, never gating
     reference: Reference
     verdict: Verdict
     files: dict[str, Sha256]  # every other file of the record's folder, by name

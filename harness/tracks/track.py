@@ -149,8 +149,8 @@ class Suite(Part):
 class Heldout(Part):
     """`control_ppm`: what a control run must stay below on the mean. On each suite it must stay below the gate.
 
-    `report`: fixed sets of questions (names that `nano-r1 eval --suite` takes) whose scores belong beside a record
-    and decide nothing. The evaluator asks generated tasks only, so nothing in a verification asks these.
+    `report`: fixed benchmarks, by their names or their suites', that a verification asks too (harness.reported) and
+    whose scores stand in the record and decide nothing. Of a suite its benchmarks: its generated tasks are not asked.
     """
 
     mean_gate_ppm: Ppm
