@@ -507,6 +507,29 @@ def test_suites_without_a_gate_have_a_table_of_their_own(ledger: Shelf) -> None:
     assert len(table) == 2 + page.count("[record]", 0, page.index("## Beyond")) and "| no-kl | 50.2% |" in section
 
 
+def test_fixed_benchmarks_have_a_table_with_the_control_run_beside_each(empty: Shelf) -> None:
+    def interval(low: int, mean: int, high: int) -> record.Interval:
+        return record.Interval(low=low, mean=mean, high=high)
+
+    scores = {
+        "gsm8k": record.BenchmarkScore(
+            accuracy_ppm=interval(300_000, 312_000, 324_000), control_ppm=interval(290_000, 301_000, 312_000)
+        ),
+        "math-500": record.BenchmarkScore(accuracy_ppm=interval(90_000, 100_000, 110_000), control_ppm=None),
+    }
+    assert "Fixed benchmarks" not in page(empty)
+    for day, (name, told) in enumerate({"with": scores, "fewer": {"gsm8k": scores["gsm8k"]}, "without": None}.items()):
+        one = make_record(name, 1.0 + day, day + 1)
+        empty.add(one.model_copy(update={"predicate": one.predicate.model_copy(update={"benchmarks": told})}))
+    table = [line for line in section(page(empty), "Fixed benchmarks").splitlines() if line.startswith("|")]
+    assert table == [
+        "| Submission | gsm8k | control run | math-500 | control run |",
+        "|---|---:|---:|---:|---:|",
+        "| with | 31.2% ± 1.2 | 30.1% ± 1.1 | 10.0% ± 1.0 | – |",
+        "| fewer | 31.2% ± 1.2 | 30.1% ± 1.1 | – | – |",
+    ]
+
+
 # ---------------------------------------------------------------- charts
 
 

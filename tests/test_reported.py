@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+import torch
 from hub_standin import TOKEN, Hub, Repository
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,6 +26,7 @@ from harness import audit as auditing
 from harness import reported, stats
 from harness.benchmarks import BENCHMARKS, pinned
 from harness.benchmarks.pinned import read
+from harness.engines.transformers import generate
 from harness.environment import Grader
 from harness.ledger import record
 from harness.ledger.log import Ledger
@@ -45,6 +47,15 @@ EXCERPTS = {"temporal-clue": "temporal_clue.json", "aiw-paper": "aiw.json"}
 
 def reporting(*suites):
     return TRACK.model_copy(update={"heldout": TRACK.heldout.model_copy(update={"report": list(suites)})})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Two for so small a model wait for each other as soon as the machine does anything else: minutes, not seconds."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)
@@ -225,7 +236,7 @@ def test_the_digest_sees_all_that_a_score_hangs_on():
 
 
 def test_a_model_is_asked_what_fits_it_in_the_tracks_own_template(hub, monkeypatch):
-    """The base on excerpts of two sets, with the track's engine; the same one by one through the engine itself."""
+    """The base on excerpts of two sets, as a track asks it; the same once more, straight from the engine."""
     for name in EXCERPTS:
         excerpt(hub, monkeypatch, name)
     short = TRACK.sampling.model_copy(update={"max_new_tokens": 48})
@@ -238,20 +249,17 @@ def test_a_model_is_asked_what_fits_it_in_the_tracks_own_template(hub, monkeypat
     aiw = found["aiw-paper"]
     assert aiw.too_long < aiw.questions and done[-1] == sum(row.questions - row.too_long for row in found.values())
 
-    from harness.engines.transformers import generate
-
-    grader, right, tokens = Grader(track), 0, 0
-    for item in reported.questions("aiw-paper").items:
-        prompt = grader.text_ids(f"<|user|>{item.sample.prompt}\n\nThe answer is an integer in digits.<|assistant|>")
-        if len(prompt) > 512 - 48:
-            continue
-        (ids,) = generate(
-            track.base_folder, weights, [prompt], end_id=grader.end_id, max_new_tokens=48, batch=1
-        )  # fmt: skip
-        tokens += len(ids)
-        said = reported.decoder(track, grader)(ids)
-        right += said is not None and said.endswith(f"<answer>{item.sample.target}</answer>")
-    assert (tokens, right) == (aiw.tokens, aiw.correct)
+    grader, decode = Grader(track), reported.decoder(track, Grader(track))
+    items = reported.questions("aiw-paper").items
+    form = "<|user|>{}\n\nThe answer is an integer in digits.<|assistant|>"
+    prompts = [grader.text_ids(form.format(item.sample.prompt)) for item in items]
+    fits = [(item, prompt) for item, prompt in zip(items, prompts, strict=True) if len(prompt) + 48 <= 512]
+    answers = generate(
+        track.base_folder, weights, [ids for _, ids in fits], end_id=grader.end_id, max_new_tokens=48, batch=7
+    )
+    said = [(item.sample.target, decode(ids)) for (item, _), ids in zip(fits, answers, strict=True)]
+    assert aiw.tokens == sum(map(len, answers)) and aiw.truncated == sum(text is None for _, text in said)
+    assert aiw.correct == sum((text or "").endswith(f"</think><answer>{target}</answer>") for target, text in said)
 
 
 # ---------------------------------------------------------------- what a record says
@@ -399,12 +407,7 @@ def test_a_verification_asks_them_and_the_record_has_the_scores_and_no_question(
         assert {name: row.questions for name, row in run.benchmarks.items()} == {
             "aiw-paper": 807, "gpqa-diamond": 2, "temporal-clue": 64,
         }  # fmt: skip
-        # Both handed the base back, and it answers as it does outside of a verification.
-        weights = (TRACK.base_folder / "model.safetensors").read_bytes()
-        if run is said.control:
-            assert dict(run.benchmarks) == dict(said.runs[0].benchmarks)
-        else:
-            assert dict(run.benchmarks) == reported.ask(load("cpu-logic"), weights)
+    assert dict(said.control.benchmarks) == dict(said.runs[0].benchmarks)  # both handed the base back
     assert set(said.runs[0].tasks) == {suite.task for suite in load("cpu-logic").heldout.suites}  # gated as ever
     assert said.verdict.gates.keys() == {"mean", *load("cpu-logic").heldout.gates}
 
