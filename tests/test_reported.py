@@ -370,7 +370,7 @@ def place(tmp_path, monkeypatch):
     path = tmp_path / "harness" / "tracks" / "cpu-logic.toml"
     report = 'report = ["aiw-paper", "temporal-clue", "gpqa-diamond"]'
     text = path.read_text().replace("control_ppm = 600_000", f"{report}\ncontrol_ppm = 600_000")
-    text = text.replace("max_new_tokens = 128", "max_new_tokens = 32")
+    text = text.replace("max_new_tokens = 128\nbatch = 512", "max_new_tokens = 32\nbatch = 64")
     path.write_text(text)
     monkeypatch.setattr(tracks, "HERE", path.parent)
     (tmp_path / "submissions").mkdir()
