@@ -5,7 +5,7 @@
     export PYTHONPATH=.
     python scripts/gpu_acceptance.py                                      every part, and what each finds
     python scripts/gpu_acceptance.py --part throughput --shape 1.5b       some of it; the rest stays as it was found
-    python scripts/gpu_acceptance.py --page                               and write docs/gpu-acceptance.md
+    python scripts/gpu_acceptance.py --page                               none of it, but docs/gpu-acceptance.md of it
 
 Parts, each written into runs/gpu-acceptance/results.json as soon as it is there (docs/gpu-acceptance.json with --page):
     verify       the baseline of gpu-logic by `nano-r1 verify` into a scratch ledger, and its time to the gate
@@ -38,6 +38,7 @@ import os
 import resource
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -93,7 +94,7 @@ class Work:
 # Qwen/Qwen2.5-0.5B's config.json as public repositories quote it; 1.5B and 3B stand in harness/plan.toml; tiny is ours.
 SHAPES = {
     "tiny": Shape(
-        layers=2, width=64, heads=4, kv_heads=2, head_width=16, intermediate=128, vocabulary=2048, tied=True,
+        layers=2, width=64, heads=2, kv_heads=1, head_width=32, intermediate=128, vocabulary=2048, tied=True,
         qkv_bias=True,
     ),
     "0.5b": Shape(
@@ -265,7 +266,7 @@ def ours(name: str, folder: Path, work: Work, tell: Tell) -> None:
         norm = torch.nn.utils.clip_grad_norm_(trained, trainer.MAX_GRAD_NORM).item()
         optimizer.step()
         optimizer.zero_grad()
-        assert norm > 0
+        assert math.isfinite(norm)
         tell({"rollout": sampled - start, "train": now() - sampled, "sampled": int(sums[0].item())})
 
 
@@ -370,8 +371,12 @@ def lease() -> gpu.Lease | str:
 
 
 def has_gpu() -> None:
+    import torch
+
     if isinstance(found := lease(), str):
         raise Refused(f"no GPU: {found}")
+    if torch.version.cuda is None:
+        raise Refused("a GPU is here, but this torch was built for CPUs alone: install its build for CUDA")
 
 
 def has_vllm() -> None:
@@ -453,10 +458,9 @@ def environment() -> dict[str, str]:
     """Of the processes that compute: this repository, offline, and one GPU, since TRL would spread over all of them."""
     out = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     out |= {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
-    found = lease()
-    return out | (
-        {"OMP_NUM_THREADS": "1"} if isinstance(found, str) else {"CUDA_VISIBLE_DEVICES": found.devices[0].uuid}
-    )
+    if isinstance(found := lease(), str):
+        return out | {"OMP_NUM_THREADS": "1"}
+    return out | {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(found.devices[0].index)}
 
 
 @contextlib.contextmanager
@@ -685,6 +689,11 @@ def verify_rows(found: dict[str, Any]) -> list[str]:
     )
 
 
+def over(low: float, ratio: float, high: float) -> str:
+    """A ratio with its interval; of a single turn there is none."""
+    return f"{ratio:.2f}" + (f" (95% {low:.2f} – {high:.2f})" if low < high else ", one turn alone")
+
+
 def throughput_rows(found: dict[str, Any]) -> list[str]:
     work, said = Work(**found["work"]), found["summary"]
     sampler = "vLLM" if work.vllm is not None else "each its own loop, float32, one thread, by CPU time"
@@ -705,7 +714,7 @@ def throughput_rows(found: dict[str, Any]) -> list[str]:
                 ]
             )  # fmt: skip
     if said["ratio"]:
-        ratio = {phase: f"{r:.2f} (95% {low:.2f} – {high:.2f})" for phase, (low, r, high) in said["ratio"].items()}
+        ratio = {phase: over(*interval) for phase, interval in said["ratio"].items()}
         rows.append(["ours over TRL's", "", ratio["rollout"], ratio["train"], ratio["step"], ""])
     out += ["Tokens a second, and their FLOPs as a share of the peak:", ""]
     out += table(["", "turns", "sampling", "training", "a whole step, by tokens sampled", "peak memory"], rows)
@@ -716,7 +725,6 @@ def throughput_rows(found: dict[str, Any]) -> list[str]:
 
 def parity_rows(found: dict[str, Any]) -> list[str]:
     tokens, sync, speed = (found[step] for step in ("tokens", "sync", "speed"))
-    low, ratio, high = speed["ratio"]
     return table(
         ["", ""],
         [
@@ -724,7 +732,7 @@ def parity_rows(found: dict[str, Any]) -> list[str]:
             ["Greedy tokens equal", f"{tokens['same']:,} of {tokens['prompts']:,}"],
             ["Largest difference of a log-prob", f"{max(row['largest'] for row in tokens['logps'].values()):.1e}"],
             ["The same after each of ten updates", f"{max(row['after'] for row in sync['updates']):.1e}"],
-            ["vLLM over transformers, tokens a second", f"{ratio:.2f} (95% {low:.2f} – {high:.2f})"],
+            ["vLLM over transformers, tokens a second", over(*speed["ratio"])],
         ],
     )
 
@@ -755,9 +763,9 @@ class Results:
         return self._machine
 
 
-def do(parts: list[str], shapes: list[str], turns: int, results: Results, show: Show) -> list[str]:
-    """The parts that can be done here. Returns what failed."""
-    wrong = []
+def do(parts: list[str], shapes: list[str], turns: int, results: Results, show: Show) -> tuple[int, list[str]]:
+    """The parts that can be done here. Returns how many those are, and what failed."""
+    done, wrong = 0, []
     for part in parts:
         for name in shapes if part == "throughput" else [""]:
             what = f"{part} {name}".strip()
@@ -773,10 +781,11 @@ def do(parts: list[str], shapes: list[str], turns: int, results: Results, show: 
                 else:
                     results.keep(what, found=parity(show))
                     wrong += [] if results.entries[what]["found"]["agree"] else [f"{what}: the engines disagree"]
+                done += 1
             except Refused as error:
                 show.say(f"{what}: not done, {error}")
                 results.keep(what, skipped=str(error))
-    return wrong
+    return done, wrong
 
 
 def main() -> int:
@@ -793,27 +802,27 @@ def main() -> int:
     )
     parser.add_argument("--turns", type=int, default=4, help="of each trainer on each shape (default 4)")
     parser.add_argument("--out", type=Path, default=PLACE / "results.json", help="where results are kept")
-    parser.add_argument("--page", action="store_true", help=f"write {PAGE.relative_to(ROOT)} of all results")
+    parser.add_argument("--page", action="store_true", help=f"write {PAGE.relative_to(ROOT)} of what was found so far")
     args = parser.parse_args()
     if args.turns < 1:
         parser.error("--turns: at least 1")
     results = Results(args.out, shlex.join(["scripts/gpu_acceptance.py", *sys.argv[1:]]))
-    here = results.machine
+    here, parts = results.machine, args.part or ([] if args.page else list(PARTS))
     shapes = args.shape or (["tiny"] if here.get("gpu") is None else ["0.5b", "1.5b", "3b"])
     with Show() as show:
         show.say(f"this machine: {label(here)}" + (f" ({here['no_gpu']})" if here["no_gpu"] else ""))
         show.say(", ".join(f"{name} {told}" for name, told in here["packages"].items()))
-        for part in args.part or PARTS:
+        for part in parts:
             try:
                 for shape in shapes if part == "throughput" else [""]:
                     needs(part, shape)
                 show.say(f"{part}: can be done here, expected to take {EXPECTED[part]}")
             except Refused as error:
                 show.say(f"{part}: cannot be done here, {error}")
-        if "throughput" in (args.part or PARTS) and (missing := no_trl()):
+        if "throughput" in parts and (missing := no_trl()):
             show.say(f"throughput: nothing will be compared, {missing}")
         try:
-            wrong = do(args.part or list(PARTS), shapes, args.turns, results, show)
+            done, wrong = do(parts, shapes, args.turns, results, show)
         except KeyboardInterrupt:
             show.say(f"interrupted: what was found so far is in {args.out}; --part and --shape do the rest")
             return 130
@@ -823,8 +832,9 @@ def main() -> int:
             show.say(f"wrote {PAGE.relative_to(ROOT)} and {KEPT.name}")
         for line in wrong:
             show.say(f"failed: {line}")
-    return 1 if wrong else 0
+    return 1 if wrong else 2 if parts and not done else 0
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: children end, results stay
     sys.exit(main())
