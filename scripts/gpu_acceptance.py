@@ -111,6 +111,7 @@ WORKS = {
     "1.5b": LANGUAGE,
     "3b": replace(LANGUAGE, vllm=0.2),  # weights, gradients and moments are 49 GB of an H100's 80
 }
+CPU_SAMPLER = "each its own loop, float32, one thread, CPU time beside other work (it says nothing about a GPU)"
 LEARNING_RATE = 1e-6  # as LANGUAGE in the baseline
 
 
@@ -696,7 +697,7 @@ def over(low: float, ratio: float, high: float) -> str:
 
 def throughput_rows(found: dict[str, Any]) -> list[str]:
     work, said = Work(**found["work"]), found["summary"]
-    sampler = "vLLM" if work.vllm is not None else "each its own loop, float32, one thread, by CPU time"
+    sampler = "vLLM" if work.vllm is not None else CPU_SAMPLER
     out = [
         f"{work.prompts} prompts × {work.group} completions, {work.prompt_tokens} + {work.new_tokens} tokens, "
         f"micro-batches of {work.micro}, one update; {sampler}; {work.steps} steps a turn.",
