@@ -533,8 +533,8 @@ def throughput(name: str, turns: int, show: Show, keep: Callable[[dict[str, Any]
                         continue
                 made["steps"] = made["steps"][1:]  # the first compiles, allocates and warms up
                 found["turns"][arm].append(made)
-                show.say(f"throughput {name}, turn {number + 1} of {turns}, {ARMS[arm]}: {said_of(made, work)}")
                 keep(found | {"summary": summary(found)})
+                show.say(f"throughput {name}, turn {number + 1} of {turns}, {ARMS[arm]}: {said_of(made, work)}")
 
 
 def rates(made: dict[str, Any], work: Work) -> dict[str, float]:
