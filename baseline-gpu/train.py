@@ -212,8 +212,12 @@ class VLLMSampler:
     """A vLLM engine in this process, one a rank. It starts with random weights: `load` first."""
 
     def __init__(self, run: Run, longest: int, world: int, seed: int):
-        # In this process, so that tensors are handed over as they are; and no report to vLLM's makers.
-        os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1"}
+        os.environ |= {
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # in this process: tensors are handed over as they are
+            "VLLM_USE_V2_MODEL_RUNNER": "0",  # the runner that was seen to take weights; a GPU would get another
+            "VLLM_NO_USAGE_STATS": "1",  # no report to vLLM's makers
+            "VLLM_LOGGING_LEVEL": "WARNING",  # else three lines a sync, of a log that has a limit
+        }
         from vllm import LLM, SamplingParams
 
         self.params = SamplingParams
@@ -244,15 +248,17 @@ class VLLMSampler:
             temperature=TEMPERATURE,
             max_tokens=self.longest,
             logprobs=0,  # of the sampled token alone
+            flat_logprobs=True,  # as one list: a dictionary a token would be a million of them
             ignore_eos=True,
             stop_token_ids=[self.end_id],
             detokenize=False,
         )
         outputs = self.llm.generate([{"prompt_token_ids": ids} for ids in prompts], params, use_tqdm=False)
-        return [[(list(out.token_ids), self._logps(out)) for out in output.outputs] for output in outputs]
+        return [[(list(out.token_ids), list(out.logprobs.logprobs)) for out in output.outputs] for output in outputs]
 
-    def _logps(self, out) -> list[float]:
-        return [at[token].logprob for token, at in zip(out.token_ids, out.logprobs, strict=True)]
+    def close(self) -> None:
+        """End the engine, and with it all process groups: those that it made live in the ranks' world."""
+        self.llm.llm_engine.engine_core.shutdown()
 
 
 class KVCache:
@@ -572,7 +578,9 @@ def main() -> None:
     weights = {name: tensor.cpu() for name, tensor in full_weights(policy)}
     if rank == 0:
         run.save(weights)
-    if world > 1:
+    if isinstance(sampler, VLLMSampler):
+        sampler.close()
+    if dist.is_initialized():
         dist.destroy_process_group()
 
 
