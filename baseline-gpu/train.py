@@ -8,6 +8,9 @@ that the sampler kept, the mean over a completion's tokens first and over comple
 - groups without variance. Their advantages are 0 (within a tolerance: a standard deviation is a float), so without KL
   they teach nothing. The mean still divides by all completions, kept or dropped, so the gradient is the same.
 
+Added: where the track has traces, the policy first imitates them, WARMUP_EPOCHS times, as in
+baseline-deduction/train.py.
+
 Changed, because a GPU asks for it:
 
 - completions come from vLLM where it is installed, in the same process, with weights that stay resident (nothing is
@@ -59,12 +62,16 @@ class Recipe:
     minibatches: int  # updates a rollout
     max_new_tokens: int  # or the track's limit, if that is less
     learning_rate: float  # decays linearly to zero; ten times that for LoRA
+    warmup_learning_rate: float  # likewise
     checkpointing: bool  # keep a layer's input alone, compute the rest again in the backward pass
 
 
 SMALL = 10_000_000  # parameters: below, a base made for the logic tracks; above, a language model
-LOGIC = Recipe(40, 32, 8, 8, 64, 4e-4, checkpointing=False)  # baseline/train.py's
-LANGUAGE = Recipe(150, 128, 8, 4, 1024, 1e-6, checkpointing=True)  # provisional: never ran on a GPU
+LOGIC = Recipe(40, 32, 8, 8, 64, 4e-4, 3e-3, checkpointing=False)  # baseline/train.py's
+LANGUAGE = Recipe(150, 128, 8, 4, 1024, 1e-6, 1e-5, checkpointing=True)  # provisional: never ran on a GPU
+
+WARMUP_EPOCHS = 2  # passes over the track's traces, where it has any
+WARMUP_ROWS = 16  # traces an update
 
 TEMPERATURE = 1.0  # sampling and scoring alike
 BETAS = (0.9, 0.95)
@@ -418,6 +425,42 @@ def accumulate(policy: Policy, rows: list[Row], count: float, rank: int, world: 
     return sums
 
 
+def imitate(policy: Policy, rows: list[Row], rank: int, world: int, device: torch.device) -> float:
+    """Add this rank's share of the gradient of the traces' cross-entropy: the mean over a trace's tokens, then over
+    traces. Returns its share of the loss."""
+    total = 0.0
+    for indices in micro_batches([len(row.ids) for row in rows], world, MICRO_TOKENS)[rank]:
+        share = [rows[i] for i in indices] or rows[:1]  # nothing left for this rank: a pass that counts for nothing
+        lengths = torch.tensor([len(row.ids) - row.start for row in share], device=device)
+        loss = -(policy(*collate(share, device)) * token_weights(lengths, len(rows))).sum()
+        (loss if indices else 0 * loss).backward()
+        total += loss.item() if indices else 0.0
+    return total
+
+
+def warm_up(policy: Policy, rows: list[Row], rate: float, seed: int, rank: int, world: int, shard: bool) -> None:
+    """Imitate the traces, all of them as often as one another; the learning rate decays linearly to zero."""
+    trained = [p for p in policy.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, rate, BETAS, weight_decay=WEIGHT_DECAY)
+    shuffle, device = torch.Generator().manual_seed(seed), trained[0].device  # the same on every rank
+    clock, done, updates = time.monotonic(), 0, WARMUP_EPOCHS * -(-len(rows) // WARMUP_ROWS)
+    for epoch in range(WARMUP_EPOCHS):
+        total = 0.0
+        for indices in torch.randperm(len(rows), generator=shuffle).split(WARMUP_ROWS):
+            for parameter_group in optimizer.param_groups:
+                parameter_group["lr"] = rate * (1 - done / updates)
+            share = imitate(policy, [rows[i] for i in indices], rank, world, device)
+            total += sum(gather(share, world)) * len(indices) / len(rows)
+            reduce_gradients(policy, world, shard)
+            nn.utils.clip_grad_norm_(trained, MAX_GRAD_NORM)
+            optimizer.step()
+            optimizer.zero_grad()
+            done += 1
+        if rank == 0:
+            seconds = time.monotonic() - clock
+            print(f"warm-up {epoch + 1}/{WARMUP_EPOCHS} loss {total:.4g} {seconds:.4g} s", flush=True)
+
+
 def reduce_gradients(policy: Policy, world: int, shard: bool) -> None:
     """Sum the ranks' gradients. FSDP did so in the backward pass."""
     if world > 1 and not shard:
@@ -428,7 +471,7 @@ def reduce_gradients(policy: Policy, world: int, shard: bool) -> None:
 def check_agreement(policy: Policy, sampler: VLLMSampler | PlainSampler, device: torch.device) -> float:
     """Mean |log-prob of the sampler - of the trainer| a token, on completions of eight fixed prompts of random ids.
 
-    No question is touched: the track's clock may not run yet. Raises SystemExit over MISMATCH.
+    No question is spent. Raises SystemExit over MISMATCH.
     """
     fixed = torch.Generator().manual_seed(0)
     prompts = torch.randint(policy.model.config.vocab_size, (8, 16), generator=fixed).tolist()
@@ -494,7 +537,8 @@ def main() -> None:
     model = AutoModelForCausalLM.from_pretrained(run.base, dtype="auto", attn_implementation="sdpa")
     parameters = sum(p.numel() for p in model.parameters())
     recipe, shard = LOGIC if parameters < SMALL else LANGUAGE, world > 1 and parameters > SHARD_ABOVE
-    learning_rate = recipe.learning_rate * (10 if LORA_RANK else 1)
+    faster = 10 if LORA_RANK else 1
+    learning_rate = recipe.learning_rate * faster
     # The sampler first: it asks what memory the GPU has left, and what it takes stays taken.
     sampler = make_sampler(run, min(recipe.max_new_tokens, run.max_new_tokens), world, device, run.seed + rank)
     torch.manual_seed(run.seed)  # the engine left a seed of its own, and ranks have to agree on LoRA's first weights
@@ -502,6 +546,9 @@ def main() -> None:
     trained = [p for p in policy.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, learning_rate, BETAS, weight_decay=WEIGHT_DECAY)
     shuffle = torch.Generator().manual_seed(run.seed)  # the same on every rank
+    traces = [Row([*t.prompt_ids, *t.token_ids], len(t.prompt_ids), [], 0.0) for t in run.warmup()]
+    if traces:
+        warm_up(policy, traces, recipe.warmup_learning_rate * faster, run.seed, rank, world, shard)
     difference = check_agreement(policy, sampler, device)
     if rank == 0:
         ranks = f"{world} rank{'s' * (world > 1)} on {device.type}, {'sharded' if shard else 'whole'}"

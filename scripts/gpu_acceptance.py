@@ -237,7 +237,7 @@ def ours(name: str, folder: Path, work: Work, tell: Tell) -> None:
     trainer.COMPUTE = torch.bfloat16 if device.type == "cuda" else torch.float32
     trainer.MICRO_TOKENS = work.micro * (work.prompt_tokens + work.new_tokens)
     recipe = trainer.Recipe(
-        1 + work.steps, work.prompts, work.group, 1, work.new_tokens, LEARNING_RATE, checkpointing=True
+        1 + work.steps, work.prompts, work.group, 1, work.new_tokens, LEARNING_RATE, 0.0, checkpointing=True
     )
     run = SimpleNamespace(base=folder, end_token_id=shape.vocabulary - 1)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")

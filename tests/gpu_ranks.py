@@ -32,7 +32,7 @@ def base_model():
 
 def make_policy(shard=False, checkpointing=False):
     torch.manual_seed(3)
-    rule = train.Recipe(1, 2, 4, 1, 24, 1e-3, checkpointing)
+    rule = train.Recipe(1, 2, 4, 1, 24, 1e-3, 1e-3, checkpointing)
     return train.make_policy(base_model(), rule, CPU, shard)
 
 
@@ -71,12 +71,22 @@ def update(rank, world, shard, lora):
     return found, weights, norm, sharded, [sum(each) for each in zip(*train.gather(sums.tolist(), world), strict=True)]
 
 
+def imitated(rank, world, shard):
+    """Gradient and loss of imitating the fixed rows."""
+    train.LORA_RANK = 0
+    policy = make_policy(shard)
+    share = train.imitate(policy, fixed_rows(), rank, world, CPU)
+    train.reduce_gradients(policy, world, shard)
+    return gradients(policy), sum(train.gather(share, world))
+
+
 def ranked(rank, world, folder):
     """What one of two ranks does: each case in turn."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
     train.MICRO_TOKENS = 90
     results = {case: update(rank, world, *case) for case in CASES}
+    results |= {("imitate", shard): imitated(rank, world, shard) for shard in (False, True)}
     if rank == 0:
         torch.save(results, f"{folder}/found")
     dist.barrier()

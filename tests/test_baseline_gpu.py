@@ -18,7 +18,7 @@ import pytest
 import tiny
 import torch
 import yaml
-from gpu_ranks import BASE, CASES, CPU, base_model, fixed_rows, gradients, make_policy, ranked, train, update
+from gpu_ranks import BASE, CASES, CPU, base_model, fixed_rows, gradients, imitated, make_policy, ranked, train, update
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -144,6 +144,30 @@ def test_micro_batches_do_not_change_the_gradient(monkeypatch, checkpointing):
     difference, relative = furthest(split, whole)
     assert difference < 1e-5 and relative < 1e-5
     assert split_sums.tolist() == pytest.approx(sums.tolist(), rel=1e-4)
+
+
+def test_the_gradient_of_imitation_is_that_of_the_plain_formula(monkeypatch):
+    """Row by row: mean over a trace's tokens, then over the traces."""
+    policy, loss = make_policy(), torch.zeros(())
+    for row in fixed_rows():
+        logits = policy.model(torch.tensor([row.ids])).logits[0].log_softmax(-1)
+        logp = logits[row.start - 1 : -1].gather(1, torch.tensor(row.ids[row.start :])[:, None])
+        loss = loss - logp.mean() / len(fixed_rows())
+    loss.backward()
+    monkeypatch.setattr(train, "MICRO_TOKENS", 90)
+    ours, total = imitated(0, 1, False)
+    difference, relative = furthest(ours, gradients(policy))
+    assert difference < 1e-5 and relative < 1e-5
+    assert total == pytest.approx(loss.item(), rel=1e-5)
+
+
+def test_the_warm_up_learns_its_traces(monkeypatch, capsys):
+    monkeypatch.setattr(train, "WARMUP_EPOCHS", 4)
+    traces = [train.Row([3, 20 + i % 9, 4, 50 + i % 9, 1], 3, [], 0.0) for i in range(160)]
+    train.warm_up(make_policy(), traces, 3e-3, 0, 0, 1, False)
+    losses = [float(line.split()[3]) for line in capsys.readouterr().out.splitlines()]
+    assert len(losses) == 4
+    assert losses[-1] < 0.2 * losses[0]
 
 
 @pytest.fixture(scope="module")
@@ -289,7 +313,7 @@ def small(folder, name, **changes):
     home = folder / name
     shutil.copytree(ROOT / "baseline-gpu", home, ignore=shutil.ignore_patterns("__pycache__"))
     text = (home / "train.py").read_text()
-    for constant, value in {"LOGIC": "Recipe(2, 4, 4, 2, 48, 4e-4, checkpointing=True)", **changes}.items():
+    for constant, value in {"LOGIC": "Recipe(2, 4, 4, 2, 48, 4e-4, 3e-3, checkpointing=True)", **changes}.items():
         text, found = re.subn(rf"^{constant} = .*$", f"{constant} = {value}", text, flags=re.MULTILINE)
         assert found == 1, constant
     (home / "train.py").write_text(text)
@@ -356,6 +380,16 @@ def test_two_ranks_finish_a_verified_track_run(tmp_path, name):
         print(name, f"{run.wall_ms} ms, {run.cpu_ms} ms of CPU, at most {run.peak_memory_bytes} bytes")
     assert predicate.isolation == "full" and all(predicate.isolation_checks.values())
     assert log.count(f"2 ranks on cpu, {name}") == 2 and log.count("step 2/2") == 2, log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shard", [False, True], ids=["whole", "sharded"])
+def test_two_ranks_imitate_as_one_process_does(two_ranks, shard):
+    found, loss = two_ranks["imitate", shard]
+    expected, their_loss = imitated(0, 1, False)
+    difference, relative = furthest(found, expected)
+    assert difference < 1e-5 and relative < 1e-5
+    assert loss == pytest.approx(their_loss, rel=1e-5)
 
 
 # ---------------------------------------------------------------- launch files
