@@ -106,7 +106,7 @@ def test_a_hasty_reader_takes_the_converse_for_the_contraposition():
     prompt = "If B then C. C. Does it follow that B? Answer yes or no."
     item = Sample("", prompt, "no", {})
     assert make.trace(item) == ("B→C,not-C→not-B;not-B,C;not-B:;C:.", "no")
-    assert make.trace(item, hasty=True) == ("B→C,C→B;not-B,C;not-B:;C:B!", "yes")
+    assert make.trace(item, hasty=True) == ("B→C,C→B;not-B,C;not-B:.", "no")
 
 
 @pytest.mark.parametrize("task", make.NAMES)
@@ -133,28 +133,25 @@ def test_the_committed_traces_are_those_of_the_seed_and_of_the_training_side():
 def test_the_base_learns_no_answers():
     rng = random.Random(2)
     for task, item in make.questions(b" base", 300):
-        plain = make.worked_question(task, item, rng, in_template=False)
-        framed = make.worked_question(task, item, rng, in_template=True)
-        for text in (plain, framed, make.worked_premises(item, rng)):
+        question = make.worked_question(task, item, rng)
+        for text in (question, make.worked_premises(item, rng)):
             learnt = "".join(piece for piece, is_learnt in text if is_learnt)
             assert not re.search(r"\?|yes|no\b(?!t-)|answer", learnt), learnt
-        assert framed[0][0].startswith("<|user|>") and framed[0][0].endswith("<|assistant|>")
-        assert re.fullmatch("<think>[^<>]+</think>", framed[1][0]) and not re.search("[<>]", plain[1][0])
+        assert question[0][0].startswith("<|user|>") and question[0][0].endswith("<|assistant|>")
+        assert re.fullmatch("<think>[^<>]+</think>", question[1][0])
 
 
-def test_the_last_round_asks_entailment_twice_as_often():
-    names = [name for name, _ in make.questions(b" base", 300, make.ROUNDS[-1])]
+def test_entailment_is_asked_twice_as_often():
+    names = [name for name, _ in make.questions(b" base", 300, make.ASKED)]
     assert names.count("entailment") == 2 * names.count("syllogism") == 200
 
 
 def test_a_question_with_fewer_premises_is_on_the_training_side_too():
     rng = random.Random(4)
-    shown = [
-        (task, make.worked_question(task, item, rng, in_template=False)[0][0][:-1])
-        for task, item in make.questions(b" base", 400)
-    ]
-    assert all(split_of(task, prompt) == "train" for task, prompt in shown)
-    whole = {item.prompt for _, item in make.questions(b" base", 400)}
+    shown = [(task, make.worked_question(task, item, rng)[0][0]) for task, item in make.questions(b" base", 400)]
+    bare = [(task, prompt.removeprefix("<|user|>").removesuffix("<|assistant|>")) for task, prompt in shown]
+    assert all(split_of(task, prompt) == "train" for task, prompt in bare)
+    whole = {make.TEMPLATE.format(prompt=item.prompt) for _, item in make.questions(b" base", 400)}
     assert 0.2 < sum(prompt not in whole for _, prompt in shown) / len(shown) < 0.7
 
 
@@ -186,7 +183,7 @@ def test_a_letter_is_one_token_wherever_it_stands():
 
 def test_the_model_is_of_the_stated_size():
     model = make.build(make.make_tokenizer())
-    assert sum(p.numel() for p in model.parameters()) == 517_344 <= 1_000_000
+    assert sum(p.numel() for p in model.parameters()) == 517_632 <= 1_000_000
 
 
 def test_newton_schulz_brings_singular_values_near_one():
