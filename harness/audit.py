@@ -28,7 +28,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from harness import doctor, evaluate, judge, submission
+from harness import doctor, evaluate, gpu, judge, submission
 from harness.environment import Grader
 from harness.keys import commitment, derive, seed_of
 from harness.ledger import record
@@ -190,6 +190,7 @@ class Examiner:
         item, home = job.item, job.home
         yield from _keys(home, item)
         yield from _isolation(home, item)
+        yield from _cluster(home, item)
         yield from _curves(self._folder, home, item)
         if not job.today:
             return  # another track's questions and grader would say nothing
@@ -199,6 +200,7 @@ class Examiner:
         yield from self.source(home, item.predicate.submission)
         if job.graded:
             yield from self._completions(home, item, track)
+        yield from _hardware(home, item, track)
         yield from _verdict(job, track)
 
     def other_track(self, said: record.Predicate) -> str | None:
@@ -301,6 +303,32 @@ def _isolation(home: str, item: record.Record) -> Iterator[Finding]:
     yield Finding(
         "isolation", f"{home}/record.json", doctor.proven(checks) == level, f"{level}, with {len(checks)} checks"
     )
+
+
+def _cluster(home: str, item: record.Record) -> Iterator[Finding]:
+    """Of a session on several machines: each run has one, and what a lost one was at was made on another."""
+    predicate, said = item.predicate, item.predicate.cluster
+    if said is None:
+        return
+    same = (len(said.runs), len(said.reference)) == (len(_runs(item)), len(predicate.reference.wall_ms))
+    lost = [each for each in said.lost if each.submission == predicate.submission.name]
+    same = same and all(each.run < len(said.runs) and said.runs[each.run] != each.node for each in lost)
+    message = f"made on {len({*said.runs, *said.reference})} machines; {len(said.lost)} lost, their runs made elsewhere"
+    yield Finding("cluster", f"{home}/record.json", same, message)
+
+
+def _hardware(home: str, item: record.Record, track: Track) -> Iterator[Finding]:
+    """On a GPU track: made on the GPUs that it asks for, and every run metered on all of them."""
+    asked, made_on = track.hardware, item.predicate.machine.gpu
+    if asked.kind != "gpu":
+        return
+    here = [] if made_on is None else made_on.devices
+    same = len(here) == asked.gpus and all(
+        gpu.fits(asked.gpu, asked.gpu_memory_bytes, each.model, each.memory_bytes, each.mig) for each in here
+    )
+    metered = all(run.gpu is not None and run.gpu.devices == asked.gpus for run in _runs(item))
+    message = f"{', '.join(each.model for each in here) or 'no GPU'}; the track is for {asked.gpus} x {asked.gpu}"
+    yield Finding("hardware", f"{home}/record.json", same and metered, message)
 
 
 def _curves(folder: Path, home: str, item: record.Record) -> Iterator[Finding]:

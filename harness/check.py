@@ -206,10 +206,12 @@ def check(folder: Path, repository: Path = ROOT) -> list[Finding]:
     except (SubmissionError, TrackError) as error:
         text = files.get("submission.toml", b"").decode(errors="replace")
         found.append(_manifest_finding(_without(folder, error), text))
-    chosen = [track] if track else [tracks.load(name) for name in tracks.names()]
+    measured = (each for each in map(tracks.load, tracks.names()) if each.status == "measured")
+    chosen = [track] if track else list(measured)
     baseline = chosen[0].baseline.folder
     reference = _text(ROOT / baseline / "train.py")
-    found += screen(files, frozenset(name for one in chosen for name in one.packages), reference)
+    packages = frozenset(name for one in chosen for name in one.packages)
+    found += screen(files, packages, reference, frozenset(track.train.tasks if track else []))
 
     bare = _bare(files.get("train.py", b"").decode(errors="replace"))
     if bare and folder != ROOT / baseline and bare == _bare(reference):
@@ -275,13 +277,16 @@ def _bare(source: str) -> str:
 # ---------------------------------------------------------------- files
 
 
-def screen(files: Mapping[str, bytes], packages: frozenset[str], reference: str) -> list[Finding]:
+def screen(
+    files: Mapping[str, bytes], packages: frozenset[str], reference: str, tasks: frozenset[str]
+) -> list[Finding]:
     """What the bytes alone show. Pure and total.
 
     `files`: content by path, relative to the folder. `packages`: those that the track pins. `reference`: the
-    baseline's train.py, whose information is the yardstick.
+    baseline's train.py, whose information is the yardstick. `tasks`: those that the track trains on.
     """
     found: list[Finding] = []
+    puzzle = puzzle_words(tasks)
     names = {PurePosixPath(name).parts[0].removesuffix(".py") for name in files if name.endswith(".py")}
     others = frozenset(name for name in files if not name.endswith(".py"))
     allowed = frozenset(each for name in packages for each in BROUGHT.get(name, (name,)))
@@ -304,7 +309,7 @@ def screen(files: Mapping[str, bytes], packages: frozenset[str], reference: str)
         if name.endswith(".py"):
             found += _layout(name, text)
             if source <= MAX_SOURCE:
-                module = _Module(name, text, allowed, frozenset(names), others)
+                module = _Module(name, text, allowed, frozenset(names), others, puzzle)
                 found += module.findings()
                 carried = max(in_runs, module.dense) + module.numbers
         # Random base64 compresses to 0.76 of its length however it is cut up; prose and code to half of it or less.
@@ -520,11 +525,11 @@ _USUAL = _each(
 )
 
 
-@lru_cache(maxsize=1)
-def puzzle_words() -> frozenset[str]:
-    """Of the tasks that a track trains on: of the others no submission ever meets a question."""
+@lru_cache(maxsize=8)
+def puzzle_words(tasks: frozenset[str]) -> frozenset[str]:
+    """Of the tasks that the track trains on: of the others its submissions never meet a question."""
     words: set[str] = set()
-    for name in sorted({task for track in tracks.names() for task in tracks.load(track).train.tasks}):
+    for name in sorted(tasks):
         prompts = [sample(TASKS[name], b"nano-r1 check", "train", i).prompt for i in range(16)]
         words |= set.intersection(*(set(re.findall(r"[A-Za-z]{3,}", prompt)) for prompt in prompts))
     return frozenset(words - _USUAL.keys())
@@ -537,10 +542,17 @@ class _Module:
     """One Python file. After `findings`: `dense`, characters of dense literals; `numbers`, bytes its numbers carry."""
 
     def __init__(
-        self, name: str, text: str, allowed: frozenset[str], own: frozenset[str], others: frozenset[str]
+        self,
+        name: str,
+        text: str,
+        allowed: frozenset[str],
+        own: frozenset[str],
+        others: frozenset[str],
+        puzzle: frozenset[str],
     ) -> None:
         self.dense = self.numbers = 0
         self._name, self._text, self._allowed, self._own, self._others = name, text, allowed, own, others
+        self._puzzle = puzzle
         self._found: list[Finding] = []
         self._names: dict[str, str] = {}  # a name of this file -> the dotted name that it stands for
 
@@ -776,7 +788,7 @@ class _Module:
             self._say("host-path", node.lineno, shown(path[0]))
         if text in self._others or PurePosixPath(text).name in self._others:
             self._say("own-file", node.lineno, shown(text))
-        if words := puzzle_words() & set(re.findall(r"[A-Za-z]{3,}", text)):
+        if words := self._puzzle & set(re.findall(r"[A-Za-z]{3,}", text)):
             self._say("puzzle-words", node.lineno, ", ".join(sorted(words)))
         if "model.safetensors" in text:
             self._say("own-weights", node.lineno, "model.safetensors")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from harness.check import Finding
     from harness.ledger.record import TaskResult, Verdict
     from harness.tracks.track import Track
+    from harness.verify import Where
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_KEY = Path.home() / ".config" / "nano-r1" / "key"
@@ -82,28 +83,109 @@ def say_json(value: Any) -> None:
 # ---------------------------------------------------------------- looking
 
 
-@app.command()
-def tracks(as_json: Json = False) -> None:
-    """List the tracks: hardware, budget, gate, digest."""
+tracks_app = typer.Typer(help="List the tracks; plan one for GPUs; fetch its base model.")
+app.add_typer(tracks_app, name="tracks")
+Named = Annotated[str, typer.Argument(metavar="TRACK", help="Its name; `nano-r1 tracks` lists them.")]
+
+
+@tracks_app.callback(invoke_without_command=True)
+def tracks(context: typer.Context, as_json: Json = False) -> None:
+    """List the tracks: status, hardware, budget, gate, digest."""
     from harness.tracks import track as module
 
+    if context.invoked_subcommand is not None:
+        return
     found = [module.load(name) for name in module.names()]
+    digests = {t.name: _digest(t) for t in found}
     if as_json:
-        say_json([{**t.model_dump(mode="json"), "id": t.id, "digest": t.digest} for t in found])
+        say_json([{**t.model_dump(mode="json"), "id": t.id, "digest": digests[t.name]} for t in found])
         return
     table = _table("track", "status", "hardware", "budget", "runs", "gate", "digest")
     for t in found:
-        gates = ", ".join(f"{task} {gate / 1e6:.2f}" for task, gate in t.heldout.gates.items())
+        gates = sorted(t.heldout.gates.values())
+        spread = f"{gates[0] / 1e6:.2f}" if gates[0] == gates[-1] else f"{gates[0] / 1e6:.2f} to {gates[-1] / 1e6:.2f}"
         table.add_row(
             t.id,
-            t.status,
-            f"{t.hardware.cores} CPU cores",
-            f"{t.budget.seconds} s",
+            t.status if t.status == "measured" else f"[yellow]{t.status}[/]",
+            t.hardware.label,
+            f"{t.budget.seconds:,} s",
             str(t.verdict.runs),
-            f"mean {t.heldout.mean_gate_ppm / 1e6:.2f}, {gates}",
-            t.digest[:12],
+            f"mean {t.heldout.mean_gate_ppm / 1e6:.2f}, each of {len(gates)} tasks {spread}",
+            (digests[t.name] or "not here")[:12],
         )
     console().print(table)
+    if any(digest is None for digest in digests.values()):
+        console().print("not here: what draws its questions is not installed; pip install -e '.[tasks]'", markup=False)
+
+
+def _digest(track: Track) -> str | None:
+    """None where the package that draws its questions is not installed."""
+    from harness.tasks.clue import ClueError
+    from harness.tasks.gym import GymError
+
+    try:
+        return track.digest
+    except (ClueError, GymError):
+        return None
+
+
+@tracks_app.command("plan")
+def tracks_plan(name: Named, as_json: Json = False) -> None:
+    """Reckon memory, tokens, GPU-hours and dollars of a GPU track; refuse what cannot fit."""
+    from dataclasses import asdict
+
+    from harness import plan as planning
+    from harness.tracks import track as module
+
+    found = planning.plan(module.load(name))
+    if as_json:
+        say_json(asdict(found))
+        return
+    out, table = console(), _table("on one GPU", "GB", title=f"{found.track}: {found.hardware}")
+    for what, count in found.memory.items():
+        table.add_row(what, f"{count / 1e9:.2f}")
+    table.add_section()
+    table.add_row("together", f"{found.memory_bytes / 1e9:.2f}")
+    table.add_row("usable", f"{found.usable_bytes / 1e9:.2f}")
+    out.print(table)
+    table = _table("a run", "", title=f"{found.parameters:,} weights, {found.trained:,} of them trained")
+    table.add_row("tokens sampled", f"{found.sampled_tokens / 1e6:,.1f} M")
+    table.add_row("tokens trained on", f"{found.trained_tokens / 1e6:,.1f} M")
+    table.add_row("completions graded", f"{found.reward_queries:,}")
+    table.add_row("sampling", f"{found.sampling_seconds:,.0f} s")
+    table.add_row("training", f"{found.training_seconds:,.0f} s")
+    table.add_row("wall", f"{found.seconds:,.0f} s of {found.budget_seconds:,} s")
+    table.add_row("cost", f"{found.gpu_hours:.2f} GPU-hours, ${found.usd:,.2f}")
+    table.add_row(
+        "a verification", f"{found.verification_gpu_hours:.1f} GPU-hours, ${found.verification_usd:,.2f}: "
+        f"{found.verification_runs} runs, {found.evaluation_seconds:,.0f} s of questions after each"
+    )  # fmt: skip
+    out.print(table)
+    out.print("Expected, not measured, if:")
+    for line in found.assumptions:
+        out.print(f"- {escape(line)}", soft_wrap=True)
+
+
+@tracks_app.command("fetch")
+def tracks_fetch(name: Named) -> None:
+    """Bring a track's base model from the Hub, and check it against the hashes that the track lists."""
+    from harness import fetch
+    from harness.tracks import track as module
+
+    track = module.load(name)
+    unknown = fetch.fetch(track, lambda line: console().print(escape(line), soft_wrap=True))
+    console().print(f"{track.base_folder}", soft_wrap=True, markup=False)
+    for file, sha256 in unknown.items():
+        console().print(f'not listed yet, for [base.files]: "{file}" = "{sha256}"', soft_wrap=True, markup=False)
+
+
+def _needs_its_gpus(track: Track) -> None:
+    """Stop where a GPU track would be run without the GPUs: nothing that came of it could count."""
+    if track.hardware.kind == "gpu" and (here := len(list(Path("/dev").glob("nvidia[0-9]*")))) < track.hardware.gpus:
+        stop(
+            f"{track.name} runs on {track.hardware.label}, and this machine has {here or 'none'}; "
+            f"`nano-r1 tracks plan {track.name}` says what it would take"
+        )
 
 
 # ---------------------------------------------------------------- questions
@@ -512,6 +594,8 @@ def _evaluate(track: Track, weights: Path, seed: int, as_json: bool) -> None:
     out.print(table)
     verdict = "[green]past the gate[/]" if passed else "[yellow]not past the gate[/]"
     out.print(f"{verdict} of {track.id} (point estimates, one set of questions), {result.evaluate_ms / 1000:.1f} s")
+    for name in track.heldout.report:
+        out.print(f"to be reported beside it, and asked apart: nano-r1 eval --model MODEL --suite {name}")
 
 
 def _sum(rows: list[TaskResult]) -> TaskResult:
@@ -609,6 +693,10 @@ def verify(
     control: Annotated[
         bool, typer.Option("--control/--no-control", help="Without the control run no result is valid.")
     ] = True,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Make the runs on the nodes of this Ray cluster: HOST:PORT, or auto."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run submissions in the sandbox in turn with the baseline, judge, sign, append to the ledger."""
@@ -627,19 +715,21 @@ def verify(
     if resume is not None and not control:
         stop("--no-control is for the beginning of a session: this one goes on as it was announced")
     chosen = module.load(track)
+    if cluster is None:  # else its nodes are asked
+        _needs_its_gpus(chosen)
     items = [submission.load(folder) for folder in folders or []]
     signing, log, state = load_key(key), Ledger(ledger), default_state()
     count = runs or chosen.verdict.runs
-    with _cancellable() as cancel, TerminalReporter(quiet=as_json) as reporter:
+    with _cancellable() as cancel, _where(cluster) as where, TerminalReporter(quiet=as_json) as reporter:
         try:
             if resume is None:
                 outcomes = run_verification(
                     chosen, items, runs=count, ledger=log, key=signing, state=state, reporter=reporter, cancel=cancel,
-                    control=control,
+                    control=control, where=where,
                 )  # fmt: skip
             else:
                 outcomes = resume_verification(
-                    resume, ledger=log, key=signing, state=state, reporter=reporter, cancel=cancel
+                    resume, ledger=log, key=signing, state=state, reporter=reporter, cancel=cancel, where=where
                 )
         except Interrupted as error:
             reporter.say(f"interrupted: {error}. Nothing else was written; the next `nano-r1 verify` starts afresh.")
@@ -666,6 +756,17 @@ def verify(
                 out.print(f"signed: {outcome.folder}/record.json", soft_wrap=True)
     if any(outcome.verdict is None for outcome in outcomes):
         raise typer.Exit(1)
+
+
+def _where(cluster: str | None) -> contextlib.AbstractContextManager[Where]:
+    """Where a session's runs are made."""
+    from harness.verify import HERE
+
+    if cluster is None:
+        return contextlib.nullcontext(HERE)
+    from harness.cluster import Cluster
+
+    return Cluster(cluster)
 
 
 def _show_verdict(out: Console, name: str, verdict: Verdict) -> None:
@@ -749,12 +850,14 @@ def reproduce(
     from harness.ledger import record
     from harness.reporter import TerminalReporter
     from harness.reproduce import reproduce as run_reproduction
+    from harness.tracks import track as module
     from harness.verify import Interrupted
 
     path = record_folder / "record.json"
     if not path.is_file():
         stop(f"{path} is missing; name a folder under records/")
     item = record.load(path.read_bytes())
+    _needs_its_gpus(module.load(item.predicate.track.partition("@")[0]))
     with _cancellable() as cancel, TerminalReporter(quiet=as_json) as reporter:
         try:
             found = run_reproduction(item, runs=runs, state=default_state(), reporter=reporter, cancel=cancel)

@@ -3,22 +3,28 @@
 Three real runs, side by side, in about three seconds: a probe that tries everything a submission might, a
 memory bomb, and a daemon that burns CPU after its main process has gone. What they find goes into each
 record as `isolation_checks`.
+
+And do the GPUs compute from inside one? Found out by a real kernel, whose result is compared: a machine whose
+nvidia-smi answers inside a container may still refuse to compute there (https://github.com/NVIDIA/NemoClaw/issues/4016).
 """
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import os
 import socket
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from harness import sandbox
+from harness import gpu, sandbox
 
 LIMITS = sandbox.Limits(
     seconds=20, memory_bytes=1 << 28, shm_bytes=1 << 20, output_bytes=1 << 20, log_bytes=1 << 16, processes=16, cores=1
@@ -51,6 +57,11 @@ def proven(checks: Mapping[str, bool]) -> sandbox.Level:
 
 
 def checks() -> list[Check]:
+    """All that `nano-r1 doctor` shows: how well a sandbox isolates, and what GPUs there are."""
+    return [*isolation_checks(), gpus()]
+
+
+def isolation_checks() -> list[Check]:
     """Try it all. Never raises: a sandbox that does not start is one failed check."""
     with tempfile.TemporaryDirectory(prefix="nano-r1-doctor-") as name, socket.create_server(("127.0.0.1", 0)) as host:
         work = Path(name)
@@ -91,7 +102,13 @@ def checks() -> list[Check]:
     ]
 
 
-def _run(folder: Path, program: str) -> sandbox.Usage:
+def _run(
+    folder: Path,
+    program: str,
+    limits: sandbox.Limits = LIMITS,
+    level: sandbox.Level = "full",
+    devices: sandbox.Devices | None = None,
+) -> sandbox.Usage:
     for name in ("submission", "base", "output"):
         (folder / name).mkdir(parents=True)
         (folder / name).chmod(0o755)
@@ -99,7 +116,7 @@ def _run(folder: Path, program: str) -> sandbox.Usage:
     (folder / "submission" / "train.py").write_text(program)
     (folder / "submission" / "train.py").chmod(0o644)
     mounts = sandbox.Mounts(folder / "submission", folder / "base", folder / "output", socket=None)
-    return sandbox.run(["train.py"], mounts=mounts, limits=LIMITS, level="full")
+    return sandbox.run(["train.py"], mounts=mounts, limits=limits, level=level, devices=devices)
 
 
 def _probe(told: dict) -> None:  # type: ignore[type-arg]
@@ -226,3 +243,76 @@ def _probe(told: dict) -> None:  # type: ignore[type-arg]
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     say("processes_limited", len(children) < 64, f"{len(children)} more could be started")
+
+
+# ---------------------------------------------------------------- GPUs
+
+SIZE = 128  # of the matrices: small whole numbers, so that every way of multiplying them gives the same
+COMPUTE = sandbox.Limits(
+    seconds=120, memory_bytes=1 << 33, shm_bytes=1 << 28, output_bytes=1 << 20, log_bytes=1 << 20, processes=1024,
+    cores=min(4, len(os.sched_getaffinity(0))),
+)  # fmt: skip
+
+
+def gpus() -> Check:
+    """One line about this machine's GPUs. No failure even where there are none: a CPU track needs none."""
+    hopeless = "GPU tracks cannot be verified here"
+    try:
+        found = gpu.devices()
+    except gpu.GpuError as error:
+        return Check("gpus", True, f"no GPU: {hopeless} ({error})")
+    if not found:
+        return Check("gpus", True, f"no GPU: {hopeless} (the driver lists none)")
+    models = ", ".join(f"{count} x {name}" for name, count in Counter(str(each) for each in found).items())
+    failure = kernel(gpu.Lease(tuple(found)), "full")
+    says = "a kernel computes on each from inside the sandbox" if failure is None else f"{failure}: {hopeless}"
+    return Check("gpus", True, f"{models}; {says}")
+
+
+def kernel(lease: gpu.Lease, level: sandbox.Level) -> str | None:
+    """Multiply two matrices on each of these GPUs from inside a sandbox. Why that gave no right result, or None."""
+    try:
+        return compute("cuda", len(lease.devices), level, lease.doors(level))
+    except (gpu.GpuError, sandbox.SandboxError) as error:
+        return str(error)
+
+
+def compute(
+    kind: Literal["cuda", "cpu"], count: int, level: sandbox.Level, devices: sandbox.Devices | None
+) -> str | None:
+    """`kernel`, on this kind of device. Raises SandboxError."""
+    left = [[(3 * i + 5 * j) % 7 - 3 for j in range(SIZE)] for i in range(SIZE)]
+    right = [[(2 * i + j * j) % 11 - 5 for j in range(SIZE)] for i in range(SIZE)]
+    columns = list(zip(*right, strict=True))
+    product = [sum(a * b for a, b in zip(row, column, strict=True)) for row in left for column in columns]
+    wanted = hashlib.sha256(repr(product).encode()).hexdigest()
+    program = f"{inspect.getsource(_multiply)}\n_multiply({kind!r}, {left!r}, {right!r})\n"
+    with tempfile.TemporaryDirectory(prefix="nano-r1-doctor-") as name:
+        Path(name).chmod(0o755)
+        done = _run(Path(name) / "kernel", program, COMPUTE, level, devices)
+    lines = done.log.decode(errors="replace").strip().splitlines()
+    if done.failure is not None:
+        return f"a kernel's program {done.failure} ({lines[-1] if lines else 'without a word'})"
+    if lines[:1] == ["no GPU"]:
+        return f"inside the sandbox there is no GPU ({' '.join(lines[1:])})"
+    if lines != [wanted] * count:
+        return f"{lines.count(wanted)} of {count} GPUs gave a right product from inside the sandbox"
+    return None
+
+
+def _multiply(kind: str, left: list, right: list) -> None:  # type: ignore[type-arg]
+    """Runs inside the sandbox, from its source text alone. A line for each device: the SHA-256 of the product."""
+    import hashlib
+
+    import torch
+
+    if kind == "cuda" and not torch.cuda.is_available():
+        try:
+            torch.cuda.init()  # type: ignore[no-untyped-call]
+        except Exception as error:
+            print("no GPU", str(error).splitlines()[0], sep="\n")
+        return
+    for device in [f"cuda:{i}" for i in range(torch.cuda.device_count())] if kind == "cuda" else ["cpu"]:
+        a, b = (torch.tensor(each, dtype=torch.float32, device=device) for each in (left, right))
+        product = (a @ b).to("cpu", torch.int64).flatten().tolist()
+        print(hashlib.sha256(repr(product).encode()).hexdigest())

@@ -4,6 +4,7 @@
     <state>/<entry>/session.json      what was announced, with the secret root: only its owner may enter the folder
     <state>/<entry>/submission-<n>/   the submissions as they were announced; 0 is the frozen baseline
     <state>/<entry>/run-<n>-<i>.json  run i of submission n, finished or failed: written once, whole
+    <state>/<entry>/lost-<k>.json     on a cluster: a run whose machine was lost, and which is made again
     <state>/<entry>/workplace         where the run under way has its files: outside, for the sandbox's user to reach
 
 A run that was under way when the session was killed has left nothing, and is made again with the same seed and
@@ -28,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer, f
 
 from harness import submission
 from harness.ledger.log import Commitment
-from harness.ledger.record import Machine, Run
+from harness.ledger.record import Lost, Machine, Run
 from harness.submission import Submission
 
 
@@ -69,6 +70,7 @@ class Session(Model):
     members: list[Member]
     control: bool  # does each submission make a control run?
     resumed: int = 0
+    cluster: bool = False  # are its runs made on the nodes of a cluster?
 
 
 class Trained(Model):
@@ -80,6 +82,7 @@ class Trained(Model):
     curve: list[dict[str, Any]]
     log: bytes
     failure: str | None
+    node: str | None = None  # of a cluster, where it was made
 
     @field_serializer("log")
     def _to_text(self, log: bytes) -> str:
@@ -91,7 +94,7 @@ class Trained(Model):
         return base64.b64decode(log) if isinstance(log, str) else log
 
 
-Kept = TypeVar("Kept", Session, Trained)  # what a file of a session's folder may hold
+Kept = TypeVar("Kept", Session, Trained, Lost)  # what a file of a session's folder may hold
 
 
 class Journal:
@@ -148,6 +151,13 @@ class Journal:
         except OSError as error:
             raise _unwritable(destination, error) from None
 
+    def files(self, number: int, tree_sha256: str) -> dict[str, bytes]:
+        """A submission's files by path, to be sent to another machine. Raises JournalError."""
+        with tempfile.TemporaryDirectory(prefix="nano-r1-") as work:
+            copy = Path(work) / "submission"
+            self.copy(number, tree_sha256, copy)
+            return {path.as_posix(): (copy / path).read_bytes() for path in submission.tree_files(copy)}
+
     def place(self, number: int) -> Path:
         """The folder of a submission as it was announced."""
         return self.folder / f"submission-{number}"
@@ -160,6 +170,15 @@ class Journal:
         """What an earlier process finished. Raises JournalError."""
         name = f"run-{number}-{run}.json"
         return self._read(name, Trained) if (self.folder / name).exists() else None
+
+    def lose(self, lost: Lost) -> None:
+        """Raises JournalError."""
+        self._write(f"lost-{len(self.losses())}.json", lost.model_dump_json())
+
+    def losses(self) -> list[Lost]:
+        """The runs whose machines were lost, oldest first. Raises JournalError."""
+        count = sum(1 for _ in self.folder.glob("lost-*.json"))
+        return [self._read(f"lost-{number}.json", Lost) for number in range(count)]
 
     @contextmanager
     def workplace(self) -> Iterator[Path]:

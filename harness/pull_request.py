@@ -133,7 +133,8 @@ def frozen() -> frozenset[str]:
     for name in tracks.names():
         track = tracks.load(name)
         files.add(f"{HARNESS}/tracks/{name}.toml")
-        files |= {f"{track.base.folder}/{file}" for file in track.base.files}
+        if track.base.folder is not None:  # else it is on the Hub, and the TOML has its hashes
+            files |= {f"{track.base.folder}/{file}" for file in track.base.files}
         files |= {f"{HARNESS}/{source}" for source in track.sources}
         files |= {track.warmup.file} if track.warmup else set()
         folder = track.baseline.folder

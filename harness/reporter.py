@@ -1,7 +1,8 @@
-"""How a long session shows itself: one bar with the time left, lines for what has happened."""
+"""How a long session shows itself: a bar with the time left (one a node of a cluster), lines for what has happened."""
 
 from __future__ import annotations
 
+import copy
 import sys
 from types import TracebackType
 
@@ -26,6 +27,7 @@ class TerminalReporter:
             transient=True,
         )
         self._task = self._progress.add_task("", visible=False, note="", left="")
+        self._name = ""  # of the node, on a cluster
         self._phase = ""
         self._usual: dict[str, float] = {}  # what a phase took last time: the best guess at what it will take
 
@@ -44,7 +46,7 @@ class TerminalReporter:
         expected = self._usual.get(self._phase, total)
         self._progress.reset(
             self._task,
-            description=f"{arm} run {run + 1}: {phase}",
+            description=f"{self._name}{arm} run {run + 1}: {phase}",
             total=expected,
             visible=True,
             note="",
@@ -65,4 +67,11 @@ class TerminalReporter:
 
     def say(self, text: str) -> None:
         if not self._quiet:
-            self._progress.console.print(text, markup=False)
+            self._progress.console.print(f"{self._name}{text}", markup=False)
+
+    def node(self, name: str) -> TerminalReporter:
+        """One for a node of a cluster: a bar of its own, its name before each line."""
+        other = copy.copy(self)
+        other._task = self._progress.add_task("", visible=False, note="", left="")
+        other._name, other._phase, other._usual = f"{name}: ", "", {}
+        return other

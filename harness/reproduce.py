@@ -19,7 +19,7 @@ from harness.journal import Journal, Member, alone
 from harness.ledger import record
 from harness.tracks import track as tracks
 from harness.tracks.track import ROOT
-from harness.verify import Plan, Reporter, VerifyError, arms_for, in_order, run_all
+from harness.verify import Plan, Reporter, VerifyError, arms_for, in_order, leased, run_all
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ def reproduce(
         journal = Journal(Path(work), "reproduction")
         journal.begin(items)
         level = sandbox.isolation().level
-        run_all(arms, Plan(track, runs, secrets.token_bytes(32), level, journal, False, reporter, cancel))
+        root, lease = secrets.token_bytes(32), leased(track)
+        run_all(arms, Plan(track, runs, root, lease, level, journal, False, reporter, cancel))
     arm, reference = next(each for each in arms if each.wanted), arms[0]
     if arm.failure or reference.failure:
         raise VerifyError(f"it did not finish here: {arm.failure or reference.failure}")

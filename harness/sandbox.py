@@ -47,7 +47,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -93,6 +93,19 @@ class Mounts:
     base: Path
     output: Path
     socket: Path | None
+
+
+@dataclass(frozen=True)
+class Devices:
+    """What a sandbox is given to compute on GPUs with; `harness.gpu` knows what that is on this machine.
+
+    At level none only the variables count: there a device file is open to whoever may open it.
+    """
+
+    nodes: list[Path] = field(default_factory=list)  # device files, to read and write
+    folders: list[Path] = field(default_factory=list)  # to read
+    links: dict[str, str] = field(default_factory=dict)  # where -> to what
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -187,12 +200,16 @@ def run(
     level: Level,
     on_start: Callable[[], None] | None = None,
     on_tick: Callable[[int], None] | None = None,
+    devices: Devices | None = None,
+    until_free: Callable[[], str | None] | None = None,
     cancel: threading.Event | None = None,
 ) -> Usage:
     """Run `python *argv` in the submission's folder and wait until nothing of it is alive.
 
     on_start is called as the clock starts, on_tick about ten times a second with the milliseconds since. Setting
     `cancel` ends the run with failure "cancelled"; an exception (KeyboardInterrupt too) ends it and goes on up.
+    until_free is called when nothing of it is alive and the clock still runs: it waits for what the run held elsewhere,
+    a GPU, and returns why the run has failed, or None.
     Whatever the submission does is in the Usage. Raises SandboxError where the machine fails, not the submission.
     Call it from a thread that outlives the run: the sandbox dies with the thread that started it.
     """
@@ -205,8 +222,10 @@ def run(
     ours, theirs = socket.socketpair()
     try:
         with ours, theirs, _filter() as calls:
-            command = _command(argv, mounts, limits, level, group, theirs.fileno(), calls)
-            return _watch(command, calls, ours, theirs, group, mounts, limits, level, on_start, on_tick, cancel)
+            command = _command(argv, mounts, limits, level, group, theirs.fileno(), calls, devices)
+            return _watch(
+                command, calls, ours, theirs, group, mounts, limits, level, on_start, on_tick, until_free, cancel
+            )
     finally:
         if group is not None:
             group.remove()
@@ -223,6 +242,7 @@ def _watch(
     level: Level,
     on_start: Callable[[], None] | None,
     on_tick: Callable[[int], None] | None,
+    until_free: Callable[[], str | None] | None,
     cancel: threading.Event | None,
 ) -> Usage:
     """Spawn, watch every budget until the supervisor says it is over or one is broken, kill, add up."""
@@ -274,19 +294,21 @@ def _watch(
                     on_tick(round((now - started) * 1000))
             ours.shutdown(socket.SHUT_WR)  # tells a supervisor that is still there to end it
             _await_death(process, group, ours, report)
+            cpu_ms = report.get("cpu_ms", 0) if group is None else group.cpu_ms()
+            failure = failure or cores.failure(lambda: cpu_ms)
+            held = None if until_free is None else until_free()
             wall_ms = round((time.monotonic() - started) * 1000)
             while log.read(pipe.fileno()) and not log.over:
                 pass
         if "ready" not in report and failure is None:
             raise SandboxError(f"the sandbox did not start: {log.text().decode(errors='replace')[-500:].strip()}")
-        cpu_ms = report.get("cpu_ms", 0) if group is None else group.cpu_ms()
         failure = (
             failure
-            or cores.failure(lambda: cpu_ms)
             or _memory_failure(group, limits)
             or (f"log over {limits.log_bytes} bytes" if log.over else None)
             or _output_failure(output, mounts, limits, level)
             or _exit_failure(report, group, limits)
+            or held
         )
         if failure is None and level == "full" and output is not None:
             failure = _collect(output, mounts.output, limits.output_bytes)
@@ -465,7 +487,14 @@ def _collect(output: int, target: Path, limit: int) -> str | None:
 
 
 def _command(
-    argv: list[str], mounts: Mounts, limits: Limits, level: Level, group: Cgroup | None, channel: int, calls: int
+    argv: list[str],
+    mounts: Mounts,
+    limits: Limits,
+    level: Level,
+    group: Cgroup | None,
+    channel: int,
+    calls: int,
+    devices: Devices | None = None,
 ) -> list[str]:
     """The whole line, from `sh` to the supervisor's plan."""
     submission, base, output = mounts.submission.resolve(), mounts.base.resolve(), mounts.output.resolve()
@@ -486,6 +515,8 @@ def _command(
         if connection is not None:
             binds += ["--ro-bind", str(connection), "/run/nano-r1.sock"]
             connection = Path("/run/nano-r1.sock")
+        if devices is not None:
+            binds += _device_binds(devices)
         prefix = _bwrap(limits, binds)
         submission, output = Path("/submission"), Path("/output")
         library = "/opt/nano-r1"
@@ -510,6 +541,8 @@ def _command(
     }
     if connection is not None:
         environment["NANO_R1_SOCKET"] = str(connection)
+    if devices is not None:
+        environment |= devices.environment
     plan = {
         "argv": [sys.executable, *argv],
         "environment": environment,
@@ -523,6 +556,13 @@ def _command(
     doors = [] if group is None else group.doors()
     join = "".join(f"echo $$ > {shlex.quote(str(door))} && " for door in doors)
     return ["/bin/sh", "-c", f'{join}exec "$@"', "sh", *inner]
+
+
+def _device_binds(devices: Devices) -> list[str]:
+    """--dev-bind, because /dev is made anew and a plain bind in it opens no device."""
+    line = [word for node in devices.nodes for word in ("--dev-bind", str(node), str(node))]
+    line += [word for folder in devices.folders for word in ("--ro-bind", str(folder), str(folder))]
+    return line + [word for where, to in devices.links.items() for word in ("--symlink", to, where)]
 
 
 def _bwrap(limits: Limits, binds: list[str]) -> list[str]:

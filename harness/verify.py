@@ -16,13 +16,14 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness import checkpoint, doctor, judge, sandbox, submission
+from harness import checkpoint, doctor, gpu, judge, sandbox, submission
 from harness.environment import Environment
 from harness.evaluate import evaluate
 from harness.journal import Journal, JournalError, Member, Session, Trained, alone, journals
@@ -52,6 +53,7 @@ class Reporter(Protocol):
     def advance(self, done: float, note: str) -> None: ...
     def finished(self, seconds: float) -> None: ...
     def say(self, text: str) -> None: ...
+    def node(self, name: str) -> Reporter: ...  # one of its own for a node of a cluster, where runs go side by side
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,71 @@ class Plan:
     track: Track
     runs: int
     root: bytes
+    lease: gpu.Lease | None  # on a GPU track
     level: sandbox.Level
     journal: Journal
     control: bool  # make control runs
     reporter: Reporter
     cancel: threading.Event
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run, with its own keys alone: neither the root nor another run's keys follow from them."""
+
+    name: str
+    run: int
+    wanted: bool
+    seed: int
+    train: bytes
+    heldout: bytes
+    control: bytes | None  # of the scores, in a control run
+
+
+# ---------------------------------------------------------------- where the runs are made
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What the machine that makes the runs can prove, and what it is; several machines are alike in both."""
+
+    level: sandbox.Level
+    checks: dict[str, bool]
+    machine: record.Machine
+
+
+class Where(Protocol):
+    """Where a session's runs are made: here, or on the nodes of a cluster (`harness.cluster`)."""
+
+    cluster: bool
+
+    def ready(self, track: Track, nonce: bytes, reporter: Reporter, like: record.Machine | None) -> Ready:
+        """Prove isolation and GPUs. `like`: the machine that an earlier process began the session on.
+
+        Raises VerifyError, or an error of its own, if no run can be made there.
+        """
+        ...
+
+    def run_all(self, arms: list[Arm], plan: Plan) -> None:
+        """Make each run that is due and that the journal has not, keep it there, add it to its arm."""
+        ...
+
+
+class Here:
+    """On this machine, one run after the other."""
+
+    cluster = False
+
+    def ready(self, track: Track, nonce: bytes, reporter: Reporter, like: record.Machine | None) -> Ready:
+        lease = leased(track)
+        level, checks = proven_isolation(reporter)
+        return Ready(level, checks | proven_gpus(lease, level, reporter), machine(track, lease, nonce))
+
+    def run_all(self, arms: list[Arm], plan: Plan) -> None:
+        run_all(arms, plan)
+
+
+HERE = Here()
 
 
 # ---------------------------------------------------------------- the session
@@ -108,6 +170,7 @@ def verify(
     reporter: Reporter,
     cancel: threading.Event,
     control: bool = True,
+    where: Where = HERE,
 ) -> list[Outcome]:
     """Verify submissions on a track. `cancel` set (Ctrl-C) abandons the session and raises Interrupted.
 
@@ -136,8 +199,8 @@ def verify(
         for left in ledger.open_commitments():
             if Journal(state, left.id).complete:
                 reporter.say(f"{left.id} was killed and is still open: {resuming(left.id, ledger)}")
-        level, checks = proven_isolation(reporter)
         root, nonce = secrets.token_bytes(32), secrets.token_bytes(32)
+        proof = where.ready(track, nonce, reporter, None)
         announcement = log.Commitment(
             id=log.fresh_id(datetime.now(UTC)),
             created_utc=utc_now(),
@@ -158,14 +221,15 @@ def verify(
             announced=False,
             root_hex=root.hex(),
             nonce_hex=nonce.hex(),
-            isolation=level,
-            isolation_checks=checks,
-            machine=machine(track),
+            isolation=proof.level,
+            isolation_checks=proof.checks,
+            machine=proof.machine,
             members=[
                 Member(name=item.manifest.name, tree_sha256=item.tree_sha256, wanted=item in submissions)
                 for item in items
             ],
             control=control,
+            cluster=where.cluster,
         )
         try:
             journal.save(session)
@@ -179,11 +243,18 @@ def verify(
             ) from error
         reporter.say(f"announced as {announcement.id} in {ledger.folder}")
         session = session.model_copy(update={"announced": True})
-        return _go_on(session, track, ledger, key, journal, reporter, cancel)
+        return _go_on(session, track, ledger, key, journal, reporter, cancel, where)
 
 
 def resume(
-    entry: str, *, ledger: Ledger, key: Key, state: Path, reporter: Reporter, cancel: threading.Event
+    entry: str,
+    *,
+    ledger: Ledger,
+    key: Key,
+    state: Path,
+    reporter: Reporter,
+    cancel: threading.Event,
+    where: Where = HERE,
 ) -> list[Outcome]:
     """Go on with a session that was killed: its finished runs stand, the others are made. Raises as `verify`."""
     with alone(state):
@@ -209,16 +280,19 @@ def resume(
         if track.digest != announced.track_digest:
             raise VerifyError(f"{entry} was announced for another {track.id}: check out the commit it was begun on")
         track.check_base()
-        if machine(track) != session.machine:
+        if where.cluster != session.cluster:
+            begun, how = ("on a cluster", "with") if session.cluster else ("on one machine", "without")
+            raise VerifyError(f"{entry} was begun {begun}: go on {how} --cluster")
+        proof = where.ready(track, bytes.fromhex(session.nonce_hex), reporter, session.machine)
+        if proof.machine != session.machine:
             raise VerifyError(
                 f"{entry} was begun on another machine or with other packages: its times say nothing here"
             )
-        level, _ = proven_isolation(reporter)
-        if level != session.isolation:
-            raise VerifyError(f"{entry} was begun with isolation {session.isolation}; here it is {level}")
+        if proof.level != session.isolation:
+            raise VerifyError(f"{entry} was begun with isolation {session.isolation}; here it is {proof.level}")
         session = session.model_copy(update={"announced": True, "resumed": session.resumed + 1})
         reporter.say(f"going on with {entry}")
-        return _go_on(session, track, ledger, key, journal, reporter, cancel)
+        return _go_on(session, track, ledger, key, journal, reporter, cancel, where)
 
 
 def tidy(state: Path, ledger: Ledger, reporter: Reporter) -> None:
@@ -263,11 +337,37 @@ def plainly(error: BaseException) -> str:
 def proven_isolation(reporter: Reporter) -> tuple[sandbox.Level, dict[str, bool]]:
     """The level that a record made here and now may claim, with the checks that prove it."""
     isolation = sandbox.isolation()
-    checks = {check.name: check.ok for check in doctor.checks()} if isolation.level == "full" else {}
+    checks = {check.name: check.ok for check in doctor.isolation_checks()} if isolation.level == "full" else {}
     proven = doctor.proven(checks)
     reasons = [*isolation.reasons, *(f"`nano-r1 doctor`: {name} failed" for name, ok in checks.items() if not ok)]
     reporter.say("\n  ".join([f"isolation: {proven}", *reasons]))
     return proven, checks
+
+
+def leased(track: Track) -> gpu.Lease | None:
+    """The GPUs that a GPU track computes on, here. Raises VerifyError where they are not those that it asks for."""
+    hardware = track.hardware
+    if hardware.kind != "gpu":
+        return None
+    try:
+        return gpu.lease(hardware.gpu, hardware.gpus, hardware.gpu_memory_bytes)
+    except gpu.GpuError as error:
+        raise VerifyError(f"{track.id} cannot be verified here: {error}") from None
+
+
+def proven_gpus(lease: gpu.Lease | None, level: sandbox.Level, reporter: Reporter) -> dict[str, bool]:
+    """On a GPU track, the check that a kernel computes on each GPU from inside a sandbox. Raises VerifyError if not."""
+    if lease is None:
+        return {}
+    try:
+        lease.wait_until_empty()
+        failure = doctor.kernel(lease, sandbox.isolation().level)
+    except gpu.GpuError as error:
+        raise VerifyError(str(error)) from None
+    if failure is not None:
+        raise VerifyError(f"the GPUs of this machine cannot be used: {failure}")
+    reporter.say(f"GPUs: {', '.join(map(str, lease.devices))}; a kernel computes on each from inside the sandbox")
+    return {"gpu_kernel_computes": True} if level == "full" else {}
 
 
 def _go_on(
@@ -278,6 +378,7 @@ def _go_on(
     journal: Journal,
     reporter: Reporter,
     cancel: threading.Event,
+    where: Where,
 ) -> list[Outcome]:
     """Make the runs that are missing, then close every submission that is open."""
     announced = session.commitment
@@ -285,7 +386,8 @@ def _go_on(
         track=track,
         runs=announced.runs,
         root=bytes.fromhex(session.root_hex),
-        level=sandbox.isolation().level,
+        lease=None if where.cluster else leased(track),  # each node has its own
+        level="full" if where.cluster else sandbox.isolation().level,  # no node is used without
         journal=journal,
         control=session.control,
         reporter=reporter,
@@ -296,7 +398,7 @@ def _go_on(
     try:
         journal.save(session)
         try:
-            run_all(arms, plan)
+            where.run_all(arms, plan)
             outcomes = [_close(arm, arms[0], plan, session, ledger, key) for arm in arms if arm.wanted]
         except (KeyboardInterrupt, Interrupted):
             abandon(ledger, key, announced, None, "interrupted by the verifier")
@@ -319,22 +421,40 @@ def arms_for(members: list[Member]) -> list[Arm]:
 
 
 def run_all(arms: list[Arm], plan: Plan) -> None:
+    """Make the runs here, one after the other. Runs that the journal has are not made again."""
+    for turns in rounds(arms, plan):
+        for arm, run in turns:
+            if due(arm, arms):
+                _run_once(arm, plan, run)
+            settle(arms)
+
+
+def rounds(arms: list[Arm], plan: Plan) -> list[list[tuple[Arm, int]]]:
     """A round a run; in each, every arm once, the order rotated so that no arm always follows the same other.
 
     With control runs there is a round more, and each submission's control run takes the round that follows from the
     root: the same places before and after it as any other, so that nothing outside tells it from them. A reference
-    that is not to be recorded has no control run and rests in that round. Runs that the journal has are not made again.
+    that is not to be recorded has no control run and rests in that round.
     """
-    rounds = plan.runs + plan.control
-    for number in range(rounds):
-        for turn in range(len(arms)):
-            arm = arms[(number + turn) % len(arms)]
-            run = _run_of(arm, plan, number)
-            if run is not None and arm.failure is None and any(a.wanted and a.failure is None for a in arms):
-                _run_once(arm, plan, run)
-            if arms[0].failure is not None:  # nothing left to compare with
-                for other in arms[1:]:
-                    other.failure = other.failure or f"the frozen baseline failed: {arms[0].failure}"
+    turns = [
+        [arms[(number + turn) % len(arms)] for turn in range(len(arms))] for number in range(plan.runs + plan.control)
+    ]
+    return [
+        [(arm, run) for arm in order if (run := _run_of(arm, plan, number)) is not None]
+        for number, order in enumerate(turns)
+    ]
+
+
+def due(arm: Arm, arms: list[Arm]) -> bool:
+    """Could another run of this arm still lead to a record?"""
+    return arm.failure is None and any(each.wanted and each.failure is None for each in arms)
+
+
+def settle(arms: list[Arm]) -> None:
+    """Where the reference has failed there is nothing left to compare with."""
+    if arms[0].failure is not None:
+        for other in arms[1:]:
+            other.failure = other.failure or f"the frozen baseline failed: {arms[0].failure}"
 
 
 def _run_of(arm: Arm, plan: Plan, number: int) -> int | None:
@@ -349,45 +469,72 @@ def _run_of(arm: Arm, plan: Plan, number: int) -> int | None:
 
 def _run_once(arm: Arm, plan: Plan, run: int) -> None:
     """One run of an arm, made or remembered. Number plan.runs is the control run."""
-    if arm.failure is not None:
-        return
     trained = plan.journal.kept(arm.number, run)
     if trained is None:
         with plan.journal.workplace() as place:
-            trained = _train(arm, plan, run, place)
+            plan.journal.copy(arm.number, arm.tree_sha256, place / "submission")
+            trained = train(
+                job_of(arm, plan, run), plan.track, place, plan.lease, plan.level, plan.reporter, plan.cancel
+            )
         plan.journal.keep(arm.number, run, trained)
     arm.add(run, trained)
     if trained.failure is not None:
         plan.reporter.say(f"{arm.name}: {trained.failure}")
 
 
-def _train(arm: Arm, plan: Plan, run: int, place: Path) -> Trained:
-    """Train once in the sandbox, read the weights strictly, ask them fresh questions."""
-    track, reporter = plan.track, plan.reporter
-    is_control = run == plan.runs
-    label = "control run" if is_control else f"run {run + 1}"
+def job_of(arm: Arm, plan: Plan, run: int) -> Job:
+    """What follows from the root for this run. Number plan.runs is the control run."""
+    return Job(
+        name=arm.name,
+        run=run,
+        wanted=arm.wanted,
+        seed=seed_of(plan.root, arm.tree_sha256, run),
+        train=derive(plan.root, "train", arm.tree_sha256, run),
+        heldout=derive(plan.root, "heldout", arm.tree_sha256, run),
+        control=derive(plan.root, "control", arm.tree_sha256, run) if run == plan.runs else None,
+    )
+
+
+def train(
+    job: Job,
+    track: Track,
+    place: Path,
+    lease: gpu.Lease | None,
+    level: sandbox.Level,
+    reporter: Reporter,
+    cancel: threading.Event,
+) -> Trained:
+    """Train place/submission once in the sandbox, read the weights strictly, ask them fresh questions."""
+    label = f"run {job.run + 1}" if job.control is None else "control run"
     folder, output = place / "submission", place / "output"
-    plan.journal.copy(arm.number, arm.tree_sha256, folder)
     output.mkdir()
-    seed = seed_of(plan.root, arm.tree_sha256, run)
-    reporter.begin(arm.name, run, "train", track.budget.seconds)
+    reporter.begin(job.name, job.run, "train", track.budget.seconds)
+    if lease is not None:
+        lease.wait_until_empty()  # an evaluation may have been on it
+    meter = None if lease is None else gpu.Meter(lease)
+    devices = None if lease is None else lease.doors(level)
     started = utc_now()
     clock = Clock()
-    inside = plan.level == "full"
-    with Environment(
-        track,
-        derive(plan.root, "train", arm.tree_sha256, run),
-        seed,
-        place / "socket",
-        base="/base" if inside else str(track.base_folder),
-        output="/output" if inside else str(output),
-        clock=clock.elapsed_ms,
-        control=derive(plan.root, "control", arm.tree_sha256, run) if is_control else None,
-    ) as environment:
+    inside = level == "full"
+    with (
+        Environment(
+            track,
+            job.train,
+            job.seed,
+            place / "socket",
+            base="/base" if inside else str(track.base_folder),
+            output="/output" if inside else str(output),
+            clock=clock.elapsed_ms,
+            control=job.control,
+        ) as environment,
+        meter or nullcontext(),
+    ):
         shown = 0
 
         def tick(elapsed_ms: int) -> None:
             nonlocal shown
+            if meter is not None:
+                meter.alone()
             if elapsed_ms >= shown + 1000:  # no oftener: the run needs the cores
                 shown = elapsed_ms
                 reporter.advance(elapsed_ms / 1000, progress(environment))
@@ -396,17 +543,19 @@ def _train(arm: Arm, plan: Plan, run: int, place: Path) -> Trained:
             ["train.py"],
             mounts=sandbox.Mounts(submission=folder, base=track.base_folder, output=output, socket=place / "socket"),
             limits=limits(track),
-            level=plan.level,
+            level=level,
             on_start=clock.start,
             on_tick=tick,
-            cancel=plan.cancel,
+            devices=devices,
+            until_free=None if meter is None else meter.until_free,
+            cancel=cancel,
         )
-    if plan.cancel.is_set():
+    if cancel.is_set():
         raise Interrupted
     if environment.fault is not None:
         raise RuntimeError(f"the environment failed: {environment.fault.strip().splitlines()[-1]}")
     reporter.finished(usage.wall_ms / 1000)
-    reporter.say(f"{arm.name} {label}: trained in {usage.wall_ms / 1000:.1f} s, {progress(environment)}")
+    reporter.say(f"{job.name} {label}: trained in {usage.wall_ms / 1000:.1f} s, {progress(environment)}")
 
     def trained(
         run: record.Run | None = None, completions: list[list[int]] | None = None, failure: str | None = None
@@ -422,28 +571,28 @@ def _train(arm: Arm, plan: Plan, run: int, place: Path) -> Trained:
 
     if usage.failure is not None:
         return trained(failure=usage.failure)
-    if not arm.wanted:
+    if not job.wanted:
         return trained()
     try:
         checked = checkpoint.read(output / "model.safetensors", track.base_folder / "model.safetensors")
     except checkpoint.CheckpointError as error:
         return trained(failure=str(error))
     total = sum(suite.questions for suite in track.heldout.suites)
-    reporter.begin(arm.name, run, "evaluate", total)
+    reporter.begin(job.name, job.run, "evaluate", total)
 
     def answered(done: int) -> None:
-        if plan.cancel.is_set():
+        if cancel.is_set():
             raise Interrupted
         reporter.advance(done, f"{done}/{total} questions")
 
-    evaluation = evaluate(track, checked.data, derive(plan.root, "heldout", arm.tree_sha256, run), answered)
+    evaluation = evaluate(track, checked.data, job.heldout, answered)
     accuracy = judge.mean_accuracy(track, evaluation.tasks)
     each = ", ".join(f"{task} {row.correct / row.questions:.3f}" for task, row in evaluation.tasks.items())
-    reporter.say(f"{arm.name} {label}: held-out accuracy {accuracy:.4f} ({each})")
+    reporter.say(f"{job.name} {label}: held-out accuracy {accuracy:.4f} ({each})")
     totals = environment.totals()
     found = record.Run(
-        run=run,
-        seed=seed,
+        run=job.run,
+        seed=job.seed,
         started_utc=started,
         wall_ms=usage.wall_ms,
         cpu_ms=usage.cpu_ms,
@@ -455,6 +604,7 @@ def _train(arm: Arm, plan: Plan, run: int, place: Path) -> Trained:
         weights_sha256=checked.sha256,
         evaluate_ms=evaluation.evaluate_ms,
         tasks=evaluation.tasks,
+        gpu=None if meter is None else meter.bill(usage.wall_ms),
     )
     return trained(found, evaluation.completions)
 
@@ -546,6 +696,7 @@ def _close(arm: Arm, reference: Arm, plan: Plan, session: Session, ledger: Ledge
             runs=runs,
             control=control,
             resumed=session.resumed,
+            cluster=placed(arm, reference, plan) if session.cluster else None,
             reference=timed,
             verdict=verdict,
             files={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
@@ -553,6 +704,15 @@ def _close(arm: Arm, reference: Arm, plan: Plan, session: Session, ledger: Ledge
     )
     path = ledger.add_record(statement, files, key)
     return Outcome(arm.name, path, verdict, None)
+
+
+def placed(arm: Arm, reference: Arm, plan: Plan) -> record.Cluster:
+    """Which node made which run of a record, and what was lost on the way."""
+    return record.Cluster(
+        runs=[trained.node or "" for _, trained in sorted(arm.done.items())],
+        reference=[reference.done[run].node or "" for run in range(plan.runs)],
+        lost=plan.journal.losses(),
+    )
 
 
 def _closed_before(name: str, entry: str, ledger: Ledger) -> Outcome:
@@ -612,8 +772,8 @@ def _json_lines(values: Iterable[dict[str, Any]]) -> bytes:
     return "".join(json.dumps(value, separators=(",", ":")) + "\n" for value in values).encode()
 
 
-def machine(track: Track) -> record.Machine:
-    """What the numbers were measured on."""
+def machine(track: Track, lease: gpu.Lease | None, nonce: bytes) -> record.Machine:
+    """What the numbers are measured on; the nonce hides the GPUs' UUIDs."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return record.Machine(
@@ -623,6 +783,7 @@ def machine(track: Track) -> record.Machine:
         kernel=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         packages={name: metadata.version(name) for name in sorted({*track.packages, "tokenizers", "safetensors"})},
+        gpu=None if lease is None else lease.attest(nonce),
     )
 
 

@@ -262,7 +262,8 @@ def _mean_sd(values: Sequence[int], unit: int) -> str:
 def rendered(ledger: Path, known: Sequence[Track] | None = None) -> dict[str, bytes]:
     """Every generated file of the board: path relative to leaderboard/ -> content. Raises RenderError.
 
-    `known` are the tracks that get a page; by default, all that the harness has.
+    `known` are the tracks that it is about; by default, all that the harness has. A provisional one gets a page with
+    its first record; until then the front page names it.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -271,7 +272,10 @@ def rendered(ledger: Path, known: Sequence[Track] | None = None) -> dict[str, by
     for entry in found:
         if entry.track not in {track.name for track in known}:
             raise RenderError(f"{ledger / entry.folder}: no track {entry.predicate.track!r} in harness/tracks")
-    boards = [board(track, found) for track in sorted(known, key=lambda track: track.name)]
+    known = sorted(known, key=lambda track: track.name)
+    used = {entry.track for entry in found}
+    boards = [board(track, found) for track in known if track.status == "measured" or track.name in used]
+    waiting = [track for track in known if track.status == "provisional" and track.name not in used]
 
     # No autoescape: it is for HTML. What a row holds is safe Markdown already.
     environment = Environment(
@@ -279,7 +283,8 @@ def rendered(ledger: Path, known: Sequence[Track] | None = None) -> dict[str, by
         keep_trailing_newline=True,
     )  # fmt: skip
     views = [_view(one) for one in boards]
-    pages = {"README.md": environment.get_template("README.md.j2").render(mark=MARK, boards=views).encode()}
+    front_page = environment.get_template("README.md.j2").render(mark=MARK, boards=views, waiting=waiting)
+    pages = {"README.md": front_page.encode()}
     page = environment.get_template("track.md.j2")
     for view in views:
         track = view["track"]

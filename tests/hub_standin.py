@@ -1,6 +1,7 @@
 """A Hub on this machine: a real HTTP server that answers huggingface_hub as the Hub does, from bytes in memory.
 
-What it copies: HEAD and GET of /datasets/OWNER/NAME/resolve/REVISION/FILE with X-Repo-Commit and ETag, big files
+What it copies: HEAD and GET of /datasets/OWNER/NAME/resolve/REVISION/FILE, and of a model without /datasets, with
+X-Repo-Commit and ETag, big files
 redirected to another host with X-Linked-Etag and X-Linked-Size, the X-Error-Code of each refusal, a gate that a token
 opens, the refusal of a token that is no token, a disabled repository, a relative redirect for a renamed one,
 /api/datasets/OWNER/NAME, and raw files as GitHub serves them (/OWNER/NAME/REVISION/FILE, 404 for what is not there).
@@ -86,11 +87,12 @@ class Hub:
         parts = path.strip("/").split("/")
         if parts[0] == "cdn":
             return reply(200, self.repositories["/".join(parts[1:3])].commits[parts[3]]["/".join(parts[4:])])
-        if parts[0] not in ("datasets", "api"):  # GitHub
+        model = parts[2:3] == ["resolve"]
+        if not model and parts[0] not in ("datasets", "api"):  # GitHub
             name, revision, file = "/".join(parts[:2]), parts[2], "/".join(parts[3:])
             known = self.repositories.get(name, Repository({})).commits.get(revision, {})
             return reply(200, known[file]) if file in known else reply(404, b"404: Not Found")
-        name = "/".join(parts[1:3]) if parts[0] == "datasets" else "/".join(parts[2:4])
+        name = "/".join(parts[:2] if model else parts[1:3] if parts[0] == "datasets" else parts[2:4])
         if name in self.renamed:
             return reply(307, Location=handler.path.replace(name, self.renamed[name], 1))
         if name not in self.repositories:  # the Hub does not tell strangers whether a repository exists
@@ -105,10 +107,9 @@ class Hub:
             data = json.dumps({"_id": "0", "id": name, "sha": newest, "siblings": [], "private": False})
             return reply(200, data.encode(), Content_Type="application/json")
         if repository.gated and authorization != f"Bearer {TOKEN}":
-            return refuse(
-                401 if authorization is None else 403, "GatedRepo", f"Access to dataset {name} is restricted."
-            )
-        revision, file = parts[4], "/".join(parts[5:])
+            return refuse(401 if authorization is None else 403, "GatedRepo", f"Access to {name} is restricted.")
+        at = 3 if model else 4
+        revision, file = parts[at], "/".join(parts[at + 1 :])
         if revision not in repository.commits:
             return refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         if file not in repository.commits[revision]:

@@ -40,6 +40,7 @@ def refused(done, word):
 MANIFEST = 'name = "mine"\ntrack = "cpu-logic"\ntitle = "t"\nchange = "c"\ncontributors = ["ada"]\n'
 REFERENCE = (ROOT / "baseline" / "train.py").read_text()
 PACKAGES = frozenset({"torch", "transformers"})
+PUZZLES = frozenset({"countdown", "linear", "nim", "josephus"})
 
 RANDOM = random.Random(1)
 NOISE = RANDOM.randbytes(4096)
@@ -67,7 +68,7 @@ def code(source):
 
 
 def look(files):
-    return screen({name: text.encode() for name, text in files.items()}, PACKAGES, REFERENCE)
+    return screen({name: text.encode() for name, text in files.items()}, PACKAGES, REFERENCE, PUZZLES)
 
 
 # code: (files that it must find, files that it must not). A string is train.py.
@@ -308,7 +309,7 @@ def test_every_submission_here_has_no_error_and_no_warning_but_its_record():
 
 def test_the_recorded_submissions_stay_far_from_the_limits():
     for path in [*(ROOT / "submissions").glob("*/train.py"), ROOT / "baseline" / "train.py"]:
-        module = check._Module("train.py", path.read_text(), frozenset(), frozenset(), frozenset())
+        module = check._Module("train.py", path.read_text(), frozenset(), frozenset(), frozenset(), frozenset())
         module.findings()
         assert module.dense == 0 and module.numbers < check.MAX_PACKED / 8
         assert path.stat().st_size < check.MAX_SOURCE / 4
@@ -355,9 +356,9 @@ def test_it_imports_and_executes_nothing(tmp_path):
 @example(b"'\\ud800'; open('\\ud800')")
 def test_any_bytes_give_findings_and_no_exception(data):
     for name in ("train.py", "a/b.py", "submission.toml", "README.md", "x"):
-        for each in screen({name: data}, PACKAGES, REFERENCE):
+        for each in screen({name: data}, PACKAGES, REFERENCE, PUZZLES):
             assert each.code in RULES and each.severity in ("error", "warning")
-    json.dumps([each.message for each in screen({"train.py": data}, PACKAGES, REFERENCE)]).encode()
+    json.dumps([each.message for each in screen({"train.py": data}, PACKAGES, REFERENCE, PUZZLES)]).encode()
 
 
 WORDS = st.sampled_from([
@@ -370,7 +371,7 @@ WORDS = st.sampled_from([
 @settings(max_examples=300, deadline=None)
 @given(st.lists(WORDS, max_size=40).map("".join), st.text(max_size=20), st.text(min_size=1, max_size=20))
 def test_near_python_under_any_name_gives_findings_and_no_exception(source, other, name):
-    screen({"train.py": source.encode(), f"{name}.py": other.encode()}, PACKAGES, REFERENCE)
+    screen({"train.py": source.encode(), f"{name}.py": other.encode()}, PACKAGES, REFERENCE, PUZZLES)
 
 
 N = check.MAX_SOURCE - 10

@@ -16,7 +16,8 @@ from harness.benchmarks import BENCHMARKS
 from harness.ledger import record
 from harness.submission import load
 from harness.tasks import TASKS
-from harness.tracks.track import ROOT
+from harness.tracks.track import ROOT, names
+from harness.tracks.track import load as load_track
 
 NANO = [sys.executable, "-m", "harness.cli"]
 
@@ -84,13 +85,46 @@ def test_help_imports_nothing_heavy():
 
 
 def test_tracks_and_tasks_speak_json():
-    found = {track["id"]: track for track in json.loads(nano("tracks", "--json").stdout)}
-    assert {name.partition("@")[0] for name in found} >= {"cpu-logic", "cpu-deduction"}
-    assert all(len(track["digest"]) == 64 for track in found.values())
+    tracks = {track["name"]: track for track in json.loads(nano("tracks", "--json").stdout)}
+    assert list(tracks) == names()
+    assert tracks["cpu-logic"]["id"].startswith("cpu-logic@") and tracks["cpu-logic"]["status"] == "measured"
+    assert len({track["digest"] for track in tracks.values()}) == len(tracks)
+    assert all(len(track["digest"]) == 64 for track in tracks.values())
     for name in ("countdown", "linear", "nim", "josephus"):
         (row,) = json.loads(nano("tasks", "validate", name, "--json").stdout)
         assert row["task"] == name and row["questions"] == 2000
         assert row["gold_right"] == 1 and row["attacks_right"] == 0 and row["attacks"] > 10_000 and row["floor"] < 0.25
+
+
+def test_tracks_lists_what_is_provisional():
+    shown = nano("tracks").stdout
+    for name in names():
+        (line,) = [line for line in shown.splitlines() if line.startswith(f" {name}@")]
+        assert load_track(name).status in line
+    assert "8 × H100-SXM" in shown and "2 CPU cores" in shown
+
+
+def test_tracks_plan_prints_what_it_assumes():
+    found = json.loads(nano("tracks", "plan", "8xh100-open", "--json").stdout)
+    assert found["parameters"] == 7_615_616_512 and found["memory_bytes"] == sum(found["memory"].values())
+    assert found["memory_bytes"] <= found["usable_bytes"] and found["seconds"] <= found["budget_seconds"]
+    shown = nano("tracks", "plan", "8xh100-open").stdout
+    for word in ("7,615,616,512 weights", "KV cache", "GPU-hours", "11 runs", "Expected, not measured", "30% of the"):
+        assert word in shown
+    refused(nano("tracks", "plan", "cpu-logic"), "runs on CPUs", "docs/tracks/cpu-logic.md")
+    refused(nano("tracks", "plan", "gpu-poetry"), "no track 'gpu-poetry'")
+
+
+def test_a_gpu_track_without_its_base_or_its_gpus_is_one_line(tmp_path, key):
+    for arguments in (["eval"], ["train", "baseline"]):
+        done = nano(*arguments, "--track", "1xh100-logic", XDG_CACHE_HOME=str(tmp_path))
+        refused(done, "is missing", "nano-r1 tracks fetch 1xh100-logic")
+        assert done.stderr.count("\n") == 1
+    refused(nano("tracks", "fetch", "gpu-logic"), "part of this repository")
+    if not list(Path("/dev").glob("nvidia[0-9]*")):
+        done = nano("verify", "baseline", "--track", "8xh100-math", "--key", key, "--ledger", tmp_path / "records")
+        refused(done, "8 × H100-SXM", "this machine has none", "tracks plan 8xh100-math")
+        assert done.stderr.count("\n") == 1 and not (tmp_path / "records").exists()
 
 
 def test_tasks_show_prints_question_answer_and_attacks():

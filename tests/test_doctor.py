@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -24,7 +26,7 @@ NAMES = {
 @needs_sandbox
 def test_a_sound_sandbox_passes_every_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("A_SECRET_OF_THE_HOST", "1")
-    checks = doctor.checks()
+    checks = doctor.isolation_checks()
     assert {check.name for check in checks} == NAMES
     assert [check for check in checks if not check.ok] == []
 
@@ -43,7 +45,7 @@ def test_a_weakened_sandbox_fails_the_checks_it_should(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(sandbox, "_bwrap", weak)
     monkeypatch.setattr(sandbox, "GRACE_SECONDS", 0.3)
-    failed = {check.name for check in doctor.checks() if not check.ok}
+    failed = {check.name for check in doctor.isolation_checks() if not check.ok}
     assert {"network_refused", "host_files_hidden", "host_files_unwritable", "folders_capped"} <= failed
     assert {"user_namespaces_refused", "calls_filtered"} <= failed
     assert "memory_limited" not in failed
@@ -57,6 +59,7 @@ def test_the_command_says_what_a_record_made_here_would_say(monkeypatch: pytest.
 
     code, text = said()
     assert code == 0 and "isolation: full" in text and "FAILED" not in text
+    assert "gpus" in text
     monkeypatch.setattr(sandbox, "isolation", lambda: ISOLATION)  # namespaces and cgroups work, and yet:
     sound = sandbox._bwrap
     monkeypatch.setattr(
@@ -74,4 +77,39 @@ def test_a_sandbox_that_does_not_start_is_one_failed_check(monkeypatch: pytest.M
         raise sandbox.SandboxError("no user namespaces here")
 
     monkeypatch.setattr(sandbox, "run", broken)
-    assert doctor.checks() == [doctor.Check("sandbox_starts", False, "no user namespaces here")]
+    assert doctor.isolation_checks() == [doctor.Check("sandbox_starts", False, "no user namespaces here")]
+
+
+# ---------------------------------------------------------------- GPUs
+
+no_gpu = pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a GPU here")
+
+
+@no_gpu
+def test_without_a_gpu_one_line_says_so_and_nothing_failed() -> None:
+    found = doctor.gpus()
+    assert (found.name, found.ok) == ("gpus", True)
+    assert found.detail.startswith("no GPU: GPU tracks cannot be verified here (the NVIDIA driver does not answer: ")
+
+
+@pytest.mark.slow
+@needs_sandbox
+def test_the_kernels_program_is_right_and_a_wrong_product_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the CPU, from inside a real sandbox: the program is the one that runs on GPUs, but for the device."""
+    assert doctor.compute("cpu", 1, "full", None) is None
+    real = inspect.getsource
+    wrong = real(doctor._multiply).replace("a @ b", "a @ b + (a == 3)")
+    monkeypatch.setattr(inspect, "getsource", lambda what: wrong if what is doctor._multiply else real(what))
+    assert doctor.compute("cpu", 1, "full", None) == "0 of 1 GPUs gave a right product from inside the sandbox"
+    broken = "def _multiply(*_):\n    raise MemoryError('none left')\n"
+    monkeypatch.setattr(inspect, "getsource", lambda what: broken if what is doctor._multiply else real(what))
+    failure = doctor.compute("cpu", 1, "full", None)
+    assert failure == "a kernel's program exited with code 1 (MemoryError: none left)"
+
+
+@pytest.mark.slow
+@needs_sandbox
+@no_gpu
+def test_without_a_gpu_the_kernel_says_that_it_found_none() -> None:
+    failure = doctor.compute("cuda", 1, "full", None)
+    assert failure is not None and failure.startswith("inside the sandbox there is no GPU (")

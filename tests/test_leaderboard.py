@@ -268,6 +268,22 @@ def test_a_provisional_track_says_so(ledger: Shelf) -> None:
     )
 
 
+def test_a_provisional_track_without_a_record_is_named_and_has_no_page(ledger: Shelf) -> None:
+    pages = rendered(ledger.folder)
+    front = pages["README.md"].decode()
+    (line,) = [line for line in front.splitlines() if line.startswith("Provisional, and without a record so far: ")]
+    waiting = [track for track in map(tracks.load, tracks.names()) if track.status == "provisional"]
+    assert waiting and all(f"`{track.id}` ({track.title})" in line for track in waiting)
+    assert "cpu-logic" not in line and not any(f"{track.name}.md" in pages for track in waiting)
+
+
+def test_the_page_of_a_gpu_track_names_its_gpus(empty: Shelf) -> None:
+    track = tracks.load("8xh100-math")
+    empty.add(make_record(track=track.id))
+    text = rendered(empty.folder)[f"{track.name}.md"].decode()
+    assert "The budget: 10800 s on 8 × H100-SXM." in text and "Provisional" in text
+
+
 @pytest.mark.parametrize("status", ["disputed", "withdrawn", "superseded"])
 def test_a_record_whose_status_changed_is_shown_apart_with_rule_and_reason(ledger: Shelf, status: str) -> None:
     home = "2026-01-02_cpu-logic_no-kl"

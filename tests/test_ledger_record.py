@@ -184,3 +184,39 @@ def test_the_writer_writes_what_json_writes(value: Any) -> None:
 def test_the_writer_refuses_what_has_no_place_in_a_record() -> None:
     with pytest.raises(TypeError, match="float has no place"):
         records._write({"a": [1.5]}, "\n")
+
+
+# ---------------------------------------------------------------- GPUs
+
+USE = {
+    "devices": 2, "gpu_ms": 240_000, "release_ms": 3, "readings": 600, "peak_memory_bytes": 7 * 10**10,
+    "utilisation_ppm": 870_000, "energy_millijoules": 150_000_000, "energy_by": "counter", "sm_clock_mhz": 1755,
+    "memory_clock_mhz": None,
+}  # fmt: skip
+GPUS = {
+    "driver": "580.95.05", "nvml": None, "cuda": "13.0", "libraries": {"nvidia-nccl-cu13": "2.28.9"},
+    "devices": [{
+        "model": "NVIDIA H100 80GB HBM3", "uuid_sha256": H, "memory_bytes": 85_520_809_984, "max_sm_clock_mhz": 1980,
+        "max_memory_clock_mhz": 2619, "power_limit_milliwatts": 700_000, "ecc": True, "mig": False, "persistence": None,
+    }],
+}  # fmt: skip
+
+
+def test_what_a_run_took_of_gpus_is_in_the_record_or_left_out() -> None:
+    bare = records.load(canonical(SAMPLE))
+    assert bare.predicate.machine.gpu is None and bare.predicate.runs[0].gpu is None
+    plain = copy.deepcopy(SAMPLE)
+    plain["predicate"]["machine"]["gpu"], plain["predicate"]["runs"][0]["gpu"] = GPUS, USE
+    record = records.load(canonical(plain))
+    assert records.dump(record) == canonical(plain)
+    assert record.predicate.runs[0].gpu is not None and record.predicate.runs[0].gpu.memory_clock_mhz is None
+    for path, value, where in (
+        ("predicate/machine/gpu", None, "not in canonical form"),  # one way only to say that there is none
+        ("predicate/runs/0/gpu", None, "not in canonical form"),
+        ("predicate/runs/0/gpu", {**USE, "gpu_ms": 240_001}, "gpu_ms is not wall_ms times gpu.devices"),
+        ("predicate/runs/0/gpu", {**USE, "energy_by": "guess"}, "energy_by"),
+        ("predicate/runs/0/gpu", {**USE, "energy_millijoules": 1.5}, "not an integer"),
+        ("predicate/machine/gpu", {**GPUS, "driver": "a\nb"}, "driver"),
+    ):
+        with pytest.raises(RecordError, match=where):
+            records.load(changed(path, value))

@@ -10,6 +10,7 @@ import platform
 import re
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -416,6 +417,59 @@ def test_a_verifier_killed_with_sigkill_takes_its_sandbox_with_it(place: Place, 
     while alive(marker):
         assert time.monotonic() < deadline, "the sandbox outlived its verifier"
         time.sleep(0.02)
+
+
+# ---------------------------------------------------------------- devices
+
+
+OPEN = """
+import os, sys
+node, folder, link = sys.argv[1:]
+for path in (node, "/dev/kmsg"):
+    try:
+        with open(path, "r+b", buffering=0) as device:
+            print(device.read(3), device.write(b"x"))
+    except OSError as error:
+        print(error.strerror)
+print(os.environ.get("LD_LIBRARY_PATH"), os.path.exists(folder), os.path.realpath(link))
+"""
+
+
+@needs_sandbox
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes device files")
+def test_a_device_file_is_there_for_those_who_ask_and_for_nobody_else(place: Place, tmp_path: Path) -> None:
+    node, folder = tmp_path / "zero", tmp_path / "driver"
+    folder.mkdir(mode=0o755)
+    try:
+        os.mknod(node, 0o666 | stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero by another name
+        node.chmod(0o666)
+        open(node, "rb").close()
+    except OSError as error:
+        pytest.skip(f"no device file can be made here: {error}")
+    link = "/sys/bus/nano-r1"
+    devices = sandbox.Devices([node], [folder], {link: str(folder)}, {"LD_LIBRARY_PATH": str(folder)})
+    (place.submission / "train.py").write_text(OPEN)
+    mounts = Mounts(place.submission, place.base, place.output, None)
+    argv = ["train.py", str(node), str(folder), link]
+    usage = sandbox.run(argv, mounts=mounts, limits=LIMITS, level="full", devices=devices)
+    none = "No such file or directory"
+    assert usage.log.decode().splitlines() == ["b'\\x00\\x00\\x00' 1", none, f"{folder} True {folder}"]
+    usage = sandbox.run(argv, mounts=mounts, limits=LIMITS, level="full")
+    assert usage.log.decode().splitlines() == [none, none, f"None False {link}"]
+
+
+@both_levels
+def test_the_clock_waits_for_what_is_held_elsewhere(place: Place, level: Level) -> None:
+    def wait(seconds: float, says: str | None) -> str | None:
+        time.sleep(seconds)
+        return says
+
+    usage = place.run("", level, until_free=lambda: wait(0.7, None))
+    assert usage.failure is None and usage.wall_ms >= 700
+    usage = place.run("", level, until_free=lambda: wait(0, "GPU 0 is held by process 7"))
+    assert usage.failure == "GPU 0 is held by process 7"
+    usage = place.run("raise SystemExit(3)", level, until_free=lambda: "GPU 0 is held by process 7")
+    assert usage.failure == "exited with code 3"  # what came first is the reason
 
 
 # ---------------------------------------------------------------- when the machine, not the submission, fails

@@ -1,15 +1,20 @@
 """Tracks: a digest over all that decides a result and over nothing else; clear refusals."""
 
 import hashlib
+import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
+from harness import submission, suites
 from harness.tasks import SPLITS, TASKS, sample
 from harness.tracks import track as module
-from harness.tracks.track import FROZEN, HERE, TrackError, load
+from harness.tracks.track import FROZEN, HERE, ROOT, TrackError, load, names
 
 
 def test_the_base_model_is_the_one_the_track_names():
@@ -96,7 +101,7 @@ def test_a_track_without_any_gate_is_refused(copy):
 
 
 def test_an_unknown_track_names_those_there_are():
-    with pytest.raises(TrackError, match=r"no track 'gpu'; tracks: cpu-deduction, cpu-logic"):
+    with pytest.raises(TrackError, match=r"no track 'gpu'; tracks: .*cpu-logic, gpu-logic"):
         load("gpu")
 
 
@@ -114,3 +119,95 @@ def test_the_chat_template_is_the_tokenizers_own_and_digits_stand_alone():
             assert plain.decode(ids, skip_special_tokens=False) == ours
             digits = [plain.decode([i]) for i in ids if any(c.isdigit() for c in plain.decode([i]))]
             assert digits == [c for c in prompt if c.isdigit()]
+
+
+# ---------------------------------------------------------------- tracks for GPUs
+
+GPU = [name for name in names() if load(name).hardware.kind == "gpu"]
+
+
+def test_the_tracks_for_gpus_are_there_and_say_that_they_were_never_measured():
+    assert set(GPU) == {
+        "1xh100-logic", "8xh100-logic", "1xh100-smol", "1xh100-deduction", "8xh100-math", "8xh100-open", "gpu-logic",
+    }  # fmt: skip
+    assert all(load(name).status == "provisional" for name in GPU)
+
+
+@pytest.mark.parametrize("name", GPU)
+def test_a_track_for_gpus_is_whole(name):
+    track = load(name)
+    assert track.verdict.runs >= 5  # with four, no rank test reaches p < 0.01
+    assert sum(suite.questions for suite in track.heldout.suites if suite.gate_ppm is not None) >= 4096
+    assert track.heldout.control_ppm < track.heldout.mean_gate_ppm
+    assert max(track.heldout.gates.values()) <= track.heldout.mean_gate_ppm
+    assert set(track.heldout.gates) == set(track.train.tasks)  # what is gated is what can be trained on
+    assert all(suites.load(suite).parts for suite in track.heldout.report)
+    assert track.base.template.count("{prompt}") == 1 and track.base.template.format(prompt="{x}").count("{x}") == 1
+    assert track.packages["torch"] == "2.13.0" and ("vllm" in track.packages) == (track.sampling.engine == "vllm")
+    assert not track.base.unknown
+    assert submission.tree_digest(ROOT / track.baseline.folder) == track.baseline.tree_sha256
+    assert set(track.packages) <= {"torch", "transformers", "vllm"}  # what a submission may import: no solver
+
+
+def test_gpu_logic_is_cpu_logic_on_a_gpu():
+    gpu, cpu = load("gpu-logic"), load("cpu-logic")
+    assert (gpu.base, gpu.train, gpu.heldout, gpu.sampling) == (cpu.base, cpu.train, cpu.heldout, cpu.sampling)
+
+
+def test_digests_are_the_same_in_another_process_without_weights_or_network(tmp_path):
+    """Another hash seed, another machine's empty cache, and no way out."""
+    code = (
+        "import socket, json\ndef refuse(*_): raise OSError\nsocket.socket.connect = refuse\n"
+        "from harness.tracks.track import load, names\n"
+        "print(json.dumps({name: load(name).digest for name in names()}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7", "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found == {name: load(name).digest for name in names()}
+    assert len(set(found.values())) == len(names())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('kind = "gpu"', 'kind = "tpu"', "hardware.*'cpu', 'gpu'"),
+        ('kind = "gpu"', 'kind = "cpu"', "hardware.cpu"),
+        ("gpus = 1", "gpus = 0", "hardware.gpu.gpus: .*greater than 0"),
+        ("usd_per_gpu_hour_cents = 269", "usd_per_gpu_hour_cents = 2.69", "usd_per_gpu_hour_cents"),
+        ("usd_per_gpu_hour_cents = 269", "", "usd_per_gpu_hour_cents: Field required"),
+        ("init_seconds = 300", "init_seconds = -1", "budget.init_seconds"),
+        ("989aa7980e4cf806f80c7fef2b1adb7bc71aa306", "main", "base.revision"),
+        ('revision = "', 'folder = "x"\nrevision = "', "a folder, or a repo"),
+        ('repo = "Qwen/', 'repo = "../Qwen/', "base.repo"),
+        ('"config.json" = "98', '"config.json" = "zz', "base.files.config.json"),
+        ('"config.json" = ', '"../config.json" = ', "base.files"),
+        ('engine = "vllm"', 'engine = "llama.cpp"', "sampling.engine"),
+        ("gate_ppm = 500_000", "gate_ppm = 1_500_000", "gate_ppm"),
+    ],
+)
+def test_a_wrong_number_of_a_gpu_track_is_refused_with_a_reason(tmp_path, monkeypatch, old, new, message):
+    text = (HERE / "1xh100-logic.toml").read_text()
+    assert old in text
+    (tmp_path / "1xh100-logic.toml").write_text(text.replace(old, new, 1))
+    monkeypatch.setattr(module, "HERE", tmp_path)
+    with pytest.raises(TrackError, match=message) as caught:
+        load("1xh100-logic")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_base_whose_hash_is_unknown_cannot_be_measured(tmp_path, monkeypatch):
+    text = (HERE / "1xh100-logic.toml").read_text()
+    text = re.sub(r'"model.safetensors" = "\w+"', '"model.safetensors" = "unknown"', text)
+    path = tmp_path / "1xh100-logic.toml"
+    path.write_text(text)
+    monkeypatch.setattr(module, "HERE", tmp_path)
+    assert load("1xh100-logic").base.unknown == ["model.safetensors"]
+    path.write_text(text.replace('status = "provisional"', 'status = "measured"'))
+    with pytest.raises(TrackError, match=r"model.safetensors is unknown.*provisional.*tracks fetch 1xh100-logic"):
+        load("1xh100-logic")

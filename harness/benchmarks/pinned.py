@@ -178,11 +178,11 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _endpoint() -> str:
+def endpoint() -> str:
     return (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
 
 
-def _offline() -> bool:
+def offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
@@ -195,9 +195,9 @@ def _from_hub(source: Source, file: str) -> Path:
                 file,
                 repo_type="dataset",
                 revision=source.revision,
-                endpoint=_endpoint(),
+                endpoint=endpoint(),
                 cache_dir=os.environ.get("HF_HUB_CACHE"),
-                local_files_only=_offline(),
+                local_files_only=offline(),
             )
         )
     except hub.GatedRepoError:
@@ -225,13 +225,13 @@ def _head(source: Source) -> str:
         raise SourceError(f"{source.name}: name a commit of {source.page} in the source, then pin it")
     httpx, huggingface_hub, hub = _hub_libraries(source)
     try:
-        found = huggingface_hub.HfApi(endpoint=_endpoint()).dataset_info(source.repo).sha
+        found = huggingface_hub.HfApi(endpoint=endpoint()).dataset_info(source.repo).sha
     except hub.RepositoryNotFoundError:
         raise SourceError(_gone(source)) from None
     except (httpx.HTTPError, hub.OfflineModeIsEnabled) as error:
         raise SourceError(_refused(source, "its list of commits", error)) from None
     if found is None:
-        raise SourceError(f"{source.name}: {_endpoint()} does not say which commit {source.repo} is at; name one")
+        raise SourceError(f"{source.name}: {endpoint()} does not say which commit {source.repo} is at; name one")
     return str(found)
 
 
@@ -258,7 +258,7 @@ def _refused(source: Source, file: str, error: BaseException | None) -> str:
         return _gated(source)
     if status == 401:
         return (
-            f"{source.name}: {_endpoint()} does not take the token in HF_TOKEN (or that of `hf auth login`): it has "
+            f"{source.name}: {endpoint()} does not take the token in HF_TOKEN (or that of `hf auth login`): it has "
             "expired or was mistyped. Make a new one at https://huggingface.co/settings/tokens; a public set needs none"
         )
     return _unreachable(source, file, error)
@@ -270,7 +270,7 @@ def _from_github(source: Source, file: str) -> Path:
     path = cache / "nano-r1" / source.repo / str(source.revision) / file
     if path.is_file():
         return path
-    if _offline():
+    if offline():
         raise SourceError(_unreachable(source, file, None))
     path.parent.mkdir(parents=True, exist_ok=True)
     url = f"{GITHUB}/{source.repo}/{source.revision}/{file}"
@@ -305,7 +305,7 @@ def _gated(source: Source) -> str:
 
 def _gone(source: Source) -> str:
     return (
-        f"{source.name}: there is no {source.repo} at {_endpoint()}; it was renamed without a redirect, removed or "
+        f"{source.name}: there is no {source.repo} at {endpoint()}; it was renamed without a redirect, removed or "
         f"made private. Look for it at {source.page} and put its new name into the source: revision and hashes stay"
     )
 
@@ -318,8 +318,8 @@ def _renamed(source: Source, file: str) -> str:
 
 
 def _unreachable(source: Source, file: str, error: BaseException | None) -> str:
-    host = _endpoint() if source.host == "hub" else GITHUB
-    if _offline():
+    host = endpoint() if source.host == "hub" else GITHUB
+    if offline():
         return (
             f"{source.name}: {file} of {source.repo} is not in the cache and HF_HUB_OFFLINE is set; unset it and load "
             "once while online"

@@ -11,13 +11,14 @@ import json
 from json.encoder import encode_basestring_ascii
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 # Text that a submitter wrote: one line of printable characters. Rendering escapes it again.
 Line = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Node = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}$")]  # a machine of a cluster, for as long as it was up
 Utc = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z$")]
 
 
@@ -65,6 +66,21 @@ class TaskResult(Model):
     tokens: Count
 
 
+class GpuUse(Model):
+    """What a run took of its GPUs, read from NVML five times a second. None: the driver does not say."""
+
+    devices: Count
+    gpu_ms: Count  # the wall time times the devices
+    release_ms: Count  # of the wall time: from when nothing was alive until nothing held a GPU
+    readings: Count  # of each GPU
+    peak_memory_bytes: Count | None  # of the fullest GPU, at any reading
+    utilisation_ppm: Count | None  # mean share of the time in which a kernel ran
+    energy_millijoules: Count | None  # of all GPUs
+    energy_by: Literal["counter", "power"] | None  # the driver's counter, or its power integrated over the readings
+    sm_clock_mhz: Count | None  # mean
+    memory_clock_mhz: Count | None  # mean
+
+
 class Run(Model):
     """One training run, metered from outside, and the evaluation of the weights it left."""
 
@@ -81,6 +97,13 @@ class Run(Model):
     weights_sha256: Sha256
     evaluate_ms: Count
     tasks: dict[Name, TaskResult]  # held-out, by task
+    gpu: Annotated[GpuUse | None, Later] = None  # on GPU tracks
+
+    @model_validator(mode="after")
+    def _gpu_time_is_wall_time(self) -> Run:
+        if self.gpu is not None and self.gpu.gpu_ms != self.wall_ms * self.gpu.devices:
+            raise ValueError("gpu.gpu_ms is not wall_ms times gpu.devices")
+        return self
 
 
 class Reference(Model):
@@ -118,6 +141,30 @@ class Verdict(Model):
     reasons: list[Line]  # why not valid, or why valid but no record; empty for a record
 
 
+class Gpu(Model):
+    """One GPU as NVML describes it. None: the driver does not say."""
+
+    model: Line
+    uuid_sha256: Sha256  # sha256(nonce of the commitment ‖ UUID)
+    memory_bytes: Count
+    max_sm_clock_mhz: Count | None
+    max_memory_clock_mhz: Count | None
+    power_limit_milliwatts: Count | None
+    ecc: bool | None
+    mig: bool | None
+    persistence: bool | None
+
+
+class Gpus(Model):
+    """The GPUs of a session, those that its track asks for and no others."""
+
+    driver: Line | None
+    nvml: Line | None
+    cuda: Line | None  # the newest version that the driver supports
+    libraries: dict[Line, Line]  # versions of NVIDIA's wheels, Triton and vLLM
+    devices: list[Gpu]
+
+
 class Machine(Model):
     cpu: Line
     cores: Count
@@ -125,6 +172,28 @@ class Machine(Model):
     kernel: Line
     python: Line
     packages: dict[str, str]
+    gpu: Annotated[Gpus | None, Later] = None  # on GPU tracks
+
+
+class Lost(Model):
+    """A run that did not end because the machine that made it was lost: no fault of the submission's.
+
+    It was made again on another machine, with the same seed and the same questions.
+    """
+
+    submission: Name  # whose run: this one's, the baseline's, or another's of the same session
+    run: Count
+    node: Node
+    lost_utc: Utc
+    reason: Line
+
+
+class Cluster(Model):
+    """Where the runs of a session on several machines were made. The machines are alike: `machine` holds for each."""
+
+    runs: list[Node]  # which machine made each run, the control run last
+    reference: list[Node]  # and each run of the baseline
+    lost: list[Lost]  # of the whole session
 
 
 class Predicate(Model):
@@ -140,6 +209,7 @@ class Predicate(Model):
     runs: list[Run]
     control: Annotated[Run | None, Later] = None  # one more run, on scores that say nothing; its number is len(runs)
     resumed: Annotated[Count | None, Later] = None  # times that a killed session was taken up again
+    cluster: Annotated[Cluster | None, Later] = None  # None: every run was made on one machine, the verifier's
     reference: Reference
     verdict: Verdict
     files: dict[str, Sha256]  # every other file of the record's folder, by name

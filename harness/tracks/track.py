@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
+import re
 import tomllib
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
+from harness import shards
 from harness.tasks import SPLITS, TASKS, sample
 
 HERE = Path(__file__).resolve().parent
@@ -19,6 +30,11 @@ ROOT = HERE.parent.parent  # of the repository
 Positive = Annotated[int, Field(gt=0)]
 Ppm = Annotated[int, Field(ge=0, le=1_000_000)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+Repo = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")]
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*$")]
+# "unknown" in the TOML, which has no null: nobody could look this file's hash up.
+KnownSha256 = Annotated[Sha256 | None, BeforeValidator(lambda value: None if value == "unknown" else value)]
 
 # What decides a result besides the TOML, the engine and the tasks. A change here changes every track's digest.
 FROZEN = [
@@ -40,14 +56,40 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Hardware(Part):
+class CpuHardware(Part):
     kind: Literal["cpu"]
     cores: Positive
     runs_in_turn: bool
 
+    @property
+    def label(self) -> str:
+        return f"{self.cores} CPU cores"
+
+
+class GpuHardware(Part):
+    """`gpu`: a chip that harness/plan.toml knows, or "any". `gpu_memory_bytes`: what each must have at least."""
+
+    kind: Literal["gpu"]
+    gpu: str
+    gpus: Positive
+    gpu_memory_bytes: Positive
+    cores: Positive
+    usd_per_gpu_hour_cents: Positive
+    runs_in_turn: bool
+
+    @property
+    def label(self) -> str:
+        return f"{self.gpus} × {'GPU' if self.gpu == 'any' else self.gpu}"
+
+
+Hardware = Annotated[CpuHardware | GpuHardware, Field(discriminator="kind")]
+
 
 class Budget(Part):
+    """`init_seconds`: the clock starts at the first prompt or trace asked for, or when so many have passed."""
+
     seconds: Positive
+    init_seconds: Annotated[int, Field(ge=0)] = 0
     memory_bytes: Positive
     shm_bytes: Positive
     output_bytes: Positive
@@ -58,10 +100,32 @@ class Budget(Part):
 
 
 class Base(Part):
-    folder: str
+    """A `folder` of this repository, or a `repo` on the Hub at a `revision` that cannot move."""
+
+    folder: str | None = None
+    repo: Repo | None = None
+    revision: Revision | None = None
     template: str  # the chat template, with {prompt}
     end_token: str
-    files: dict[str, Sha256]
+    files: dict[FileName, KnownSha256]
+
+    @model_validator(mode="after")
+    def _in_one_place(self) -> Base:
+        if (self.folder is None) == (self.repo is None) or (self.repo is None) != (self.revision is None):
+            raise ValueError("name a folder, or a repo with its revision, and not both")
+        if self.folder is not None and self.unknown:
+            raise ValueError(f"{self.unknown[0]} lies in {self.folder}: its SHA-256 can be known")
+        return self
+
+    @property
+    def unknown(self) -> list[str]:
+        """The files whose hash the track does not know, so that the revision alone vouches for them."""
+        return [name for name, sha256 in self.files.items() if sha256 is None]
+
+    @property
+    def shards(self) -> list[str]:
+        """The files that hold the weights in parts, of which `nano-r1 tracks fetch` makes one model.safetensors."""
+        return sorted(name for name in self.files if re.fullmatch(r"model-\d{5}-of-\d{5}\.safetensors", name))
 
 
 class Train(Part):
@@ -84,11 +148,16 @@ class Suite(Part):
 
 
 class Heldout(Part):
-    """`control_ppm`: what a control run must stay below on the mean. On each suite it must stay below the gate."""
+    """`control_ppm`: what a control run must stay below on the mean. On each suite it must stay below the gate.
+
+    `report`: fixed sets of questions (names that `nano-r1 eval --suite` takes) whose scores belong beside a record
+    and decide nothing. The evaluator asks generated tasks only, so nothing in a verification asks these.
+    """
 
     mean_gate_ppm: Ppm
     control_ppm: Ppm
     suites: list[Suite]
+    report: list[str] = []
 
     @model_validator(mode="after")
     def _distinct_and_gated(self) -> Heldout:
@@ -107,7 +176,7 @@ class Heldout(Part):
 class Sampling(Part):
     """Held-out questions are answered greedily, at most `max_new_tokens` each."""
 
-    engine: Literal["transformers"]
+    engine: Literal["transformers", "vllm"]
     max_new_tokens: Positive
     batch: Positive
 
@@ -145,13 +214,29 @@ class Track(Part):
                 raise ValueError(f"task {task!r} does not exist; tasks: {', '.join(TASKS)}")
         return self
 
+    @model_validator(mode="after")
+    def _measured_means_known(self) -> Track:
+        if self.base.unknown and self.status == "measured":
+            raise ValueError(
+                f"the SHA-256 of {self.base.unknown[0]} is unknown, so the track can only be provisional; "
+                f"`nano-r1 tracks fetch {self.name}` prints it"
+            )
+        return self
+
     @property
     def id(self) -> str:
         return f"{self.name}@{self.version}"
 
     @property
     def base_folder(self) -> Path:
-        return ROOT / self.base.folder
+        """Where the base model lies; one from the Hub, once `nano-r1 tracks fetch` has brought it.
+
+        Not the Hub's own cache: what lies there are links out of the folder, which lead nowhere inside the sandbox.
+        """
+        if self.base.folder is not None:
+            return ROOT / self.base.folder
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return cache / "nano-r1" / "models" / str(self.base.repo) / str(self.base.revision)
 
     @property
     def tasks(self) -> list[str]:
@@ -168,8 +253,9 @@ class Track(Part):
     def digest(self) -> str:
         """SHA-256 over all that decides a result on this track, and over nothing else.
 
-        The TOML (which names the hashes of the base model's files and of the warm-up traces), the sources and the
-        rendered prompts of a fixed probe set (which would show a generator that changed with Python or a package).
+        The TOML (which names the hashes of the base model's files and of the warm-up traces, and of a base on the Hub
+        its revision), the sources and the rendered prompts of a fixed probe set (which would show a generator that
+        changed with Python or a package). Needs neither weights nor network; raises what a task's generator raises.
         """
         total = hashlib.sha256()
 
@@ -188,15 +274,36 @@ class Track(Part):
 
     def check_base(self) -> None:
         """Raises TrackError unless each file of the base model, and of the traces, is there with the listed hash."""
-        listed = {f"{self.base.folder}/{name}": sha256 for name, sha256 in self.base.files.items()}
+        again = f"bring it with `nano-r1 tracks fetch {self.name}`"
+        for name, wanted in self.base.files.items():
+            path = self.base_folder / name
+            _check(path, wanted, self.id, again if self.base.repo else _restore(path))
+        if self.base.shards:
+            path = self.base_folder / "model.safetensors"
+            _check(path, None, self.id, again)
+            if not shards.is_joined(path, [self.base_folder / name for name in self.base.shards]):
+                raise TrackError(f"{path} is not its shards in one file: delete it and {again}")
         if self.warmup is not None:
-            listed[self.warmup.file] = self.warmup.sha256
-        for name, wanted in listed.items():
-            path = ROOT / name
-            if not path.is_file():
-                raise TrackError(f"{path} is missing: restore it with `git checkout -- {name}`")
-            if hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
-                raise TrackError(f"{path} is not that of {self.id}: its SHA-256 differs from the track's")
+            path = ROOT / self.warmup.file
+            _check(path, self.warmup.sha256, self.id, _restore(path))
+
+
+def _check(path: Path, wanted: str | None, track: str, advice: str) -> None:
+    if not path.is_file():
+        raise TrackError(f"{path} is missing: {advice}")
+    if wanted is not None and sha256_of(path) != wanted:
+        raise TrackError(f"{path} is not that of {track}: its SHA-256 differs from the track's; {advice}")
+
+
+def _restore(path: Path) -> str:
+    shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+    return f"restore it with `git checkout -- {shown}`"
+
+
+def sha256_of(path: Path) -> str:
+    """In hex, of a file of any size."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @cache
