@@ -476,7 +476,7 @@ def test_the_pages_of_a_hostile_ledger_hold_only_our_own_structure(empty: Shelf)
         flat = [child for token in tokens for child in [token, *(token.children or [])]]
         assert [token.content.strip() for token in flat if "html" in token.type] == [f"<!-- {charts.GENERATED} -->"]
         links = {str(token.attrs["href"]) for token in flat if token.type == "link_open"}
-        assert all(re.fullmatch(r"(README|cpu-logic)\.md|\.\./(submissions|records)/[\w./-]+", link) for link in links)
+        assert all(re.fullmatch(r"(README|cpu-logic|cpu-deduction)\.md|\.\./(submissions|records)/[\w./-]+", link) for link in links)
         for row in re.findall(r"(?m)(?:^\|.*\n)+", pages[name].decode()):
             (rows,) = [[t.type for t in readers().parse(row)].count("tr_open")]
             cells = [token.type for token in readers().parse(row)].count("td_open")
