@@ -1,4 +1,4 @@
-"""All that issue 5 asks of a GPU, by one command; on a CPU the same as far as it goes.
+"""All that a GPU has to show, by one command; on a CPU the same as far as it goes.
 
     pip install -c constraints.txt -e '.[vllm,gpu,tasks]'                 on a GPU box, once
     pip install -c constraints.txt -r scripts/trl.txt                     and TRL, to compare with
