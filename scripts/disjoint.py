@@ -4,7 +4,8 @@
     python scripts/disjoint.py --page --task nim --task aiw  these; the page keeps its rows of the others
     python scripts/disjoint.py --n 50                        fewer: the last line says what the whole would take
 
-All tasks together take hours, so the page is written anew after each one.
+All tasks together take hours, so the page is written anew after each one, and what was drawn for it is kept under
+runs/disjoint: the same command goes on from there, unless tasks, packages or the normal form were changed since.
 
 The two sides are drawn with two keys, as a verifier's are, in two processes. Questions are compared by their normal
 form (harness/overlap.py: case, punctuation and the order of words aside). Exits with 1 if any meet.
@@ -13,7 +14,11 @@ form (harness/overlap.py: case, punctuation and the order of words aside). Exits
 from __future__ import annotations
 
 import argparse
+import functools
+import hashlib
 import multiprocessing
+import os
+import struct
 import sys
 import time
 from collections.abc import Iterator
@@ -27,8 +32,10 @@ from rich.table import Table
 from harness.overlap import fingerprint
 from harness.tasks import SPLITS, TASKS, Split, sample
 
-PAGE = Path(__file__).parent.parent / "docs" / "disjoint.md"
+ROOT = Path(__file__).parent.parent
+PAGE, KEPT = ROOT / "docs" / "disjoint.md", ROOT / "runs" / "disjoint"
 QUESTIONS = 100_000  # a side
+FORM = 32  # bytes of a normal form's digest
 PIECE = 2_000  # questions that a process draws before it reports
 
 
@@ -42,8 +49,35 @@ class Drawn:
     seconds: float
 
 
-def draw(which: tuple[str, Split, range]) -> Drawn:
+def draw(which: tuple[str, Split, range], folder: Path | None) -> Drawn:
+    """Some questions, or what the folder keeps of them."""
     name, split, indices = which
+    if folder is None:
+        return draw_anew(name, split, indices)
+    file = folder / f"{name} {split} {indices.start}-{indices.stop} {source()}"
+    if file.exists():
+        seconds, forms = struct.unpack("<d", (kept := file.read_bytes())[:8])[0], kept[8:]
+        return Drawn(name, split, {forms[i : i + FORM] for i in range(0, len(forms), FORM)}, seconds)
+    drawn = draw_anew(name, split, indices)
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_name(f"{file.name} {os.getpid()}")
+    unfinished.write_bytes(struct.pack("<d", drawn.seconds) + b"".join(sorted(drawn.forms)))
+    unfinished.replace(file)
+    return drawn
+
+
+@functools.cache
+def source() -> str:
+    """All that a question's normal form hangs on, as a few digits."""
+    files = [
+        *sorted((ROOT / "harness" / "tasks").rglob("*.py")),
+        ROOT / "harness" / "overlap.py",
+        ROOT / "constraints.txt",
+    ]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+def draw_anew(name: str, split: Split, indices: range) -> Drawn:
     task, key = TASKS[name], f"disjoint, {split}".encode()
     sample(task, key, split, 0)  # imports and files are read here, off the clock
     start = time.process_time()
@@ -76,7 +110,7 @@ def rows_of(text: str) -> dict[str, list[str]]:
     return {row[0]: row for row in cells if row[0] in TASKS and len(row) == len(HEAD)}
 
 
-def measured(names: list[str], n: int) -> Iterator[list[str]]:
+def measured(names: list[str], n: int, kept: Path | None) -> Iterator[list[str]]:
     """A row of the table for each task, as it is done."""
     pieces = [range(start, min(start + PIECE, n)) for start in range(0, n, PIECE)]
     work = [(name, split, piece) for name in names for split in SPLITS for piece in pieces]
@@ -84,7 +118,7 @@ def measured(names: list[str], n: int) -> Iterator[list[str]]:
     seconds, left = dict.fromkeys(names, 0.0), dict.fromkeys(names, len(SPLITS) * len(pieces))
     with multiprocessing.get_context("spawn").Pool(2) as pool, Progress(console=Console(stderr=True)) as progress:
         bar = progress.add_task("questions", total=len(work) * len(pieces[0]))
-        for part in pool.imap_unordered(draw, work):
+        for part in pool.imap_unordered(functools.partial(draw, folder=kept), work):
             progress.advance(bar, len(pieces[0]))
             name = part.task
             forms[name, part.split] |= part.forms
@@ -108,7 +142,7 @@ def main() -> int:
     if arguments.n < 1:
         parser.error("--n must be at least 1")
     rows = []
-    for row in measured(names, arguments.n):
+    for row in measured(names, arguments.n, KEPT if arguments.page else None):
         rows.append(row)
         if arguments.page:
             before = rows_of(PAGE.read_text()) if PAGE.exists() else {}

@@ -33,17 +33,29 @@ def test_two_tasks_are_drawn_compared_and_timed() -> None:
     assert "100,000 questions a side would take" in done.stdout
 
 
+def test_what_was_drawn_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    which = ("nim", "heldout", range(50, 90))
+    drawn = disjoint.draw(which, tmp_path)
+    (file,) = tmp_path.iterdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(disjoint, "draw_anew", None)
+        assert disjoint.draw(which, tmp_path) == drawn
+    monkeypatch.setattr(disjoint, "source", lambda: "changed since")
+    assert disjoint.draw(which, tmp_path).forms == drawn.forms
+    assert len(list(tmp_path.iterdir())) == 2 and file.exists()
+
+
 def test_what_meets_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both sides from the training side: every question of a small task meets itself."""
     task = TASKS["micror1-nim"]
-    drawn = disjoint.draw(("micror1-nim", "train", range(400)))
+    drawn = disjoint.draw(("micror1-nim", "train", range(400)), None)
     assert drawn.forms == {fingerprint(sample(task, b"disjoint, train", "train", i).prompt) for i in range(400)}
-    other = disjoint.draw(("micror1-nim", "heldout", range(400)))
+    other = disjoint.draw(("micror1-nim", "heldout", range(400)), None)
     assert drawn.forms.isdisjoint(other.forms) and drawn.seconds > 0
     monkeypatch.setattr(disjoint, "sample", lambda task, key, split, index: sample(task, b"one", SPLITS[0], index))
     assert (
-        disjoint.draw(("micror1-nim", "train", range(400))).forms
-        & disjoint.draw(("micror1-nim", "heldout", range(400))).forms
+        disjoint.draw(("micror1-nim", "train", range(400)), None).forms
+        & disjoint.draw(("micror1-nim", "heldout", range(400)), None).forms
     )
 
 
@@ -57,11 +69,12 @@ def test_a_page_has_a_line_for_each_task_and_names_those_that_are_missing() -> N
 
 def test_a_page_keeps_its_rows_of_other_tasks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(disjoint, "PAGE", tmp_path / "disjoint.md")
+    monkeypatch.setattr(disjoint, "KEPT", tmp_path / "kept")
     for name in ("micror1-nim", "nim-hard", "micror1-nim"):
         monkeypatch.setattr(sys, "argv", ["disjoint.py", "--page", "--task", name, "--n", "50"])
         assert disjoint.main() == 0
     assert disjoint.rows_of((tmp_path / "disjoint.md").read_text()).keys() == {"micror1-nim", "nim-hard"}
-    assert [path.name for path in tmp_path.iterdir()] == ["disjoint.md"]
+    assert [path.name for path in tmp_path.glob("*.*")] == ["disjoint.md"]
 
 
 def test_an_unknown_task_is_named() -> None:
