@@ -276,6 +276,7 @@ def rendered(ledger: Path, known: Sequence[Track] | None = None) -> dict[str, by
     known = sorted(known, key=lambda track: track.name)
     used = {entry.track for entry in found}
     boards = [board(track, found) for track in known if track.status == "measured" or track.name in used]
+    boards.sort(key=lambda one: -len(one.ranked))  # the busiest track first
     waiting = [track for track in known if track.status == "provisional" and track.name not in used]
 
     # No autoescape: it is for HTML. What a row holds is safe Markdown already.
@@ -297,7 +298,7 @@ def rendered(ledger: Path, known: Sequence[Track] | None = None) -> dict[str, by
 
 
 def front(readme: str, page: str) -> str:
-    """The project's README with the table of the board's front page between its markers.
+    """The project's README with the tables of the board's front page between its markers, each under its track's title.
 
     Without markers the text is returned as it is. `page` is the rendered leaderboard/README.md.
     """
@@ -305,8 +306,10 @@ def front(readme: str, page: str) -> str:
     _, closed, end = rest.partition("<!-- board:end -->")
     if not (found and closed):
         return readme
-    table = [line for line in page.splitlines() if line.startswith("|")]
-    return f"{begin}{found}{chr(10).join(table) or 'No record stands yet.'}\n{closed}{end}"
+    sections = [section.splitlines() for section in re.split(r"(?m)^## ", page)]
+    tables = [(title, [line for line in lines if line.startswith("|")]) for title, *lines in sections[1:]]
+    told = "\n\n".join("\n".join([f"**{title}**", "", *table]) for title, table in tables if table)
+    return f"{begin}{found}{told or 'No record stands yet.'}\n{closed}{end}"
 
 
 def _view(one: Board) -> dict[str, object]:

@@ -476,7 +476,8 @@ def test_the_pages_of_a_hostile_ledger_hold_only_our_own_structure(empty: Shelf)
         flat = [child for token in tokens for child in [token, *(token.children or [])]]
         assert [token.content.strip() for token in flat if "html" in token.type] == [f"<!-- {charts.GENERATED} -->"]
         links = {str(token.attrs["href"]) for token in flat if token.type == "link_open"}
-        assert all(re.fullmatch(r"(README|cpu-logic|cpu-deduction)\.md|\.\./(submissions|records)/[\w./-]+", link) for link in links)
+        ours = r"(README|cpu-logic|cpu-deduction)\.md|\.\./(submissions|records)/[\w./-]+"
+        assert all(re.fullmatch(ours, link) for link in links)
         for row in re.findall(r"(?m)(?:^\|.*\n)+", pages[name].decode()):
             (rows,) = [[t.type for t in readers().parse(row)].count("tr_open")]
             cells = [token.type for token in readers().parse(row)].count("td_open")
@@ -620,8 +621,10 @@ def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_projects_readme_carries_the_front_pages_table() -> None:
     readme = "# p\n\n<!-- board:start -->\nold\n<!-- board:end -->\n\nmore\n"
-    page = "text\n| a | b |\n|---|---|\n| 1 | 2 |\nmore text\n"
-    expected = "# p\n\n<!-- board:start -->\n| a | b |\n|---|---|\n| 1 | 2 |\n<!-- board:end -->\n\nmore\n"
+    table = "| a | b |\n|---|---|\n| 1 | 2 |\n"
+    page = f"# Board\n\n## One\ntext\n{table}more text\n\n## Two\n\n{table}\n## Three\n\nNo record stands yet.\n"
+    board = f"**One**\n\n{table}\n**Two**\n\n{table}"
+    expected = f"# p\n\n<!-- board:start -->\n{board}<!-- board:end -->\n\nmore\n"
     assert front(readme, page) == expected
     assert front(expected, page) == expected
     assert front("no markers\n", page) == "no markers\n"
