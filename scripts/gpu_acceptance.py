@@ -275,7 +275,7 @@ def theirs(name: str, folder: Path, work: Work, tell: Tell) -> None:
     """TRL's GRPOTrainer. Its step begins with the rollout, then come the rewards, then the update."""
     import torch
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
     cuda, at = torch.cuda.is_available(), dict[str, float]()
@@ -323,13 +323,17 @@ def theirs(name: str, folder: Path, work: Work, tell: Tell) -> None:
             report_to="none",
             disable_tqdm=True,
         )
-        texts = [" ".join(map(str, ids)) for ids in work_prompts(SHAPES[name], work)]
+        prompts = work_prompts(SHAPES[name], work)
+        texts = [" ".join(map(str, ids)) for ids in prompts]
+        # AutoTokenizer would read a Qwen folder with Qwen's own rules, digit by digit.
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, padding_side="left")
+        assert tokenizer(text=texts)["input_ids"] == prompts
         trainer = GRPOTrainer(
             model=AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa"),
             reward_funcs=right_and_wrong,
             args=config,
             train_dataset=Dataset.from_dict({"prompt": texts * (1 + work.steps)}),
-            processing_class=AutoTokenizer.from_pretrained(folder, padding_side="left"),
+            processing_class=tokenizer,
             callbacks=[Clock()],
         )
         trainer.train()
@@ -375,7 +379,7 @@ def has_gpu() -> None:
     import torch
 
     if isinstance(found := lease(), str):
-        raise Refused(f"no GPU: {found}")
+        raise Refused(found)
     if torch.version.cuda is None:
         raise Refused("a GPU is here, but this torch was built for CPUs alone: install its build for CUDA")
 
