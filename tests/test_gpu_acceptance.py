@@ -119,6 +119,9 @@ def test_a_trainer_that_failed_leaves_the_other_ones_figures():
     assert said["ratio"] == {} and said["ours"]["turns"] == 2
     rows = script.throughput_rows(given | {"summary": said})
     assert any("TRL 1.16.0 failed: OutOfMemoryError" in row for row in rows)
+    none = found(turns={"ours": [], "trl": []}, failed={"ours": "RuntimeError: a", "trl": "RuntimeError: b"})
+    rows = script.throughput_rows(none | {"summary": script.summary(none)})
+    assert any("baseline-gpu failed: RuntimeError: a" in row for row in rows)
 
 
 def test_seconds_to_the_gate_are_read_from_the_curves():
