@@ -67,7 +67,7 @@ PARTS = ("verify", "throughput", "parity")
 ARMS = {"ours": "baseline-gpu", "trl": f"TRL {TRL}"}
 EXPECTED = {  # said at the start; on a GPU all of it is a guess of ours
     "verify": "20 minutes on a GPU, a guess",
-    "throughput": "15 minutes a shape on a GPU, a guess; the tiny one 3 minutes on two CPU cores",
+    "throughput": "15 minutes a shape on a GPU, a guess; the tiny one 2 minutes of a CPU core",
     "parity": "5 minutes",
 }
 
@@ -275,7 +275,7 @@ def theirs(name: str, folder: Path, work: Work, tell: Tell) -> None:
     """TRL's GRPOTrainer. Its step begins with the rollout, then come the rewards, then the update."""
     import torch
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
     cuda, at = torch.cuda.is_available(), dict[str, float]()
@@ -323,13 +323,17 @@ def theirs(name: str, folder: Path, work: Work, tell: Tell) -> None:
             report_to="none",
             disable_tqdm=True,
         )
-        texts = [" ".join(map(str, ids)) for ids in work_prompts(SHAPES[name], work)]
+        prompts = work_prompts(SHAPES[name], work)
+        texts = [" ".join(map(str, ids)) for ids in prompts]
+        # AutoTokenizer would read a Qwen folder with Qwen's own rules, digit by digit.
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, padding_side="left")
+        assert tokenizer(text=texts)["input_ids"] == prompts
         trainer = GRPOTrainer(
             model=AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa"),
             reward_funcs=right_and_wrong,
             args=config,
             train_dataset=Dataset.from_dict({"prompt": texts * (1 + work.steps)}),
-            processing_class=AutoTokenizer.from_pretrained(folder, padding_side="left"),
+            processing_class=tokenizer,
             callbacks=[Clock()],
         )
         trainer.train()
@@ -372,10 +376,10 @@ def lease() -> gpu.Lease | str:
 
 
 def has_gpu() -> None:
+    if isinstance(found := lease(), str):
+        raise Refused(found)
     import torch
 
-    if isinstance(found := lease(), str):
-        raise Refused(f"no GPU: {found}")
     if torch.version.cuda is None:
         raise Refused("a GPU is here, but this torch was built for CPUs alone: install its build for CUDA")
 
@@ -387,6 +391,8 @@ def has_vllm() -> None:
 
 def needs(part: str, shape: str) -> None:
     """Raises Refused where this part cannot be done here."""
+    if part == "throughput" and WORKS[shape].vllm is None and not isinstance(lease(), str):
+        raise Refused("the tiny shape is for machines without a GPU")
     if part == "verify" or (part == "throughput" and WORKS[shape].vllm is not None):
         has_gpu()
     if part == "parity" or (part == "throughput" and WORKS[shape].vllm is not None):
@@ -435,7 +441,6 @@ class Show:
         self._task = self._bar.add_task("", visible=False)
 
     def __enter__(self) -> Show:
-        self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -445,6 +450,7 @@ class Show:
         self._bar.console.print(text, markup=False)
 
     def doing(self, what: str, total: int | None = None) -> None:
+        self._bar.start()
         self._bar.reset(self._task, description=what, total=total, visible=True)
 
     def step(self) -> None:
@@ -452,7 +458,7 @@ class Show:
 
     def hide(self) -> None:
         """Something else writes to the terminal for a while."""
-        self._bar.update(self._task, visible=False)
+        self._bar.stop()
 
 
 def environment() -> dict[str, str]:
@@ -529,6 +535,7 @@ def throughput(name: str, turns: int, show: Show, keep: Callable[[dict[str, Any]
                             made |= told
                     if process.wait() != 0:
                         found["failed"][arm] = last_words(said)
+                        keep(found | {"summary": summary(found)})
                         show.say(f"throughput {name}: {ARMS[arm]} failed: {found['failed'][arm]}")
                         continue
                 made["steps"] = made["steps"][1:]  # the first compiles, allocates and warms up
@@ -557,7 +564,7 @@ def summary(found: dict[str, Any]) -> dict[str, Any]:
     trained = work.rows * (work.prompt_tokens + work.new_tokens)
     out: dict[str, Any] = {}
     by_arm = {arm: [rates(made, work) for made in turns] for arm, turns in found["turns"].items() if turns}
-    peak = max(made["peak"] for turns in found["turns"].values() for made in turns)
+    peak = max((made["peak"] for turns in found["turns"].values() for made in turns), default=0.0)
     for arm, each in by_arm.items():
         mean = {phase: sum(row[phase] for row in each) / len(each) for phase in each[0]}
         used = [made["memory"] for made in found["turns"][arm]]
@@ -719,7 +726,7 @@ def throughput_rows(found: dict[str, Any]) -> list[str]:
         rows.append(["ours over TRL's", "", ratio["rollout"], ratio["train"], ratio["step"], ""])
     out += ["Tokens a second, and their FLOPs as a share of the peak:", ""]
     out += table(["", "turns", "sampling", "training", "a whole step, by tokens sampled", "peak memory"], rows)
-    out += ["", f"Measured peak: {said['peak'] / 1e12:.2f} TFLOPS."]
+    out += ["", f"Measured peak: {said['peak'] / 1e12:.2f} TFLOPS."] if said["peak"] else [""]
     out += [f"{ARMS[arm]} failed: {words}." for arm, words in found["failed"].items()]
     return [*out, f"Nothing to compare with: {found['alone']}."] if found["alone"] else out
 

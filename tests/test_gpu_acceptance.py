@@ -11,6 +11,7 @@ import sys
 
 import gpu_acceptance as script
 import pytest
+from transformers import PreTrainedTokenizerFast
 
 from harness.plan import Shape
 from harness.tracks.track import ROOT
@@ -18,11 +19,13 @@ from harness.tracks.track import ROOT
 
 @pytest.mark.slow
 @pytest.mark.skipif(script.version("trl") is not None, reason="TRL is installed: it would be compared with")
-def test_at_the_tiny_shape_without_gpu_and_trl_and_interrupted_after_a_turn(tmp_path):
+def test_at_the_tiny_shape_without_gpu_and_trl_and_interrupted_after_a_turn(tmp_path, monkeypatch):
     """One turn of the real trainer is kept; what cannot be done here, and why, is said and written down."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    no_gpu = script.lease()
     results = tmp_path / "results.json"
     command = [sys.executable, str(ROOT / "scripts" / "gpu_acceptance.py"), "--turns", "9", "--out", str(results)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
     said = ""
     try:
@@ -36,11 +39,11 @@ def test_at_the_tiny_shape_without_gpu_and_trl_and_interrupted_after_a_turn(tmp_
         process.wait()
         process.stderr.close()
     assert "throughput: nothing will be compared, TRL is not installed: pip install" in said
-    assert "verify: cannot be done here, no GPU" in said and "interrupted: what was found so far is in" in said
+    assert f"verify: cannot be done here, {no_gpu}" in said and "interrupted: what was found so far is in" in said
     assert "Traceback" not in said
 
     kept = json.loads(results.read_text())
-    assert kept["verify"]["skipped"].startswith("no GPU")
+    assert kept["verify"]["skipped"] == no_gpu
     found = kept["throughput tiny"]["found"]
     (made,) = found["turns"]["ours"]
     work = script.Work(**found["work"])
@@ -54,6 +57,18 @@ def test_at_the_tiny_shape_without_gpu_and_trl_and_interrupted_after_a_turn(tmp_
     page = script.page(kept)
     assert "Nothing to compare with: TRL is not installed" in page
     assert "Provisional: nothing on this page was measured on a GPU" in page
+
+
+def test_a_prompt_is_read_as_the_ids_that_it_was_written_from(tmp_path):
+    """AutoTokenizer would take Qwen's rules for this folder, and a prompt of 16 tokens would have 57."""
+    script.write_model("tiny", tmp_path)
+    work = script.WORKS["tiny"]
+    prompts = script.work_prompts(script.SHAPES["tiny"], work)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    assert tokenizer(text=[" ".join(map(str, ids)) for ids in prompts])["input_ids"] == prompts
+    assert {len(ids) for ids in prompts} == {work.prompt_tokens}
+    assert (tokenizer.pad_token_id, tokenizer.eos_token_id) == (0, 2047)
+    assert not {0, 2047} & {token for ids in prompts for token in ids}
 
 
 def test_the_shapes_are_those_of_the_published_models():
@@ -104,6 +119,9 @@ def test_a_trainer_that_failed_leaves_the_other_ones_figures():
     assert said["ratio"] == {} and said["ours"]["turns"] == 2
     rows = script.throughput_rows(given | {"summary": said})
     assert any("TRL 1.16.0 failed: OutOfMemoryError" in row for row in rows)
+    none = found(turns={"ours": [], "trl": []}, failed={"ours": "RuntimeError: a", "trl": "RuntimeError: b"})
+    rows = script.throughput_rows(none | {"summary": script.summary(none)})
+    assert any("baseline-gpu failed: RuntimeError: a" in row for row in rows)
 
 
 def test_seconds_to_the_gate_are_read_from_the_curves():
@@ -131,7 +149,7 @@ def test_the_page_is_the_one_that_its_results_make():
     [
         (["--shape", "huge"], "invalid choice: 'huge'"),
         (["--turns", "0"], "--turns: at least 1"),
-        (["--part", "throughput", "--shape", "3b"], "throughput 3b: not done, no GPU"),
+        (["--part", "throughput", "--shape", "3b"], "throughput 3b: not done, "),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_exit_code_2(tmp_path, monkeypatch, capsys, arguments, said):
