@@ -166,9 +166,11 @@ def write_model(name: str, folder: Path) -> None:
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16 if cuda else torch.float32)
     assert model.num_parameters() == shape.parameters
     model.save_pretrained(folder)
-    words = Tokenizer(models.WordLevel({str(i): i for i in range(shape.vocabulary)}, unk_token="0"))
+    # The two special tokens are no numbers: the tokenizer would find them inside of others.
+    names = ["<pad>", *map(str, range(1, end)), "<end>"]
+    words = Tokenizer(models.WordLevel({name: i for i, name in enumerate(names)}, unk_token="<pad>"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    PreTrainedTokenizerFast(tokenizer_object=words, pad_token="0", eos_token=str(end)).save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="<end>").save_pretrained(folder)
 
 
 def now() -> float:
@@ -325,9 +327,10 @@ def theirs(name: str, folder: Path, work: Work, tell: Tell) -> None:
         )
         prompts = work_prompts(SHAPES[name], work)
         texts = [" ".join(map(str, ids)) for ids in prompts]
-        # AutoTokenizer would read a Qwen folder with Qwen's own rules, digit by digit.
+        # AutoTokenizer would read a Qwen folder by Qwen's own rules, which split numbers.
         tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, padding_side="left")
-        assert tokenizer(text=texts)["input_ids"] == prompts
+        if tokenizer(text=texts)["input_ids"] != prompts:
+            raise RuntimeError("the tokenizer does not read the prompts as they were written")
         trainer = GRPOTrainer(
             model=AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa"),
             reward_funcs=right_and_wrong,
