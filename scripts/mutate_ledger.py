@@ -34,7 +34,7 @@ from harness.audit import audit
 from harness.ledger.log import Finding, Ledger
 from harness.tracks.track import ROOT
 
-PARTS = ("records", "submissions", "baseline", "leaderboard", "README.md")
+PARTS = ("records", "submissions", "baseline", "baseline-deduction", "leaderboard", "README.md")
 IGNORED = shutil.ignore_patterns("__pycache__", ".lock", ".next", ".next.tmp")
 
 

@@ -34,12 +34,8 @@ def pristine(tmp_path_factory):
     copy = tmp_path_factory.mktemp("repository")
     if not RECORDS:
         pytest.fail("records/ is empty: there is nothing to audit")
-    for name in ("records", "submissions", "baseline", "leaderboard"):
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.py", ".lock"))
-    shutil.copyfile(ROOT / "baseline" / "train.py", copy / "baseline" / "train.py")
-    for folder in (ROOT / "submissions").iterdir():
-        if folder.is_dir():
-            shutil.copyfile(folder / "train.py", copy / "submissions" / folder.name / "train.py")
+    for name in ("records", "submissions", "leaderboard", *(folder.name for folder in ROOT.glob("baseline*"))):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".lock"))
     shutil.copyfile(ROOT / "README.md", copy / "README.md")
     return copy
 
