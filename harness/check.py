@@ -431,7 +431,7 @@ BROUGHT = {
     "transformers": ("transformers", "tokenizers", "safetensors", "numpy"),
 }
 
-CLIENT = {"connect", "Run", "Prompt", "Score", "EnvironmentRefused", "SaveError"}
+CLIENT = {"connect", "Run", "Prompt", "Trace", "Score", "EnvironmentRefused", "SaveError"}
 
 _STARTUP = {"sitecustomize", "usercustomize", "conftest"}  # found and run without being asked for
 
@@ -521,7 +521,7 @@ _HOST = re.compile(
 _USUAL = _each(
     True,
     "the and one how from each used once take Take last first many left skip remove Start wins loses"
-    " group empty Does that Answer yes Which with its number",
+    " group empty Does that Answer yes Which with its number use not",
 )
 
 

@@ -309,13 +309,18 @@ def test_a_folder_that_the_ledger_knows_is_named(tmp_path):
 
 def test_every_submission_here_has_no_error_and_no_warning_but_its_record():
     """Also: what a submission is timed against is not taken for the submission."""
-    folders = [ROOT / "baseline", *(path for path in (ROOT / "submissions").iterdir() if path.is_dir())]
-    assert len(folders) >= 5
+    recorded = [ROOT / "baseline", ROOT / "baseline-deduction"]
+    folders = [*recorded, *(path for path in (ROOT / "submissions").iterdir() if path.is_dir())]
+    assert len(folders) >= 6
     for folder in folders:
         found = check.check(folder)
         assert codes(found) <= {"digest-known"}, found
         if found:
             assert folder.name in found[0].message or "announced" in found[0].message
+
+
+def test_the_baseline_for_gpus_has_no_error_and_what_it_is_warned_of_is_what_it_does():
+    assert codes(check.check(ROOT / "baseline-gpu")) <= {"dynamic-attribute", "patching", "review-call"}
 
 
 def test_the_recorded_submissions_stay_far_from_the_limits():
