@@ -101,7 +101,10 @@ def _code(ledger: Path, item: Listed) -> str | None:
 
 
 def _curves(ledger: Path, item: Listed) -> list[list[charts.Post]]:
-    """The curves that the record lists by hash, if it lists any. Raises LedgerError or RenderError."""
+    """The curves that the record lists by hash, if it lists any, without the control run's: its scores say nothing.
+
+    Raises LedgerError or RenderError.
+    """
     wanted = item.record.predicate.files.get(CURVES)
     if wanted is None:
         return []
@@ -109,7 +112,8 @@ def _curves(ledger: Path, item: Listed) -> list[list[charts.Post]]:
     if hashlib.sha256(data).hexdigest() != wanted:
         raise RenderError(f"{ledger / item.folder / CURVES}: its SHA-256 is not the one in record.json")
     try:
-        return charts.read_curves(data)
+        control = item.record.predicate.control
+        return [run for run in charts.read_curves(data) if control is None or run[0].run != control.run]
     except charts.ChartError as error:
         raise RenderError(f"{ledger / item.folder / CURVES}: {error}") from None
 

@@ -619,6 +619,13 @@ def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         charts.read_curves(lzma.compress(b"\n" * 10_000))
 
 
+def test_a_control_runs_curve_is_not_drawn() -> None:
+    """The median over nine would be of other runs than the accuracy beside it."""
+    (ours,) = [one for one in entries(ROOT / "records") if one.folder == "2026-11-21_cpu-logic_baseline_4"]
+    assert ours.predicate.control is not None
+    assert [run[0].run for run in ours.curves] == [run.run for run in ours.predicate.runs]
+
+
 def test_the_projects_readme_carries_the_front_pages_table() -> None:
     readme = "# p\n\n<!-- board:start -->\nold\n<!-- board:end -->\n\nmore\n"
     table = "| a | b |\n|---|---|\n| 1 | 2 |\n"
