@@ -26,7 +26,9 @@ def test_at_the_tiny_shape_without_gpu_and_trl_and_interrupted_after_a_turn(tmp_
     results = tmp_path / "results.json"
     command = [sys.executable, str(ROOT / "scripts" / "gpu_acceptance.py"), "--turns", "9", "--out", str(results)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    signal.signal(signal.SIGINT, before)
     said = ""
     try:
         for line in process.stderr:
