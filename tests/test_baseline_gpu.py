@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tomllib
 from importlib.util import find_spec
 from types import SimpleNamespace
 
@@ -436,6 +437,16 @@ def test_launch_files_use_fields_and_variables_that_exist():
     assert set(re.findall(r"SLURM_[A-Z_]+", slurm)) <= SLURM
     assert set(sky) <= SKY and set(sky["resources"]) == {"accelerators"}
     assert set(re.findall(r"SKYPILOT_[A-Z_]+", sky["run"])) <= SKYPILOT
+
+
+@pytest.mark.parametrize("name", ["slurm", "sky-setup"])
+def test_launch_files_install_what_a_gpu_track_needs(name):
+    """In .venv, which they go on with: each word is an extra, and none is a name that setup.sh keeps for another one."""
+    asked = re.findall(r"scripts/setup\.sh ([a-z,-]+)", scripts()[name])
+    special = re.findall(r"^(\S+)\) (?:venv|extras)=", (ROOT / "scripts" / "setup.sh").read_text(), re.MULTILINE)
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert len(asked) == 1 and {"dev", "vllm-cpu"} <= set(special) and asked[0] not in special
+    assert {"vllm", "gpu", "tasks"} <= set(asked[0].split(",")) <= set(extras)
 
 
 @pytest.mark.slow

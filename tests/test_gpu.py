@@ -447,6 +447,50 @@ say(said)
     ]
 
 
+WORK = """
+import os, sys, time
+
+def answer(kind, on_progress):
+    on_progress(1)
+    if kind == "raises":
+        raise ValueError("told")
+    if kind == "dies":
+        os._exit(7)
+    if kind == "waits":
+        time.sleep(1000)
+    on_progress(2)
+    return [os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"]]
+"""
+APART = """
+import work
+lease, heard = gpu.lease("H100-SXM", 1, 80_000_000_000), []
+answers = [lease.apart(work.answer, "answers", on_progress=heard.append), os.getpid(), heard[:]]
+def stop(done):
+    raise KeyboardInterrupt
+for kind, on_progress in (("raises", heard.append), ("dies", heard.append), ("waits", stop)):
+    begun = time.monotonic()
+    try:
+        lease.apart(work.answer, kind, on_progress=on_progress)
+    except BaseException as error:
+        answers.append(f"{type(error).__name__}: {error}")
+answers.append(Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text())
+say(answers)
+"""
+
+
+@needs_bindings
+def test_the_verifiers_own_work_on_gpus_is_done_in_a_process_that_ends(machine: Machine) -> None:
+    """It sees the session's GPUs alone; its answer, progress and errors arrive, and nothing of it stays."""
+    (machine.place / "work.py").write_text(WORK)
+    paths = os.pathsep.join([str(machine.place), str(ROOT)])
+    (pid, seen), verifier, heard, *errors, left = machine.run(APART, PYTHONPATH=paths, CUDA_VISIBLE_DEVICES="1")
+    assert pid != verifier and seen == "1" and heard == [1, 2]
+    assert errors == [
+        "ValueError: told", "RuntimeError: the process of answer ended with exit code 7", "KeyboardInterrupt: ",
+    ]  # fmt: skip
+    assert len(left.split()) <= 1  # the spawner's own tracker of semaphores
+
+
 def test_a_process_is_ours_if_it_descends_from_the_verifier() -> None:
     me = os.getpid()
     with subprocess.Popen(["sh", "-c", "sleep 100 & echo $!; wait"], stdout=subprocess.PIPE, text=True) as shell:
@@ -670,10 +714,28 @@ except VerifyError as error:
 """
 
 
+# Read by every Python that starts: a process that loads the engine is on GPU 0 from then on until it ends, as one that
+# computes with CUDA is.
+HOLDS = """
+import os, sys
+from pathlib import Path
+
+def hold(event, told):
+    if event == "import" and told[0] == "harness.engines.transformers":
+        path = Path(os.environ["NVML_STANDIN"])
+        path.write_text(path.read_text().replace("0.living ", f"0.living {os.getpid()} "))
+
+sys.addaudithook(hold)
+"""
+
+
 def verified(machine: Machine, kernel: str) -> Any:
     opened(machine.place)
     nodes(machine.place, "nvidiactl", "nvidia-uvm", "nvidia0", "nvidia1")
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    if machine.state.exists():
+        machine.state.write_text(machine.state.read_text() + "0.living  \n")
+    (machine.place / "sitecustomize.py").write_text(HOLDS)
+    paths = os.pathsep.join([str(machine.place), str(ROOT), str(ROOT / "tests")])
     return machine.run(VERIFY, kernel, PLACE=str(machine.place), PYTHONPATH=paths)
 
 
@@ -690,6 +752,9 @@ def test_a_verification_on_a_gpu_says_so_in_its_record(machine: Machine) -> None
     uuid = b"GPU-00000000-1111-2222-3333-444444444444"
     assert said.machine.gpu.devices[0].uuid_sha256 == hashlib.sha256(nonce + uuid).hexdigest()
     assert said.control is not None
+    # Both were evaluated by a process that held the GPU, and neither stood in the way of what came after it.
+    held = re.search(r"^0.living (.*)$", machine.state.read_text(), re.MULTILINE)
+    assert held is not None and len(held[1].split()) == 2
     for run in [*said.runs, said.control]:
         assert run.gpu is not None and run.gpu.gpu_ms == run.wall_ms and run.gpu.readings >= 7
         assert run.gpu.utilisation_ppm == 500_000 and run.gpu.energy_by == "counter"
