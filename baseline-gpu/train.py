@@ -54,7 +54,7 @@ from harness.client import Run, connect
 
 @dataclass(frozen=True)
 class Recipe:
-    """What depends on the base model's size."""
+    """What depends on the base model's size and on the GPUs. harness/plan.toml plans with the same numbers."""
 
     steps: int  # rollouts; fewer if the budget ends first
     prompts: int  # questions a rollout, over all ranks
@@ -68,7 +68,9 @@ class Recipe:
 
 SMALL = 10_000_000  # parameters: below, a base made for the logic tracks; above, a language model
 LOGIC = Recipe(40, 32, 8, 8, 64, 4e-4, 3e-3, checkpointing=False)  # baseline/train.py's
-LANGUAGE = Recipe(150, 128, 8, 4, 1024, 1e-6, 1e-5, checkpointing=True)  # provisional: never ran on a GPU
+# Provisional, since neither ever ran on a GPU: microR1's 512 completions a rollout, doubled; SimpleRL-Zoo's 1,024 × 8.
+LANGUAGE = Recipe(150, 128, 8, 4, 1024, 1e-6, 1e-5, checkpointing=True)  # on one rank
+LANGUAGE_RANKS = Recipe(100, 1024, 8, 4, 2048, 1e-6, 1e-5, checkpointing=True)  # on several: as many for each of eight
 
 WARMUP_EPOCHS = 2  # passes over the track's traces, where it has any
 WARMUP_ROWS = 16  # traces an update
@@ -86,7 +88,7 @@ LORA_ALPHA = 32
 MICRO_TOKENS = 32_768  # of a forward and backward pass, padding included
 LOGIT_TOKENS = 2_048  # whose logits exist at once: 2,048 of 151,936 in float32 are 1.2 GB
 SHARD_ABOVE = 2_000_000_000  # parameters; weight, gradient and two moments are 16 bytes each, so 32 GB a GPU
-VLLM_MEMORY = 0.35  # of the GPU: its weights and its cache of keys and values
+VLLM_MEMORY = 0.42  # of the GPU: its weights and its cache of keys and values
 MISMATCH = 0.1  # nats a token on average, between sampler and trainer; bfloat16 gives about 0.02
 
 CPU_RANKS = 1  # on a machine without GPUs
@@ -536,7 +538,8 @@ def main() -> None:
     run = connect()
     model = AutoModelForCausalLM.from_pretrained(run.base, dtype="auto", attn_implementation="sdpa")
     parameters = sum(p.numel() for p in model.parameters())
-    recipe, shard = LOGIC if parameters < SMALL else LANGUAGE, world > 1 and parameters > SHARD_ABOVE
+    recipe = LOGIC if parameters < SMALL else LANGUAGE if world == 1 else LANGUAGE_RANKS
+    shard = world > 1 and parameters > SHARD_ABOVE
     faster = 10 if LORA_RANK else 1
     learning_rate = recipe.learning_rate * faster
     # The sampler first: it asks what memory the GPU has left, and what it takes stays taken.
@@ -622,7 +625,7 @@ def main() -> None:
         if left < 3 * (before - left):  # this step's update, a whole step and the saving have to fit
             break
 
-    weights = {name: tensor.cpu() for name, tensor in full_weights(policy)}
+    weights = {name: tensor.cpu() for name, tensor in full_weights(policy) if rank == 0}  # every rank iterates
     if rank == 0:
         run.save(weights)
     if isinstance(sampler, VLLMSampler):

@@ -151,6 +151,8 @@ def tracks_plan(name: Named, as_json: Json = False) -> None:
     table.add_section()
     table.add_row("together", f"{found.memory_bytes / 1e9:.2f}")
     table.add_row("usable", f"{found.usable_bytes / 1e9:.2f}")
+    table.add_section()
+    table.add_row("the host, at the least", f"{found.host_bytes / 1e9:.2f}")
     out.print(table)
     table = _table("a run", "", title=f"{found.parameters:,} weights, {found.trained:,} of them trained")
     table.add_row("tokens sampled", f"{found.sampled_tokens / 1e6:,.1f} M")
@@ -163,7 +165,8 @@ def tracks_plan(name: Named, as_json: Json = False) -> None:
     table.add_row("cost", f"{found.gpu_hours:.2f} GPU-hours, ${found.usd:,.2f}")
     table.add_row(
         "a verification", f"{found.verification_gpu_hours:.1f} GPU-hours, ${found.verification_usd:,.2f}: "
-        f"{found.verification_runs} runs, {found.evaluation_seconds:,.0f} s of questions after each"
+        f"{found.verification_runs} runs, and {found.evaluation_seconds:,.0f} s of questions after "
+        f"{found.verification_evaluations} of them"
     )  # fmt: skip
     out.print(table)
     out.print("Expected, not measured, if:")
@@ -236,6 +239,7 @@ def tasks_list(as_json: Json = False) -> None:
                     }
                     for name, each in BENCHMARKS.items()
                 ],
+                "not_public": NOT_PUBLIC,
                 "suites": {name: suite.parts for name, suite in found.items()},
             }
         )
@@ -296,9 +300,11 @@ def tasks_show(
 
 
 def _part(name: str) -> str:
-    from harness.benchmarks import BENCHMARKS
+    from harness.benchmarks import BENCHMARKS, NOT_PUBLIC
     from harness.tasks import TASKS
 
+    if name in NOT_PUBLIC:
+        stop(f"{name} is {NOT_PUBLIC[name]}")
     if name not in TASKS and name not in BENCHMARKS:
         stop(f"there is no task {name!r}; tasks: {', '.join(TASKS)}; fixed sets: {', '.join(BENCHMARKS)}")
     return name
@@ -511,13 +517,14 @@ def _examine(
 
     from harness import examination, suites
 
+    examination.check_installed()
     chosen = suites.load(suite)
     key = hashlib.sha256(f"eval/{seed}".encode()).digest()
     # A suite goes without the sets that nobody pinned; asked for by its own name, such a set says what is missing.
     left_out = {name: reason for name in chosen.parts if (reason := suites.cannot_be_asked(name))}
     asked = [name for name in chosen.parts if name not in left_out] or chosen.parts
     parts = [suites.part(each, key, most) for each in asked]  # all of them, before the first is asked
-    model = examination.Model(name, bare=bare, max_new_tokens=max_new_tokens)
+    model = examination.Model(name, bare=bare, max_new_tokens=max_new_tokens, seed=seed)
     results, answers = [], []
     for part in parts:
         with _bar(f"{part.name}: {len(part.items)} questions", len(part.items), quiet=as_json) as advance:
@@ -525,16 +532,18 @@ def _examine(
         results.append(found)
         answers += given
     about = {"model": name, "suite": suite, "left_out": left_out, "seed": seed, "bare": bare}
-    about["max_new_tokens"] = max_new_tokens
+    about |= {"max_new_tokens": max_new_tokens, "sampled_with": examination.SAMPLING}
     examination.write(folder, about, results, answers)
     if as_json:
         say_json({**about, "parts": [asdict(each) for each in results]})
         return
-    table = _table("part", "strict", "95% interval", "lenient", "truncated", "tokens", "questions", "s", title=suite)
+    table = _table(
+        "part", "strict", "95% interval", "lenient", "truncated", "tokens", "questions", "s", title=escape(suite)
+    )
     for row in results:
         table.add_row(
             row.part, f"{row.strict:.4f}", f"{row.strict_low:.4f} – {row.strict_high:.4f}", f"{row.lenient:.4f}",
-            f"{row.truncated:.4f}", f"{row.tokens:.1f}", f"{row.questions} × {row.samples}", f"{row.seconds:.1f}",
+            f"{row.truncated:.4f}", f"{row.tokens:.1f}", f"{row.questions} × {row.samples}", f"{row.ms / 1000:.1f}",
         )  # fmt: skip
     console().print(table)
     for skipped, why in left_out.items():
@@ -542,7 +551,8 @@ def _examine(
     for row in results:
         for reason, count in row.left_out.items():
             console().print(f"{row.part}: {count} rows left out: {escape(reason)}")
-    console().print(f"{folder}/results.json and {folder}/samples.parquet; `nano-r1 regrade` grades them again")
+    told = f"{folder}/results.json and {folder}/samples.parquet; `nano-r1 regrade` grades them again"
+    console().print(told, markup=False)
 
 
 @app.command()
@@ -558,7 +568,7 @@ def regrade(
     if as_json:
         say_json({"differ": differ, "samples": len(table), "parts": means.to_dict("index")})
     else:
-        shown = _table("part", "strict", "lenient", title=str(file))
+        shown = _table("part", "strict", "lenient", title=escape(str(file)))
         for part, row in means.iterrows():
             shown.add_row(str(part), f"{row['strict']:.4f}", f"{row['lenient']:.4f}")
         console().print(shown)

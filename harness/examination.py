@@ -1,6 +1,6 @@
 """Put a suite to any model: answers, grades with their intervals, and samples that can be graded again.
 
-    results.json       one row a part: accuracy and its interval, strict and lenient, truncated, tokens, seconds
+    results.json       one row a part: accuracy and its interval, strict and lenient, truncated, tokens, milliseconds
     samples.parquet    one row an answer, with all that grading it again needs
 
 This is for looking at models. A verification asks its own questions, in harness.evaluate, and only those gate.
@@ -8,6 +8,7 @@ This is for looking at models. A verification asks its own questions, in harness
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import tempfile
@@ -20,18 +21,24 @@ from typing import TYPE_CHECKING, Any
 
 from harness import stats
 from harness.benchmarks import BENCHMARKS, Question, stream
-from harness.graders.grade import Grade
-from harness.suites import FORM, FORMS, Item, Part, grade
-from harness.tasks import Sample
+from harness.graders.grade import Grade, GraderError
+from harness.suites import FORM, FORMS, TASK, Item, Part, grade
+from harness.tasks import TASKS, Sample
 
 if TYPE_CHECKING:
     import pandas
 
-TEMPERATURE, TOP_P = 0.6, 0.95  # where a question is answered several times (AIME); once means greedily
+SAMPLING = {"temperature": 0.6, "top_p": 0.95}  # where a question is answered several times (AIME); once means greedily
 
 
 class ExaminationError(ValueError):
     """A model or a file of samples that cannot be used; the message says what to do."""
+
+
+def check_installed() -> None:
+    """Raises ExaminationError where samples could not be written or read: to be known before hours of answers."""
+    if importlib.util.find_spec("pandas") is None:
+        raise ExaminationError("samples are kept with pandas: pip install -c constraints.txt -e '.[tasks]'")
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class Result:
     lenient: float
     truncated: float
     tokens: float  # an answer
-    seconds: float
+    ms: int  # of wall time, grading included
     left_out: dict[str, int]
 
 
@@ -70,8 +77,11 @@ class Model:
     `bare`: the question alone, as the CPU track's base was trained on it, without a word on the form of an answer.
     """
 
-    def __init__(self, folder: str, *, bare: bool, max_new_tokens: int) -> None:
+    def __init__(self, folder: str, *, bare: bool, max_new_tokens: int, seed: int = 0) -> None:
+        import torch
+
         self.tokenizer, self.model = _load(folder)
+        torch.manual_seed(seed)
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         self.bare, self.max_new_tokens = bare, max_new_tokens
@@ -94,7 +104,7 @@ class Model:
         inputs = inputs.to(self.model.device)
         how: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
         if samples > 1:
-            how = {"do_sample": True, "temperature": TEMPERATURE, "top_p": TOP_P, "top_k": 0}
+            how = {"do_sample": True, "top_k": 0, **SAMPLING}
         with torch.inference_mode():
             out = self.model.generate(
                 **inputs, **how, num_return_sequences=samples, max_new_tokens=self.max_new_tokens,
@@ -115,12 +125,13 @@ class Model:
 def _load(folder: str) -> tuple[Any, Any]:
     """(tokenizer, model) as transformers loads them, on whatever device torch has."""
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
         model: torch.nn.Module = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ExaminationError(f"{folder} is no model that transformers can load: {error}") from None
     return tokenizer, model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
@@ -128,10 +139,14 @@ def _load(folder: str) -> tuple[Any, Any]:
 def examine(
     model: Model, part: Part, *, batch: int, on_progress: Callable[[int], None] = lambda done: None
 ) -> tuple[Result, list[Answer]]:
-    """Ask all questions of a part and grade every answer. `on_progress` hears how many questions are done."""
+    """Ask all questions of a part and grade every answer. `on_progress` hears how many questions are done.
+
+    `batch` sequences at a time, but at least all those of one question.
+    """
     start, answers = time.monotonic(), list[Answer]()
-    for first in range(0, len(part.items), batch):
-        items = part.items[first : first + batch]
+    together = max(1, batch // max((item.samples for item in part.items), default=1))
+    for first in range(0, len(part.items), together):
+        items = part.items[first : first + together]
         for item, rows in zip(items, model.answer(items, items[0].samples), strict=True):
             for number, ids in enumerate(rows):
                 text, truncated = model.text(ids), not ids or ids[-1] not in model.end_ids
@@ -162,7 +177,7 @@ def result(part: Part, answers: Sequence[Answer], seconds: float) -> Result:
         lenient=mean(a.grade.lenient for a in answers),
         truncated=mean(a.truncated for a in answers),
         tokens=mean(a.tokens for a in answers),
-        seconds=seconds,
+        ms=round(seconds * 1000),
         left_out=dict(part.left_out),
     )
 
@@ -219,6 +234,7 @@ COLUMNS = {"part", "id", "grader", "prompt", "target", "metadata", "completion",
 
 def regrade(path: Path) -> tuple[pandas.DataFrame, int]:
     """(the file's rows with `strict` and `lenient` graded anew, how many of them differ from what the file says)."""
+    check_installed()
     import pandas
 
     try:
@@ -228,21 +244,46 @@ def regrade(path: Path) -> tuple[pandas.DataFrame, int]:
     if absent := COLUMNS - set(table.columns):
         raise ExaminationError(f"{path} has no column {', '.join(sorted(absent))}: it is not a file of samples")
     unseen = _unseen(table)
-    fresh = [grade(_item(row, unseen), row["completion"]) for row in table.to_dict("records")]
+    fresh = [_graded(_item(row, unseen), row["completion"]) for row in table.to_dict("records")]
     strict, lenient = [each.strict for each in fresh], [each.lenient for each in fresh]
     differ = int(((table["strict"] != strict) | (table["lenient"] != lenient)).sum())
     return table.assign(strict=strict, lenient=lenient), differ
 
 
+def _graded(item: Item, completion: str) -> Grade:
+    """Grade a completion; where the row's metadata is not what its grader reads, say which row."""
+    try:
+        return grade(item, completion)
+    except GraderError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise ExaminationError(f"sample {item.sample.id}: its metadata is not a {item.part}'s: {error!r}") from None
+
+
 def _unseen(table: pandas.DataFrame) -> dict[str, Question]:
     """The questions that the file must not hold, from their data set, by id."""
     parts: Iterable[str] = table.loc[table["prompt"].isna(), "part"].unique()
+    for part in parts:
+        if part not in BENCHMARKS:
+            raise ExaminationError(f"a sample has no prompt, and there is no benchmark {part!r} to look for it in")
     return {item.id: item for part in parts for item in stream(BENCHMARKS[part]) if isinstance(item, Question)}
 
 
 def _item(row: dict[str, Any], unseen: dict[str, Question]) -> Item:
+    if not all(isinstance(row[name], str) for name in ("id", "part", "grader", "completion")):
+        raise ExaminationError(f"sample {row['id']!r}: id, part, grader and completion must be text")
+    if row["grader"] == TASK and row["part"] not in TASKS:
+        raise ExaminationError(f"sample {row['id']}: there is no task {row['part']!r} that could grade it")
+    if row["part"] not in TASKS and row["part"] not in BENCHMARKS:
+        raise ExaminationError(f"sample {row['id']}: there is no task or benchmark {row['part']!r}")
     if isinstance(row["prompt"], str):  # where some rows have none, pandas gives those nan
-        found = Sample(row["id"], row["prompt"], row["target"], json.loads(row["metadata"]))
+        try:
+            metadata = json.loads(row["metadata"])
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ExaminationError(f"sample {row['id']}: its metadata is no JSON: {error}") from None
+        if not isinstance(metadata, dict) or not isinstance(row["target"], str):
+            raise ExaminationError(f"sample {row['id']}: metadata must be a JSON object, and target text")
+        found = Sample(row["id"], row["prompt"], row["target"], metadata)
         return Item(row["part"], found, row["grader"])
     if row["id"] not in unseen:
         raise ExaminationError(f"{row['part']} has no question {row['id']} any more: it was pinned to another revision")

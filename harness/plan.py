@@ -55,6 +55,7 @@ class Assumed(Part):
 
 
 class Chip(Part):
+    fp32_flops: Positive
     bf16_flops: Positive
     bandwidth_bytes: Positive
 
@@ -141,16 +142,18 @@ class Declared(Part):
 def declared() -> Declared:
     """The numbers of harness/plan.toml. Raises PlanError."""
     try:
-        return Declared.model_validate(tomllib.loads(FILE.read_text()))
+        return Declared.model_validate(tomllib.loads(FILE.read_text(encoding="utf-8")))
     except ValidationError as error:
         first = error.errors()[0]
         raise PlanError(f"{FILE}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError(f"{FILE}: {error}") from None
 
 
-def shape_of(config: dict[str, object]) -> Shape:
+def shape_of(config: object) -> Shape:
     """The shape that a config.json of a Llama, Qwen2 or Qwen3 describes. Raises PlanError."""
+    if not isinstance(config, dict):
+        raise PlanError("config.json is no JSON object")
     kind = config.get("model_type")
     if kind not in ("llama", "qwen2", "qwen3"):
         raise PlanError(f"config.json: model_type is {kind!r}, and only llama, qwen2 and qwen3 can be planned")
@@ -170,7 +173,7 @@ def shape_of(config: dict[str, object]) -> Shape:
                 "qk_norm": kind == "qwen3",
             }
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, ZeroDivisionError) as error:
         raise PlanError(f"config.json is not that of a {kind}: {str(error).partition(chr(10))[0]}") from None
 
 
@@ -226,10 +229,20 @@ def sampling_seconds(
 
 
 def training_seconds(shape: Shape, recipe: Recipe, chip: Chip, assumed: Assumed, *, gpus: int) -> float:
-    """One step's forward and backward, with each layer's forward done twice (recomputation)."""
+    """One step's forward and backward, in model FLOPs: that layers are recomputed is in the share that is reached."""
     length = recipe.prompt_tokens + recipe.completion_tokens
     tokens = math.ceil(recipe.completions / gpus) * length
-    return 4 * forward_flops(shape, tokens, length / 2) / (chip.bf16_flops * assumed.training_mfu)
+    return 3 * forward_flops(shape, tokens, length / 2) / (chip.bf16_flops * assumed.training_mfu)
+
+
+def evaluation_seconds(
+    track: Track, shape: Shape, recipe: Recipe, chip: Chip, assumed: Assumed, questions: int
+) -> float:
+    """To answer `questions` as the engines do: on one GPU, in float32, the track's batch at a time."""
+    exact = recipe.model_copy(update={"bytes_per_weight": 4, "concurrent": track.sampling.batch})
+    slow = chip.model_copy(update={"bf16_flops": chip.fp32_flops})
+    longest = track.sampling.max_new_tokens
+    return sampling_seconds(shape, exact, slow, assumed, gpus=1, completions=questions, longest=longest)
 
 
 # ---------------------------------------------------------------- the plan
@@ -237,7 +250,10 @@ def training_seconds(shape: Shape, recipe: Recipe, chip: Chip, assumed: Assumed,
 
 @dataclass(frozen=True)
 class Plan:
-    """Bytes are on one GPU; tokens and GPU-hours over all of them. `verification`: runs of both arms and a control."""
+    """Bytes are on one GPU; `host_bytes` the host's. Tokens and GPU-hours are over all GPUs.
+
+    `verification`: the runs of both arms and a control run.
+    """
 
     track: str
     hardware: str
@@ -246,6 +262,7 @@ class Plan:
     memory: dict[str, int]
     memory_bytes: int
     usable_bytes: int
+    host_bytes: int
     sampled_tokens: int
     trained_tokens: int
     reward_queries: int
@@ -258,6 +275,7 @@ class Plan:
     usd: float
     evaluation_seconds: float
     verification_runs: int
+    verification_evaluations: int
     verification_gpu_hours: float
     verification_usd: float
     assumptions: list[str]
@@ -308,9 +326,10 @@ def reckon(track: Track, hardware: GpuHardware, shape: Shape, recipe: Recipe, nu
     gpu_hours = seconds * hardware.gpus / 3600
     price = hardware.usd_per_gpu_hour_cents / 100
     questions = sum(suite.questions for suite in track.heldout.suites) + reported.most(track)
-    evaluation = sampling_seconds(shape, recipe, chip, assumed, gpus=1, completions=questions, longest=longest)
-    runs = 2 * track.verdict.runs + 1  # the submission's, the baseline's in turn with them, and the control run
-    verification = runs * (gpu_hours + evaluation * hardware.gpus / 3600)
+    evaluation = evaluation_seconds(track, shape, recipe, chip, assumed, questions)
+    # The submission's runs, the baseline's in turn with them, a control run; the baseline's are timed and not asked.
+    runs, evaluations = 2 * track.verdict.runs + 1, track.verdict.runs + 1
+    verification = runs * gpu_hours + evaluations * evaluation * hardware.gpus / 3600
     total = recipe.steps * recipe.completions
     return Plan(
         track=track.id,
@@ -320,6 +339,8 @@ def reckon(track: Track, hardware: GpuHardware, shape: Shape, recipe: Recipe, nu
         memory=needed,
         memory_bytes=sum(needed.values()),
         usable_bytes=int(hardware.gpu_memory_bytes * assumed.usable_memory),
+        # Every rank reads the base's file; at the end one holds all weights in float32.
+        host_bytes=shape.parameters * (hardware.gpus * recipe.bytes_per_weight + MASTER),
         sampled_tokens=total * recipe.completion_tokens,
         trained_tokens=total * (recipe.prompt_tokens + recipe.completion_tokens),
         reward_queries=total,
@@ -332,6 +353,7 @@ def reckon(track: Track, hardware: GpuHardware, shape: Shape, recipe: Recipe, nu
         usd=gpu_hours * price,
         evaluation_seconds=evaluation,
         verification_runs=runs,
+        verification_evaluations=evaluations,
         verification_gpu_hours=verification,
         verification_usd=verification * price,
         assumptions=assumptions(hardware, recipe, numbers),
@@ -355,13 +377,19 @@ def assumptions(hardware: GpuHardware, recipe: Recipe, numbers: Declared) -> lis
         f"training reaches {assumed.training_mfu:.0%} of the peak, decoding {assumed.decode_mbu:.0%} of the bandwidth "
         f"or {assumed.decode_mfu:.0%} of the peak, a decoding step at least {assumed.decode_step_seconds * 1000:g} ms",
         f"{recipe.start_seconds} s before the first step, on the clock: CUDA, NCCL, vLLM's profiling and its graphs",
+        f"evaluation in float32 on one GPU, whose float32 peak is {chip.fp32_flops / 1e12:.0f} TFLOPS",
         f"the steps take {assumed.overhead:g} times that; {assumed.usable_memory:.0%} of the memory is usable",
         f"${hardware.usd_per_gpu_hour_cents / 100:.2f} a GPU-hour",
     ]
 
 
 def check(found: Plan, track: Track, recipe: Recipe) -> None:
-    """Raises PlanError, with the first reason, unless the plan fits the GPUs' memory and the track's budget."""
+    """Raises PlanError, with the first reason, unless the plan fits the memories and the track's budget."""
+    if recipe.completion_tokens > track.sampling.max_new_tokens:
+        raise PlanError(
+            f"{found.track} does not fit: completions of {recipe.completion_tokens} tokens on average, and the track "
+            f"allows {track.sampling.max_new_tokens}: raise sampling.max_new_tokens in the track's TOML"
+        )
     if found.memory_bytes > found.usable_bytes:
         worst = max(found.memory, key=lambda name: found.memory[name])
         raise PlanError(
@@ -375,6 +403,11 @@ def check(found: Plan, track: Track, recipe: Recipe) -> None:
             f"budget is {found.budget_seconds:,} s: fewer steps, fewer completions or shorter ones would"
         )
     budget = track.budget
+    if found.host_bytes > budget.memory_bytes:
+        raise PlanError(
+            f"{found.track} does not fit: {gb(found.host_bytes)} of the host's memory, and the budget is "
+            f"{gb(budget.memory_bytes)}: raise budget.memory_bytes in the track's TOML"
+        )
     if found.reward_queries > budget.reward_queries:
         raise PlanError(
             f"{found.track} does not fit: {found.reward_queries:,} completions to grade, and the budget is "

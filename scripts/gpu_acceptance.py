@@ -362,6 +362,10 @@ class Refused(Exception):
     """This part cannot be done here; the message is one sentence that says what is missing."""
 
 
+class Failed(Exception):
+    """This part was begun and did not come to its end; the message is one sentence that says where."""
+
+
 def version(package: str) -> str | None:
     try:
         return metadata.version(package)
@@ -523,7 +527,7 @@ def throughput(name: str, turns: int, show: Show, keep: Callable[[dict[str, Any]
         show.doing(f"throughput {name}: {shape.parameters:,} random weights")
         with child("model", name, str(folder), said=said) as process:
             if process.wait() != 0:
-                raise Refused(f"the {name} model could not be made: {last_words(said)}")
+                raise Failed(f"the {name} model could not be made: {last_words(said)}")
         for number in range(turns):
             for arm in [arm for arm in arms if arm not in found["failed"]]:
                 show.doing(f"throughput {name}, turn {number + 1} of {turns}: {ARMS[arm]}", 1 + work.steps)
@@ -598,7 +602,7 @@ def verification(show: Show) -> dict[str, Any]:
         code = attended([*cli, *command], dict(os.environ))
         listed = Ledger(ledger).records() if ledger.exists() else []
         if code != 0 or not listed:
-            raise Refused(
+            raise Failed(
                 f"`nano-r1 verify baseline-gpu --track {track.name}` ended with {code} and no record: see above"
             )
         said = listed[0].record.predicate
@@ -629,12 +633,14 @@ def first_at_gate(curves: list[str], run: int, gate: float) -> float | None:
 def parity(show: Show) -> dict[str, Any]:
     """scripts/engine_parity.py's steps that ask nothing of an official record, with its own limits."""
     folder, steps = ROOT / "runs" / "parity", ("tokens", "sync", "speed")
+    for step in steps:  # of an earlier run
+        (folder / f"{step}.json").unlink(missing_ok=True)
     show.hide()
     command = [sys.executable, str(ROOT / "scripts" / "engine_parity.py"), *steps]
     code = attended(command, environment())
     found = {step: json.loads(path.read_text()) for step in steps if (path := folder / f"{step}.json").exists()}
     if code not in (0, 1) or set(found) != set(steps):
-        raise Refused(f"scripts/engine_parity.py ended with {code}: see above")
+        raise Failed(f"scripts/engine_parity.py ended with {code}: see above")
     return {"agree": code == 0, **found}
 
 
@@ -775,7 +781,7 @@ class Results:
 
 
 def do(parts: list[str], shapes: list[str], turns: int, results: Results, show: Show) -> tuple[int, list[str]]:
-    """The parts that can be done here. Returns how many those are, and what failed."""
+    """The parts that can be done here. Returns how many of those were begun, and what failed."""
     done, wrong = 0, []
     for part in parts:
         for name in shapes if part == "throughput" else [""]:
@@ -789,6 +795,8 @@ def do(parts: list[str], shapes: list[str], turns: int, results: Results, show: 
                     ]
                 elif part == "verify":
                     results.keep(what, found=verification(show))
+                    found = results.entries[what]["found"]
+                    wrong += [] if found["valid"] else [f"{what}: not valid, {'; '.join(found['reasons'])}"]
                 else:
                     results.keep(what, found=parity(show))
                     wrong += [] if results.entries[what]["found"]["agree"] else [f"{what}: the engines disagree"]
@@ -796,6 +804,10 @@ def do(parts: list[str], shapes: list[str], turns: int, results: Results, show: 
             except Refused as error:
                 show.say(f"{what}: not done, {error}")
                 results.keep(what, skipped=str(error))
+            except Failed as error:
+                done += 1
+                wrong.append(f"{what}: {error}")
+                results.keep(what, skipped=f"failed: {error}")
     return done, wrong
 
 

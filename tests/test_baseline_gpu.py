@@ -441,7 +441,7 @@ def test_launch_files_use_fields_and_variables_that_exist():
 
 @pytest.mark.parametrize("name", ["slurm", "sky-setup"])
 def test_launch_files_install_what_a_gpu_track_needs(name):
-    """In .venv, which they go on with: each word is an extra, and none is a name that setup.sh keeps for another one."""
+    """In .venv, which they go on with: each word is an extra, and none a name that setup.sh keeps for another one."""
     asked = re.findall(r"scripts/setup\.sh ([a-z,-]+)", scripts()[name])
     special = re.findall(r"^(\S+)\) (?:venv|extras)=", (ROOT / "scripts" / "setup.sh").read_text(), re.MULTILINE)
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]

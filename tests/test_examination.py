@@ -73,6 +73,7 @@ def test_samples_are_graded_again_and_a_changed_grade_is_seen(asked, tmp_path):
     examination.write(tmp_path, {"model": "base"}, [result], answers)
     told = json.loads((tmp_path / "results.json").read_text())
     assert told["model"] == "base" and told["parts"][0]["strict"] == result.strict
+    assert 0 < told["parts"][0]["ms"] < 600_000
     table, differ = examination.regrade(tmp_path / "samples.parquet")
     assert differ == 0 and len(table) == 12
     table.loc[3, "strict"] = not table.loc[3, "strict"]
@@ -81,6 +82,63 @@ def test_samples_are_graded_again_and_a_changed_grade_is_seen(asked, tmp_path):
     (tmp_path / "not.parquet").write_text("no")
     with pytest.raises(ExaminationError, match="not a file of samples"):
         examination.regrade(tmp_path / "not.parquet")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("part", "no-such", "there is no task 'no-such' that could grade it"),
+        ("metadata", "{", "its metadata is no JSON"),
+        ("metadata", "[]", "metadata must be a JSON object"),
+        ("metadata", None, "its metadata is no JSON"),
+        ("metadata", "[" * 100_000, "its metadata is no JSON"),
+        ("target", None, "target text"),
+        ("completion", None, "completion must be text"),
+        ("prompt", None, "no benchmark 'nim' to look for it in"),
+        ("grader", "judge", "no grader 'judge'"),
+    ],
+)
+def test_a_sample_that_cannot_be_graded_is_one_clear_error(asked, tmp_path, column, value, said):
+    result, answers = asked
+    examination.write(tmp_path, {}, [result], answers)
+    table = pandas.read_parquet(tmp_path / "samples.parquet")
+    table.loc[3, column] = value
+    table.to_parquet(tmp_path / "spoilt.parquet")
+    refused(nano("regrade", tmp_path / "spoilt.parquet"), said)
+
+
+def test_metadata_of_another_form_is_one_clear_error(tmp_path):
+    item = suites.part("countdown", KEY, 1).items[0]
+    text = f"<think></think><answer>{item.sample.target}</answer>"
+    answer = Answer(item, 0, text, 9, False, suites.grade(item, text))
+    examination.write(tmp_path, {}, [], [answer])
+    for metadata in ("{}", '{"numbers": 5}'):
+        table = pandas.read_parquet(tmp_path / "samples.parquet").assign(metadata=metadata)
+        table.to_parquet(tmp_path / "spoilt.parquet")
+        with pytest.raises(ExaminationError, match="sample countdown/0: its metadata is not a countdown's"):
+            examination.regrade(tmp_path / "spoilt.parquet")
+
+
+def test_a_model_whose_weights_are_cut_off_is_one_clear_error(tmp_path):
+    for path in (ROOT / "harness" / "models" / "logic-base").iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(ExaminationError, match="is no model that transformers can load"):
+        Model(str(tmp_path), bare=True, max_new_tokens=8)
+
+
+def test_sampled_answers_follow_from_the_seed_and_a_batch_is_of_sequences(model):
+    part = suites.part("nim", KEY, 3)
+    part = dataclasses.replace(part, items=[dataclasses.replace(item, samples=4) for item in part.items])
+    asked = []
+    first, again, other = (
+        [a.completion for a in examine(Model(BASE, bare=True, max_new_tokens=16, seed=s), part, batch=8,
+                                       on_progress=asked.append)[1]]
+        for s in (1, 1, 2)
+    )  # fmt: skip
+    assert first == again != other and asked == [2, 3] * 3
 
 
 def test_a_question_that_may_not_be_published_again_stays_out_of_the_file(asked, tmp_path):

@@ -714,14 +714,14 @@ except VerifyError as error:
 """
 
 
-# Read by every Python that starts: a process that loads the engine is on GPU 0 from then on until it ends, as one that
+# Read by every Python that starts: a process that loads weights is on GPU 0 from then on until it ends, as one that
 # computes with CUDA is.
 HOLDS = """
 import os, sys
 from pathlib import Path
 
 def hold(event, told):
-    if event == "import" and told[0] == "harness.engines.transformers":
+    if event == "import" and told[0] == "safetensors.torch":
         path = Path(os.environ["NVML_STANDIN"])
         path.write_text(path.read_text().replace("0.living ", f"0.living {os.getpid()} "))
 
@@ -736,7 +736,7 @@ def verified(machine: Machine, kernel: str) -> Any:
         machine.state.write_text(machine.state.read_text() + "0.living  \n")
     (machine.place / "sitecustomize.py").write_text(HOLDS)
     paths = os.pathsep.join([str(machine.place), str(ROOT), str(ROOT / "tests")])
-    return machine.run(VERIFY, kernel, PLACE=str(machine.place), PYTHONPATH=paths)
+    return machine.run(VERIFY, kernel, PLACE=str(machine.place), PYTHONPATH=paths, OMP_NUM_THREADS="1")
 
 
 @pytest.mark.slow

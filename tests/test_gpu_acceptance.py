@@ -135,6 +135,27 @@ def test_seconds_to_the_gate_are_read_from_the_curves():
     assert [script.first_at_gate(curves, run, 0.85) for run in (0, 1, 2)] == [3.0, 0.5, None]
 
 
+def fails(show):
+    raise script.Failed("it ended with 1: see above")
+
+
+@pytest.mark.parametrize(
+    ("part", "does", "said"),
+    [
+        ("verification", fails, "failed: verify: it ended with 1: see above"),
+        ("verification", lambda show: {"valid": False, "reasons": ["a", "b"]}, "failed: verify: not valid, a; b"),
+        ("parity", lambda show: {"agree": False}, "failed: parity: the engines disagree"),
+    ],
+)
+def test_a_part_that_fails_is_told_and_exit_code_1(tmp_path, monkeypatch, capsys, part, does, said):
+    """Not like one that cannot be done here, which is no failure of what it would have shown."""
+    monkeypatch.setattr(script, part, does)
+    monkeypatch.setattr(script, "needs", lambda part, shape: None)
+    name = {"verification": "verify"}.get(part, part)
+    monkeypatch.setattr(sys, "argv", ["gpu_acceptance.py", "--part", name, "--out", str(tmp_path / "results.json")])
+    assert script.main() == 1 and said in capsys.readouterr().err
+
+
 def test_a_part_that_is_skipped_does_not_wipe_out_what_was_found(tmp_path):
     results = script.Results(tmp_path / "results.json", "scripts/gpu_acceptance.py")
     results.keep("parity", found={"agree": True})

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from gpu_ranks import train as trainer
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config
@@ -18,6 +19,7 @@ from harness.plan import (
     base_shape,
     check,
     declared,
+    evaluation_seconds,
     forward_flops,
     memory,
     plan,
@@ -37,7 +39,7 @@ RECIPE = Recipe(
     start_seconds=7, steps=2, prompts=4, group=8, prompt_tokens=10, completion_tokens=20, shards=1, lora_rank=0,
     micro_tokens=64, chunk_tokens=16, concurrent=8, bytes_per_weight=2,
 )  # fmt: skip
-CHIP = Chip(bf16_flops=10**12, bandwidth_bytes=10**9)
+CHIP = Chip(fp32_flops=10**11, bf16_flops=10**12, bandwidth_bytes=10**9)
 TRACK, HARDWARE = load("1xh100-logic"), load("1xh100-logic").hardware
 
 shapes = st.builds(
@@ -102,6 +104,11 @@ def test_another_architecture_is_refused():
         shape_of({"model_type": "gpt2"})
     with pytest.raises(PlanError, match="not that of a llama: 'num_hidden_layers'"):
         shape_of({"model_type": "llama"})
+    with pytest.raises(PlanError, match="is no JSON object"):
+        shape_of([])
+    sizes = {"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 0, "num_key_value_heads": 1}
+    with pytest.raises(PlanError, match="not that of a llama: "):
+        shape_of({"model_type": "llama", **sizes})
 
 
 def test_a_fetched_base_must_have_the_shape_that_is_written_down(tmp_path, monkeypatch):
@@ -145,7 +152,7 @@ def test_the_formulas_by_hand():
 def test_time_by_hand():
     assumed = change(declared().assumed, training_mfu=0.5, decode_mbu=0.5, decode_mfu=0.5, decode_step_seconds=0)
     length, tokens = 30, 32 * 30
-    assert training_seconds(SMALL, RECIPE, CHIP, assumed, gpus=1) == 4 * forward_flops(SMALL, tokens, length / 2) / 5e11
+    assert training_seconds(SMALL, RECIPE, CHIP, assumed, gpus=1) == 3 * forward_flops(SMALL, tokens, length / 2) / 5e11
     # 32 sequences in four waves of 8, each of 30 steps that read 2,960 bytes; 640 tokens that read 20 cached ones each
     read = 4 * 30 * 2960 + 640 * 20 * 16 * 2
     prefill = forward_flops(SMALL, 320, 5) / 5e11
@@ -156,6 +163,10 @@ def test_time_by_hand():
     fast = change(CHIP, bandwidth_bytes=10**15)  # then arithmetic is what takes time
     whole = prefill + forward_flops(SMALL, 640, 20) / 5e11
     assert sampling_seconds(SMALL, RECIPE, fast, assumed, **options) == pytest.approx(whole)
+    # 500 questions in two waves of the track's batch of 256, 512 steps each, a tenth of the FLOPs, 4 bytes a weight
+    read = 2 * 512 * 1480 * 4 + 500 * 20 * 20 * 16 * 4
+    seconds = forward_flops(SMALL, 5000, 5) / 5e10 + read / 5e8
+    assert evaluation_seconds(TRACK, SMALL, RECIPE, CHIP, assumed, 500) == pytest.approx(seconds)
 
 
 # ---------------------------------------------------------------- what a plan must never do
@@ -204,7 +215,10 @@ def test_dollars_are_gpu_hours_times_the_price(shape, recipe, cents, gpus):
     assert found.gpu_hours == pytest.approx(found.seconds * gpus / 3600)
     assert found.usd == pytest.approx(found.gpu_hours * cents / 100)
     assert found.verification_usd == pytest.approx(found.verification_gpu_hours * cents / 100)
-    assert found.verification_gpu_hours > found.verification_runs * found.gpu_hours
+    runs = TRACK.verdict.runs
+    assert (found.verification_runs, found.verification_evaluations) == (2 * runs + 1, runs + 1)
+    asked = (runs + 1) * found.evaluation_seconds * gpus / 3600
+    assert found.verification_gpu_hours == pytest.approx((2 * runs + 1) * found.gpu_hours + asked)
     start, overhead = recipe.start_seconds, declared().assumed.overhead  # the start is billed, once
     assert found.seconds == pytest.approx(start + overhead * (found.sampling_seconds + found.training_seconds))
     twice = reckon(TRACK, hardware, shape, change(recipe, steps=recipe.steps * 2), declared())
@@ -248,6 +262,8 @@ def test_what_has_no_plan_says_why():
         ("budget", {"reward_queries": 1000}, ["153,600 completions to grade", "the budget is 1,000"]),
         ("budget", {"queries_per_prompt": 4}, ["8 completions a prompt", "at most 4"]),
         ("budget", {"output_bytes": 1_000_000_000}, ["weights of 3.1 GB", "output is 1.0 GB"]),
+        ("budget", {"memory_bytes": 1_000_000_000}, ["9.3 GB of the host's memory", "the budget is 1.0 GB"]),
+        ("sampling", {"max_new_tokens": 200}, ["completions of 250 tokens on average", "allows 200"]),
     ],
 )
 def test_a_plan_that_cannot_fit_is_refused_in_one_sentence(part, changes, words):
@@ -293,6 +309,26 @@ def test_a_wrong_number_in_plan_toml_is_refused(tmp_path, monkeypatch, old, new,
             plan(TRACK)
     finally:
         declared.cache_clear()
+
+
+@pytest.mark.parametrize("name", GPU)
+def test_the_recipe_is_the_baselines(name):
+    """What baseline-gpu/train.py does on the track's GPUs, and its engine's share of one leaves room for the rest."""
+    track, recipe = load(name), declared().recipes[name]
+    shape, gpus = base_shape(track), track.hardware.gpus
+    its = trainer.LOGIC if shape.parameters < trainer.SMALL else trainer.LANGUAGE
+    its = trainer.LANGUAGE_RANKS if its is trainer.LANGUAGE and gpus > 1 else its
+    assert (recipe.steps, recipe.prompts, recipe.group) == (its.steps, its.prompts, its.group)
+    assert recipe.completion_tokens <= its.max_new_tokens
+    assert (recipe.micro_tokens, recipe.chunk_tokens) == (trainer.MICRO_TOKENS, trainer.LOGIT_TOKENS)
+    sharded = gpus > 1 and shape.parameters > trainer.SHARD_ABOVE
+    assert (recipe.lora_rank, recipe.shards) == (trainer.LORA_RANK, gpus if sharded else 1)
+
+    found = plan(track)
+    engine = trainer.VLLM_MEMORY * track.hardware.gpu_memory_bytes
+    sampler = found.memory["sampler's weights"] + found.memory["KV cache"]
+    assert sampler <= engine
+    assert found.memory_bytes - sampler + engine <= found.usable_bytes
 
 
 def test_every_recipe_and_shape_belongs_to_a_track():

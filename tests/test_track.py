@@ -78,6 +78,12 @@ def test_the_digest_ignores_the_rest_and_is_stable(copy):
     [
         ("seconds = 600", "seconds = -1", "budget.seconds"),
         ("seconds = 600", 'seconds = "long"', "budget.seconds"),
+        ('name = "cpu-logic"', 'name = "other"', "name is 'other', and the file's is 'cpu-logic'"),
+        ("control_ppm = 600_000", "control_ppm = 990_000", "control_ppm is above mean_gate_ppm"),
+        ("mean_gate_ppm", 'report = ["nope"]\nmean_gate_ppm', "no suite 'nope'"),
+        ("mean_gate_ppm", 'report = ["gym-40"]\nmean_gate_ppm', "'gym-40' has no fixed benchmark to report"),
+        ('task = "nim"', 'suite = "maths"', "suite 'maths' has no generated task"),
+        ('task = "nim"', 'suite = "logic"', "a task stands twice"),
         ('task = "nim"', 'task = "chess"', "chess"),
         ('task = "nim"', 'task = "linear"', "stands twice"),
         ("mean_gate_ppm = ", "mean_gate = 1\nmean_gate_ppm = ", "mean_gate"),
@@ -90,6 +96,23 @@ def test_a_wrong_number_is_refused_with_a_reason(copy, old, new, message):
     assert old in text
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(TrackError, match=message):
+        load("cpu-logic")
+
+
+def test_a_suite_stands_for_its_tasks(copy):
+    path, before = copy / "tracks" / "cpu-logic.toml", load("cpu-logic").heldout.suites
+    text = path.read_text()
+    path.write_text(text[: text.index("[sampling]")] + '[[heldout.suites]]\nsuite = "deduction"\nquestions = 7\n\n'
+                    + text[text.index("[sampling]") :])  # fmt: skip
+    added = [each for each in load("cpu-logic").heldout.suites if each not in before]
+    assert [(each.task, each.questions, each.gate_ppm) for each in added] == [
+        (task, 7, None) for task in suites.load("deduction").tasks
+    ]
+
+
+def test_a_track_that_is_no_text_is_refused(copy):
+    (copy / "tracks" / "cpu-logic.toml").write_bytes(b'name = "\xff"\n')
+    with pytest.raises(TrackError, match=r"cpu-logic\.toml: .*decode"):
         load("cpu-logic")
 
 

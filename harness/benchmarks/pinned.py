@@ -325,9 +325,10 @@ def _unreachable(source: Source, file: str, error: BaseException | None) -> str:
             "once while online"
         )
     why = f" ({' '.join(str(error).split())[:200]})" if error is not None and str(error) else ""
+    mirror = ", or set HF_ENDPOINT to a mirror" if source.host == "hub" else ""
     return (
         f"{source.name}: {file} of {source.repo} is not in the cache and {host} does not hand it out{why}; check the "
-        "connection and load again, or set HF_ENDPOINT to a mirror"
+        f"connection and load again{mirror}"
     )
 
 

@@ -9,7 +9,7 @@ import re
 import tomllib
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -149,8 +150,9 @@ class Suite(Part):
 class Heldout(Part):
     """`control_ppm`: what a control run must stay below on the mean. On each suite it must stay below the gate.
 
+    `suites`: generated tasks, each by its name, or those of a suite of harness/suites.toml by `suite = "its name"`.
     `report`: fixed benchmarks, by their names or their suites', that a verification asks too (harness.reported) and
-    whose scores stand in the record and decide nothing. Of a suite its benchmarks: its generated tasks are not asked.
+    whose scores stand in the record and decide nothing.
     """
 
     mean_gate_ppm: Ppm
@@ -158,12 +160,44 @@ class Heldout(Part):
     suites: list[Suite]
     report: list[str] = []
 
+    @field_validator("suites", mode="before")
+    @classmethod
+    def _by_name(cls, entries: Any) -> Any:
+        """`suite = "logic-hard"` in place of a task stands for each task of that suite, with its questions and gate."""
+        from harness import suites
+
+        expanded = []
+        for entry in entries if isinstance(entries, list) else [entries]:
+            if isinstance(entry, dict) and isinstance(entry.get("suite"), str) and "task" not in entry:
+                tasks = suites.load(entry["suite"]).tasks
+                if not tasks:
+                    raise ValueError(f"suite {entry['suite']!r} has no generated task: its benchmarks go into `report`")
+                rest = {key: value for key, value in entry.items() if key != "suite"}
+                expanded += [{"task": task, **rest} for task in tasks]
+            else:
+                expanded.append(entry)
+        return expanded
+
+    @field_validator("report")
+    @classmethod
+    def _benchmarks_exist(cls, names: list[str]) -> list[str]:
+        from harness import suites
+
+        for name in names:
+            if not suites.load(name).benchmarks:
+                raise ValueError(f"{name!r} has no fixed benchmark to report; generated tasks stand among the suites")
+        return names
+
     @model_validator(mode="after")
     def _distinct_and_gated(self) -> Heldout:
         if len({suite.task for suite in self.suites}) < len(self.suites):
             raise ValueError("a task stands twice among the suites")
         if not self.gates:
             raise ValueError("no suite has a gate_ppm, so nothing could ever be refused")
+        if self.control_ppm > self.mean_gate_ppm:
+            raise ValueError(
+                "control_ppm is above mean_gate_ppm: a model that passes could not be told from a control run"
+            )
         return self
 
     @property
@@ -330,9 +364,12 @@ def load(name: str) -> Track:
     if name not in names():
         raise TrackError(f"there is no track {name!r}; tracks: {', '.join(names())}")
     try:
-        return Track.model_validate(tomllib.loads(path.read_text()))
+        track = Track.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         first = error.errors()[0]
         raise TrackError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TrackError(f"{path}: {error}") from None
+    if track.name != name:
+        raise TrackError(f"{path}: name is {track.name!r}, and the file's is {name!r}: they must be the same")
+    return track
