@@ -361,13 +361,15 @@ def tasks_overlap(
     from dataclasses import asdict
 
     from harness.benchmarks import BENCHMARKS
-    from harness.overlap import GRAMS, describe, overlap, texts
+    from harness.overlap import GRAMS, describe, overlap, texts, withheld
 
     # Generated questions share their wording by design: only the same question means something there.
     n = GRAMS if {training, benchmark} <= BENCHMARKS.keys() else ()
     found = overlap(texts(training, count=count), texts(benchmark, count=count), n)
     if as_json:
-        say_json({"training": training, "benchmark": benchmark, "overlap": asdict(found)})
+        say_json(
+            {"training": training, "benchmark": benchmark, "overlap": asdict(withheld(training, benchmark, found))}
+        )
         return
     for line in describe(training, benchmark, found):
         console().print(escape(line))

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 from harness import stats
 from harness.benchmarks import BENCHMARKS, Question, stream
 from harness.graders.grade import Grade, GraderError
+from harness.graders.pool import PoolError
+from harness.sandbox import SandboxError
 from harness.suites import FORM, FORMS, TASK, Item, Part, grade
 from harness.tasks import TASKS, Sample
 
@@ -254,9 +256,9 @@ def _graded(item: Item, completion: str) -> Grade:
     """Grade a completion; where the row's metadata is not what its grader reads, say which row."""
     try:
         return grade(item, completion)
-    except GraderError:
+    except (GraderError, PoolError, SandboxError):  # this machine, or the file's words, and not the metadata's form
         raise
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+    except Exception as error:
         raise ExaminationError(f"sample {item.sample.id}: its metadata is not a {item.part}'s: {error!r}") from None
 
 

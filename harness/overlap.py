@@ -24,7 +24,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.benchmarks import BENCHMARKS, Question, stream
 from harness.tasks import TASKS, Split, sample
@@ -191,8 +191,25 @@ def describe(training: str, benchmark: str, found: Overlap) -> Iterator[str]:
         yield from example_lines(training, benchmark, grams.examples)
 
 
+def withheld(training: str, benchmark: str, found: Overlap) -> Overlap:
+    """The same without a word of a set whose authors ask that it is not shown: ids and counts stay."""
+    if not secret(training, benchmark):
+        return found
+
+    def without(shared: list[Shared]) -> list[Shared]:
+        return [replace(each, text=WITHHELD) for each in shared]
+
+    grams = [replace(each, examples=without(each.examples)) for each in found.grams]
+    return replace(found, same_examples=without(found.same_examples), grams=grams)
+
+
+def secret(training: str, benchmark: str) -> bool:
+    """Must the text of either set stay out of what others read?"""
+    return any(name in BENCHMARKS and not BENCHMARKS[name].republish for name in (training, benchmark))
+
+
 def example_lines(training: str, benchmark: str, shared: Iterable[Shared]) -> Iterator[str]:
     """A line an example: both ids, and what they share unless the authors of either set ask that it is not shown."""
-    secret = any(name in BENCHMARKS and not BENCHMARKS[name].republish for name in (training, benchmark))
+    hidden = secret(training, benchmark)
     for each in shared:
-        yield f"    {each.training} and {each.benchmark}: {WITHHELD if secret else each.text}"
+        yield f"    {each.training} and {each.benchmark}: {WITHHELD if hidden else each.text}"

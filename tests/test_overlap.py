@@ -27,6 +27,7 @@ from harness.overlap import (
     normal,
     overlap,
     texts,
+    withheld,
     words,
 )
 from harness.tasks import TASKS, split_of
@@ -220,3 +221,12 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "- `ioi`: not pinned: never seen here" in absent and "- `math`: pinned, and could not be fetched" in absent
     assert "- `frontiermath`: not public" in absent
     assert str(tmp_path) not in page and str(WHOLE) not in page
+
+
+def test_no_word_of_a_set_that_must_not_be_shown_is_in_what_is_printed_as_json():
+    text = "one two three four five six seven eight nine ten eleven twelve thirteen"
+    found = overlap([("a", text)], [("b", text)])
+    hidden = withheld("gsm8k-train", "gpqa-diamond", found)
+    assert hidden.same == found.same == 1 and hidden.same_examples[0].benchmark == "b"
+    assert text in repr(found) and "twelve" not in repr(hidden)
+    assert withheld("gsm8k-train", "gsm8k", found) == found
