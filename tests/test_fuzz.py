@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 import signal
 import sys
@@ -142,7 +143,8 @@ def test_memory_that_grows_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None
     kept, read = [], checkpoint.read
 
     def leaking(*paths: Any) -> checkpoint.Checked:
-        kept.append(b"x" * (1 << 20))
+        kept.append(mmap.mmap(-1, 1 << 20))  # pages of its own: bytes may be put where earlier tests freed some
+        kept[-1].write(b"x" * (1 << 20))
         return read(*paths)
 
     monkeypatch.setattr(checkpoint, "read", leaking)
