@@ -62,7 +62,7 @@ def test_normal_keeps_operators_and_forgets_order() -> None:
 def test_what_has_one_normal_form_lives_on_one_side(name: str) -> None:
     """Else a question could be trained on and held out at once, and `same` would be right to find it."""
     if name == "clue":
-        pytest.importorskip("ortools", reason="OR-tools is not installed (extra `tasks`)")
+        pytest.importorskip("pysat", reason="PySAT is not installed (extra `tasks`)")
     side: dict[bytes, str] = {}
     many = 1500 if TASKS[name].distinct < 100_000 and not name.startswith("gym-") else 4 if name == "clue" else 50
     for split in ("train", "heldout"):

@@ -56,16 +56,16 @@ CLASSES = [
     Sudoku, MiniSudoku, AliceInWonderland, AliceInWonderlandPlus, AliceInWonderlandCircles, MurderMystery,
     Syllogism, SyllogismChoice, Entailment, EntailmentChoice,
 ]  # fmt: skip
-ORTOOLS = pytest.mark.skipif(find_spec("ortools") is None, reason="OR-tools is not installed (extra `tasks`)")
+PYSAT = pytest.mark.skipif(find_spec("pysat") is None, reason="PySAT is not installed (extra `tasks`)")
 TASKS: dict[str, Task] = {cls.name: REGISTERED[cls.name] for cls in CLASSES}
 PARITY = {"micror1-nim", "micror1-josephus"}  # look-up tables, kept as they were
 SLOW = {  # times fewer draws
-    "sudoku": 50, "clue": 400, "mini-sudoku": 2, "countdown-hard": 2, "entailment": 6, "entailment-choice": 4,
+    "sudoku": 50, "clue": 20, "mini-sudoku": 2, "countdown-hard": 2, "entailment": 6, "entailment-choice": 4,
 }  # fmt: skip
 
 
 def each(*names: str) -> Any:
-    marks = {"clue": [ORTOOLS, pytest.mark.slow]}
+    marks = {"clue": [PYSAT, pytest.mark.slow]}
     params = [pytest.param(TASKS[name], id=name, marks=marks.get(name, [])) for name in names or TASKS]
     return pytest.mark.parametrize("task", params)
 
@@ -589,7 +589,7 @@ def test_the_questions_drawn_are_spread_over_all_of_them(task: Task) -> None:
 BEST_CONSTANT = {
     "countdown-hard": 0.01, "linear-hard": 0.01, "nim-hard": 0.05, "josephus-hard": 0.01, "micror1-countdown": 0.01,
     "micror1-linear": 0.07, "micror1-nim": 0.55, "micror1-josephus": 0.25, "sudoku": 0.2, "mini-sudoku": 0.02,
-    "aiw": 0.03, "aiw-plus": 0.06, "aiw-circles": 0.04, "clue": 0.2, "syllogism": 0.5, "syllogism-choice": 0.25,
+    "aiw": 0.03, "aiw-plus": 0.06, "aiw-circles": 0.04, "clue": 0.02, "syllogism": 0.5, "syllogism-choice": 0.25,
     "entailment": 0.5, "entailment-choice": 0.25,
 }  # fmt: skip
 
@@ -651,12 +651,12 @@ def test_training_and_heldout_questions_never_meet(task: Task) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(7200)
 def test_training_and_heldout_questions_never_meet_in_100_000_draws_where_a_draw_is_quick(task: Task) -> None:
-    n = {"sudoku": 5_000, "clue": 500}.get(task.name, 100_000)
+    n = {"sudoku": 5_000, "clue": 20_000}.get(task.name, 100_000)
     train = {normalised(sample(task, b"one key", "train", i)) for i in range(n)}
     assert all(normalised(sample(task, b"another", "heldout", i)) not in train for i in range(n))
 
 
-@each(*(name for name in TASKS if name not in {*PARITY, "sudoku", "clue"}))
+@each(*(name for name in TASKS if name not in {*PARITY, "sudoku"}))
 def test_about_a_quarter_of_all_questions_is_held_out(task: Task) -> None:
     n = 2000 // SLOW.get(task.name, 1)
     sides = Counter(split_of(task.name, task.draw(Stream(KEY, f"{i}/"))[0]) for i in range(n))
@@ -692,7 +692,7 @@ GOLDEN = {
     "aiw": "7214f2d9d45128297b78629323f8d18aa8e6f38ca50821bd5c42a79e93d30a4e",
     "aiw-plus": "5b68f395506fd1d8e91502dead702fdc2cc80c79a25978698c997ae69635a7c8",
     "aiw-circles": "b252d93385e73420a05a45e04da4dab52071ffc2aa7ef8ff8cdc39fb48d25089",
-    "clue": "f8edee4b4412f5d54c6c3b90ef8b6deebeae4398273ab91bd268d8ea77ea42d9",
+    "clue": "8f0817edcf35df0c2b5742999f4406f745b281c4b2a07877160eb2108f208f62",
     "syllogism": "45880278943ab178dcca776de88ff4592b9216818b45e4fc22e589b5358d1d3b",
     "syllogism-choice": "6c4b3f3a26228561cdb5ec5e0dbb1cdb5c7039135c3f41fe5b6427cfd342d02a",
     "entailment": "2ae4a781a1da18afc43f2b8db3f30e0236cf9c18a414080069910211ccb3279c",
@@ -716,12 +716,12 @@ def test_the_same_questions_in_another_process(seed: str) -> None:
     assert digests(seed, 20, *golden) == golden
 
 
-@ORTOOLS
+@PYSAT
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", ["0", "random"])
 def test_the_same_puzzles_in_another_process(seed: str) -> None:
-    """With any version of OR-tools, too: it only says whether a puzzle has one solution."""
-    assert digests(seed, 4, "clue") == {"clue": GOLDEN["clue"]}
+    """With any SAT solver, too: it only says whether a puzzle has one solution."""
+    assert digests(seed, 20, "clue") == {"clue": GOLDEN["clue"]}
 
 
 # ---------------------------------------------------------------- the graders are total
