@@ -527,9 +527,12 @@ _USUAL = _each(
 
 @lru_cache(maxsize=8)
 def puzzle_words(tasks: frozenset[str]) -> frozenset[str]:
-    """Of the tasks that the track trains on: of the others its submissions never meet a question."""
+    """Of the tasks that the track trains on: of the others its submissions never meet a question.
+
+    Not of training sets: their questions share no words, and are not on every machine that checks.
+    """
     words: set[str] = set()
-    for name in sorted(tasks):
+    for name in sorted(task for task in tasks if task in TASKS):
         prompts = [sample(TASKS[name], b"nano-r1 check", "train", i).prompt for i in range(16)]
         words |= set.intersection(*(set(re.findall(r"[A-Za-z]{3,}", prompt)) for prompt in prompts))
     return frozenset(words - _USUAL.keys())

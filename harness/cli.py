@@ -176,18 +176,20 @@ def tracks_plan(name: Named, as_json: Json = False) -> None:
 
 @tracks_app.command("fetch")
 def tracks_fetch(name: Named) -> None:
-    """Bring a track's base model and the benchmarks that it reports, each checked against what is pinned."""
-    from harness import fetch, reported
+    """Bring a track's base model, what it trains on and what it reports, each checked against what is pinned."""
+    from harness import fetch, reported, training_sets
     from harness.tracks import track as module
 
     track = module.load(name)
     asked, left_out = reported.benchmarks(track)
     unknown = {}
-    if track.base.repo is not None or not asked:
+    if track.base.repo is not None or not (asked or track.train.sets):
         unknown = fetch.fetch(track, lambda line: console().print(escape(line), soft_wrap=True))
         console().print(f"{track.base_folder}", soft_wrap=True, markup=False)
     for file, sha256 in unknown.items():
         console().print(f'not listed yet, for [base.files]: "{file}" = "{sha256}"', soft_wrap=True, markup=False)
+    for each in track.train.sets:
+        console().print(f"{each}: {training_sets.ready(each):,} questions", soft_wrap=True, markup=False)
     for each in asked:
         console().print(f"{each}: {len(reported.questions(each).items):,} questions", soft_wrap=True, markup=False)
     for each, why in left_out.items():

@@ -34,7 +34,7 @@ def fetch(track: Track, said: Callable[[str], None] = lambda line: None) -> dict
     folder = track.base_folder
     if folder.is_dir():
         try:
-            track.check_base()
+            track.check_files()
         except (TrackError, shards.ShardError) as error:
             said(f"fetching again: {error}")
         else:

@@ -66,15 +66,20 @@ def questions(name: str) -> Part:
 
 
 def text(item: Item) -> str:
-    """A question as it is asked, with the form of its answer. Where to put that is said by the track's template."""
-    return f"{item.sample.prompt}\n\n{suites.FORMS[item.grader].strip()}"
+    return suites.asked(item.sample, item.grader)
 
 
 def digest(items: Sequence[Item]) -> str:
     """SHA-256 over all that the score hangs on, a line of JSON a question: id, text, gold answer, grader, metadata."""
     total = hashlib.sha256()
     for item in items:
-        said = [item.sample.id, text(item), item.sample.target, item.grader, item.sample.metadata]
+        said = [
+            item.sample.id,
+            suites.asked(item.sample, item.grader),
+            item.sample.target,
+            item.grader,
+            item.sample.metadata,
+        ]
         total.update(json.dumps(said, sort_keys=True, separators=(",", ":")).encode() + b"\n")
     return total.hexdigest()
 

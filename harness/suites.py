@@ -137,6 +137,11 @@ def _item(name: str, question: Question) -> Item:
     return Item(name, question, question.grader, BENCHMARKS[name].samples, BENCHMARKS[name].republish)
 
 
+def asked(sample: Sample, grader: str) -> str:
+    """A fixed question with the form of its answer below it. Where the answer goes is said by a track's template."""
+    return f"{sample.prompt}\n\n{FORMS[grader].strip()}"
+
+
 def grade(item: Item, completion: str) -> Grade:
     """Grade one completion. Total. Lenient looks for a task's answer behind the thought, with or without tags."""
     if item.grader != TASK:

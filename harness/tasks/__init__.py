@@ -40,6 +40,18 @@ _REGISTERED: tuple[Task, ...] = (
     *GYM,
 )  # fmt: skip
 
-TASKS: dict[str, Task] = {task.name: task for task in _REGISTERED}
+
+class _Tasks(dict[str, Task]):
+    """The generated tasks by name. Looked up by its name, a training set of harness.benchmarks is a task as well."""
+
+    def __missing__(self, name: str) -> Task:
+        from harness import training_sets  # it needs this package
+
+        if name in training_sets.NAMES:
+            return training_sets.TrainingSet(name)
+        raise KeyError(name)
+
+
+TASKS = _Tasks({task.name: task for task in _REGISTERED})
 
 __all__ = ["SPLITS", "TASKS", "Sample", "Score", "Split", "Task", "sample", "score", "split_of"]

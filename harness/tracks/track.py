@@ -129,7 +129,33 @@ class Base(Part):
 
 
 class Train(Part):
+    """`tasks`: generated tasks and training sets by their names; a suite's name stands for its generated tasks."""
+
     tasks: list[str]
+
+    @field_validator("tasks")
+    @classmethod
+    def _by_name(cls, names: list[str]) -> list[str]:
+        expanded = [task for name in names for task in _trained_on(name)]
+        if not expanded or len({*expanded}) < len(expanded):
+            raise ValueError("name at least one task, and each once")
+        return expanded
+
+    @property
+    def sets(self) -> list[str]:
+        """Those that are training sets, whose questions are not drawn but brought."""
+        return [task for task in self.tasks if task not in TASKS]
+
+
+def _trained_on(name: str) -> list[str]:
+    from harness import suites, training_sets
+
+    if name in training_sets.NAMES:
+        return [name]
+    tasks = suites.load(name).tasks
+    if not tasks:
+        raise ValueError(f"{name!r} has no generated task, and of the fixed sets only training sets are trained on")
+    return tasks
 
 
 class Warmup(Part):
@@ -242,9 +268,11 @@ class Track(Part):
 
     @model_validator(mode="after")
     def _tasks_exist(self) -> Track:
-        for task in self.tasks:
-            if task not in TASKS:
-                raise ValueError(f"task {task!r} does not exist; tasks: {', '.join(TASKS)}")
+        for suite in self.heldout.suites:  # a published set has its answers beside its questions
+            if suite.task not in TASKS:
+                raise ValueError(
+                    f"{suite.task!r} is no generated task, and only those are held out: {', '.join(TASKS)}"
+                )
         return self
 
     @model_validator(mode="after")
@@ -287,8 +315,9 @@ class Track(Part):
         """SHA-256 over all that decides a result on this track, and over nothing else.
 
         The TOML (which names the hashes of the base model's files and of the warm-up traces, and of a base on the Hub
-        its revision), the sources and the rendered prompts of a fixed probe set (which would show a generator that
-        changed with Python or a package). Needs neither weights nor network; raises what a task's generator raises.
+        its revision), the sources (which name the revision and hashes of a training set) and the rendered prompts of a
+        fixed probe set (which would show a generator that changed with Python or a package). Needs neither weights nor
+        network; raises what a task's generator raises.
         """
         total = hashlib.sha256()
 
@@ -298,7 +327,7 @@ class Track(Part):
         add("track", (HERE / f"{self.name}.toml").read_bytes())
         for name in self.sources:
             add(name, (HERE.parent / name).read_bytes())
-        for name in self.tasks:
+        for name in (name for name in self.tasks if name in TASKS):
             for split in SPLITS:
                 for i in range(16):
                     probe = sample(TASKS[name], b"probe", split, i)
@@ -306,6 +335,20 @@ class Track(Part):
         return total.hexdigest()
 
     def check_base(self) -> None:
+        """`check_files`, and the training sets are brought. Raises TrackError for one that cannot be had or graded."""
+        self.check_files()
+        for name in self.train.sets:
+            from harness import training_sets
+
+            try:
+                training_sets.ready(name)
+            except training_sets.TrainingSetError as error:
+                raise TrackError(
+                    f"{self.id} trains on {name}, which cannot be used here (`nano-r1 tracks fetch {self.name}` brings "
+                    f"it): {error}"
+                ) from None
+
+    def check_files(self) -> None:
         """Raises TrackError unless each file of the base model, and of the traces, is there with the listed hash."""
         again = f"bring it with `nano-r1 tracks fetch {self.name}`"
         for name, wanted in self.base.files.items():
@@ -341,11 +384,15 @@ def sha256_of(path: Path) -> str:
 
 @cache
 def _task_sources(name: str) -> frozenset[str]:
-    """The task's file and those of ours that it imports, relative to harness/: a parent class decides results too."""
-    found, left = set[str](), [type(TASKS[name]).__module__]
+    """The task's file and those of ours that it imports, relative to harness/: a parent class decides results too.
+
+    A package's __init__ only lists what there is, and is none of them.
+    """
+    task = TASKS[name]
+    found, left = set[str](), [type(task).__module__, *getattr(task, "modules", ())]
     while left:
         source = "/".join(left.pop().split(".")[1:]) + ".py"
-        if source in found:
+        if source in found or not (HERE.parent / source).is_file():
             continue
         found.add(source)
         for node in ast.walk(ast.parse((HERE.parent / source).read_text())):

@@ -1,0 +1,82 @@
+"""The training sets of harness.benchmarks as tasks, so that `[train] tasks` of a track can name them.
+
+Prompts go out and answers stay, as with generated questions: the environment draws them, with replacement, and grades
+in the track's own form, as strictly as a benchmark of their kind. One question in four lies on the held-out side by its
+text (harness.tasks.split_of) and is never handed out; nor does anything gate on it: everyone may know it by heart.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from harness.benchmarks import BENCHMARKS
+from harness.benchmarks.pinned import SourceError
+from harness.benchmarks.question import Question, stream
+from harness.graders.attacks import attacks
+from harness.graders.choice import strict as is_letter
+from harness.graders.maths import strict as is_expression
+from harness.graders.pool import PoolError
+from harness.suites import asked
+from harness.tasks.task import Sample, Stream, is_integer
+
+NAMES = [name for name, benchmark in BENCHMARKS.items() if benchmark.role == "training"]
+WIDEST = 1 << 16  # what Stream.integer can tell apart
+
+
+class TrainingSetError(ValueError):
+    """A training set that cannot be used here; the message says why and what to do."""
+
+
+class TrainingSet:
+    """One of NAMES as a task."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.distinct = BENCHMARKS[name].source.rows or 0  # at most: some rows no grader can decide
+
+    @property
+    def modules(self) -> list[str]:
+        """What decides its questions and grades and is imported by no statement here: for the digest of a track."""
+        return [BENCHMARKS[self.name].convert.__module__, "harness.graders.equivalence"]
+
+    def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
+        """Raises SourceError where the data cannot be had."""
+        known = questions(self.name)
+        low = min(len(known), WIDEST)
+        index = len(known)
+        while index >= len(known):
+            index = stream.integer(0, (len(known) - 1) // low) * low + stream.integer(0, low - 1)
+        one = known[index]
+        metadata = {"id": one.id, "grader": one.grader, "question": one.prompt, **one.metadata}
+        return asked(one, one.grader), one.target, metadata
+
+    def accepts(self, sample: Sample, answer: str) -> bool:
+        """Total where math-verify is; without it an answer in LaTeX raises PoolError, which `ready` finds first."""
+        match sample.metadata["grader"]:
+            case "integer":
+                return is_integer(answer, sample.target)
+            case "choice":
+                return is_letter(answer, sample.target, 26)
+            case _:
+                return is_expression(answer, sample.target, sample.metadata["question"])
+
+    def attacks(self, sample: Sample) -> list[str]:
+        return attacks(sample.metadata["grader"], sample)
+
+
+@cache
+def questions(name: str) -> list[Question]:
+    """Brought and checked once a process; rows that no grader can decide are left out. Raises SourceError."""
+    return [item for item in stream(BENCHMARKS[name]) if isinstance(item, Question)]
+
+
+def ready(name: str) -> int:
+    """How many questions there are. Raises TrainingSetError if they, or what grades them, cannot be had here."""
+    try:
+        known = questions(name)
+        if any(one.grader == "maths" for one in known):
+            is_expression("1", "1")
+    except (SourceError, PoolError) as error:
+        raise TrainingSetError(str(error)) from None
+    return len(known)
