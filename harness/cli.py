@@ -214,7 +214,7 @@ app.add_typer(tasks_app, name="tasks")
 @tasks_app.command("list")
 def tasks_list(as_json: Json = False) -> None:
     """List the generated tasks, the fixed benchmarks and training sets, and the suites."""
-    from harness.benchmarks import BENCHMARKS, NOT_PUBLIC, unknown
+    from harness.benchmarks import BENCHMARKS, NOT_PUBLIC
     from harness.suites import suites
     from harness.tasks import TASKS
 
@@ -236,7 +236,7 @@ def tasks_list(as_json: Json = False) -> None:
                         "rows": each.source.rows,
                         "repo": each.source.repo,
                         "revision": each.source.revision,
-                        "unknown": unknown(each.source),
+                        "unknown": each.unknown,
                         "suites": part_of[name],
                     }
                     for name, each in BENCHMARKS.items()
@@ -528,6 +528,8 @@ def _examine(
     left_out = {name: reason for name in chosen.parts if (reason := suites.cannot_be_asked(name))}
     asked = [name for name in chosen.parts if name not in left_out] or chosen.parts
     parts = [suites.part(each, key, most) for each in asked]  # all of them, before the first is asked
+    for part in parts:
+        suites.try_grader(part)
     model = examination.Model(name, bare=bare, max_new_tokens=max_new_tokens, seed=seed)
     results, answers = [], []
     for part in parts:

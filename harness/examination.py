@@ -24,7 +24,7 @@ from harness.benchmarks import BENCHMARKS, Question, stream
 from harness.graders.grade import Grade, GraderError
 from harness.graders.pool import PoolError
 from harness.sandbox import SandboxError
-from harness.suites import FORM, FORMS, TASK, Item, Part, grade
+from harness.suites import FORM, TASK, Item, Part, form, grade
 from harness.tasks import TASKS, Sample
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Model:
         self.end_ids = set(end) if isinstance(end, list) else {end}
 
     def prompt(self, item: Item) -> str:
-        text = item.sample.prompt if self.bare else f"{item.sample.prompt}\n\n{FORM}{FORMS[item.grader]}"
+        text = item.sample.prompt if self.bare else f"{item.sample.prompt}\n\n{FORM}{form(item.sample, item.grader)}"
         if self.tokenizer.chat_template is None:
             return f"{text}\n"
         messages = [{"role": "user", "content": text}]

@@ -27,12 +27,10 @@ from harness.graders.grade import GraderError
 from harness.graders.pool import PoolError
 from harness.ledger.record import BenchmarkResult, BenchmarkScore, Interval, Predicate, Run
 from harness.sandbox import SandboxError
-from harness.suites import Item, Part
+from harness.suites import Item, Part, SuiteError
 from harness.tracks.track import Track
 
 PPM = 1_000_000
-# Long enough for every grader to do what it does: to start its processes, or a sandbox.
-PROBE = "<think></think><answer>```python\npass\n```</answer>"
 
 
 class ReportedError(ValueError):
@@ -94,13 +92,13 @@ def ready(track: Track) -> list[str]:
     for name in asked:
         try:
             part = questions(name)
-            suites.grade(part.items[0], PROBE)
+            suites.try_grader(part)
         except SourceError as error:
             raise ReportedError(
                 f"{track.id} reports {name}, whose questions are not here (`nano-r1 tracks fetch {track.name}` brings "
                 f"them): {error}"
             ) from None
-        except (PoolError, SandboxError, GraderError) as error:
+        except (SuiteError, PoolError, SandboxError, GraderError) as error:
             raise ReportedError(f"{track.id} reports {name}, which cannot be graded here: {error}") from None
         rows = "".join(f"; {count:,} rows left out: {reason}" for reason, count in part.left_out.items())
         told.append(f"reported beside the gates: {name}, {len(part.items):,} questions{rows}")

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness.benchmarks import BENCHMARKS, LeftOut, Question, stream, unknown
+from harness.benchmarks import BENCHMARKS, LeftOut, Question, complete, stream
 from harness.graders import by_name
 from harness.graders.grade import Grade, answer_of, final_part
 from harness.tasks import TASKS, Sample, sample, score
@@ -35,8 +36,16 @@ FORMS = {
     "maths": " The answer is LaTeX, simplified.",
     "choice": " The answer is one capital letter.",
     "clue": " The answer has a line for each question: its letter, a full stop, a space, and the name.",
-    "code": " The answer is one ```python block with a whole program, imports included.",
 }
+# Of a program, by its form: what is compiled with the files of its problem has main in one of those.
+PROGRAM = " The answer is one ```python block with a whole program, imports included."
+PROGRAM_FORMS = {
+    "function": PROGRAM,
+    "stdin": PROGRAM,
+    "ioi": " The answer is one ```cpp block with a whole file, includes included: what the problem asks for, no main.",
+}
+# Long enough for every grader to do what it does: to start its processes, or a sandbox.
+PROBE = "<think></think><answer>```python\npass\n```</answer>"
 
 
 class SuiteError(ValueError):
@@ -108,12 +117,13 @@ def load(name: str) -> Suite:
 
 def cannot_be_asked(name: str) -> str | None:
     """Why a part of a suite cannot be asked by anyone, whatever the connection; None if it can."""
-    missing = unknown(BENCHMARKS[name].source) if name in BENCHMARKS else []
+    missing = BENCHMARKS[name].unknown if name in BENCHMARKS else []
     return f"its {', '.join(missing)} was never pinned" if missing else None
 
 
 def part(name: str, key: bytes, most: int) -> Part:
-    """At most `most` questions of a part: of a task the first that `key` stands for, of a benchmark its first rows.
+    """At most `most` questions of a part: of a task the first that `key` stands for, of a benchmark its first rows that
+    can be graded.
 
     Raises harness.benchmarks.SourceError where a data set cannot be had or is not the one that was pinned.
     """
@@ -122,24 +132,46 @@ def part(name: str, key: bytes, most: int) -> Part:
         return Part(name, [Item(name, each, TASK) for each in drawn])
     benchmark, left_out = BENCHMARKS[name], Counter[str]()
 
-    def questions() -> Any:
-        for row in stream(benchmark):
+    def questions(rows: Iterable[Question | LeftOut]) -> Iterator[Question]:
+        for row in rows:
             if isinstance(row, LeftOut):
                 left_out[row.reason] += 1
             else:
                 yield row
 
-    items = [_item(name, question) for question in islice(questions(), most)]
+    rows, found = questions(stream(benchmark)), list[Question]()
+    # What cannot be graded is known once the tests are there: then as many more are taken.
+    while len(found) < most and (taken := list(islice(rows, most - len(found)))):
+        found += questions(map(_gradable, complete(benchmark, taken)))
+    items = [Item(name, each, each.grader, benchmark.samples, benchmark.republish) for each in found]
     return Part(name, items, left_out)
 
 
-def _item(name: str, question: Question) -> Item:
-    return Item(name, question, question.grader, BENCHMARKS[name].samples, BENCHMARKS[name].republish)
+def _gradable(question: Question | LeftOut) -> Question | LeftOut:
+    if isinstance(question, LeftOut):
+        return question
+    reason = by_name.refusal(question.grader, question.metadata)
+    return question if reason is None else LeftOut(reason)
+
+
+def form(sample: Sample, grader: str) -> str:
+    """What is said below this question about its answer, behind FORM."""
+    return PROGRAM_FORMS[sample.metadata["form"]] if grader == "code" else FORMS[grader]
+
+
+def try_grader(part: Part) -> None:
+    """Grade a first answer, which is wrong: what is missing must not be found out behind hours of answers.
+
+    Raises SuiteError if no question can be graded, and PoolError, SandboxError or GraderError if this machine cannot.
+    """
+    if not part.items:
+        raise SuiteError(f"{part.name} has no question that can be graded; left out: {dict(part.left_out)}")
+    grade(part.items[0], PROBE)
 
 
 def asked(sample: Sample, grader: str) -> str:
     """A fixed question with the form of its answer below it. Where the answer goes is said by a track's template."""
-    return f"{sample.prompt}\n\n{FORMS[grader].strip()}"
+    return f"{sample.prompt}\n\n{form(sample, grader).strip()}"
 
 
 def grade(item: Item, completion: str) -> Grade:

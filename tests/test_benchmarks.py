@@ -26,7 +26,6 @@ from harness.benchmarks import (
     stream,
 )
 from harness.benchmarks.boxed import boxed
-from harness.benchmarks.ioi import cases
 from harness.benchmarks.pinned import Row, read
 from harness.tasks import TASKS, Sample
 
@@ -407,12 +406,18 @@ def test_ioi() -> None:
     assert reason("ioi", ioi(task_type="Communication")) == "task of type Communication"
     assert "checker" in reason("ioi", ioi(grader_files=[["checker/chk.cpp", ""]]))
     assert "examples" in reason("ioi", ioi(score=0))
+    assert reason("ioi", ioi(test_names=[])) == "no tests"
     rows = [
         {"year": 2024, "problem_id": problem, "test_name": name, "test_input": f"{problem} {name}", "test_output": "o"}
         for problem in ("nile", "hieroglyphs")
         for name in ("1-01", "1-02", "2-01")
     ]
-    assert list(cases("nile", metadata["tests"], rows)) == [("1-01", "nile 1-01", "o"), ("1-02", "nile 1-02", "o")]
+    annex = BENCHMARKS["ioi"].annex
+    assert annex is not None and set(rows[0]) == set(annex.source.columns)
+    (joined,) = annex.join([only("ioi", ioi())], rows)
+    tests = [{"input": f"nile {name}", "output": "o"} for name in ("1-01", "1-02")]
+    assert isinstance(joined, Question) and joined.metadata == {**metadata, "tests": tests}
+    assert annex.join([only("ioi", ioi())], rows[1:]) == [LeftOut("a test is not in open-r1/ioi-test-cases")]
 
 
 # ---------------------------------------------------------------- answers stay

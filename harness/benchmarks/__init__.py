@@ -20,7 +20,7 @@ from harness.benchmarks import (
     temporal_clue,
 )
 from harness.benchmarks.pinned import Source, SourceError, load, pin, unknown
-from harness.benchmarks.question import Benchmark, Grader, LeftOut, Question, collect, stream
+from harness.benchmarks.question import Annex, Benchmark, Grader, LeftOut, Question, collect, complete, stream
 
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark
@@ -56,6 +56,7 @@ NOT_PUBLIC: dict[str, str] = {
 __all__ = [
     "BENCHMARKS",
     "NOT_PUBLIC",
+    "Annex",
     "Benchmark",
     "Grader",
     "LeftOut",
@@ -63,6 +64,7 @@ __all__ = [
     "Source",
     "SourceError",
     "collect",
+    "complete",
     "load",
     "pin",
     "stream",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from harness.benchmarks import BENCHMARKS, NOT_PUBLIC, Source, SourceError, ioi, pin, unknown
+from harness.benchmarks import BENCHMARKS, NOT_PUBLIC, Source, SourceError, pin, unknown
 
-SOURCES: dict[str, Source] = {**{name: each.source for name, each in BENCHMARKS.items()}, ioi.TESTS.name: ioi.TESTS}
+SOURCES: dict[str, Source] = {source.name: source for each in BENCHMARKS.values() for source in each.sources}
 
 
 def main(arguments: list[str]) -> int:

@@ -2,18 +2,23 @@
 
 A solution is a C++ file that is compiled with the olympiad's grader files and run once a test. Left out and counted:
 tasks with a manager process (Communication, TwoSteps) or a checker program, and those that ask for outputs only. The
-test cases are a data set of their own, half a gigabyte a year: TESTS, read by `cases`.
+test cases are a data set of their own, half a gigabyte a year: TESTS, which is read for those questions that are asked.
 
-metadata: form "ioi"; files, {name: content} to compile with; tests, names for `cases`; starting_code; points; limits as
-published (seconds, bytes). No reference program is in this data set, so there is no target.
+metadata: form "ioi"; year; problem, its short name; files, {name: content} to compile with; tests, a list of {input,
+output} (their names, before TESTS is joined); starting_code; points; limits as published (seconds, bytes). No reference
+program is in this data set, so there is no target.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from harness.benchmarks.pinned import Row, Source, load
-from harness.benchmarks.question import Benchmark, LeftOut, Question
+from harness.benchmarks.pinned import Row, Source
+from harness.benchmarks.question import Annex, Benchmark, LeftOut, Question
+
+Key = tuple[int, str, str]  # of a test: year, problem, name
+Case = dict[str, str]  # input, output
 
 _EVIDENCE = (
     "file and column names from the Hub's pages and public importers; the newest commits are known only in short "
@@ -62,8 +67,11 @@ def _convert(number: int, row: Row) -> Question | LeftOut:
         return LeftOut("many right outputs: needs a checker program")
     if not row["score"]:
         return LeftOut("the examples, which give no points")
+    if not row["test_names"]:
+        return LeftOut("no tests")
     metadata = {
         "form": "ioi",
+        "year": row["year"],
         "problem": row["id"],
         "files": files,
         "tests": list(row["test_names"]),
@@ -75,12 +83,27 @@ def _convert(number: int, row: Row) -> Question | LeftOut:
     return Question(f"ioi/{row['year']}/{row['id']}/{row['subtask']}", row["problem"], "", metadata, grader="code")
 
 
-def cases(problem: str, names: Iterable[str], rows: Iterable[Row] | None = None) -> Iterator[tuple[str, str, str]]:
-    """(name, input, output) of the named tests of a problem, in the order of TESTS."""
-    wanted = set(names)
-    for row in load(TESTS) if rows is None else rows:
-        if row["problem_id"] == problem and row["test_name"] in wanted:
-            yield row["test_name"], row["test_input"], row["test_output"]
+def _join(questions: Sequence[Question], rows: Iterable[Row]) -> list[Question | LeftOut]:
+    """Each question with its tests in place of their names. Subtasks share tests, and so their text in memory."""
+    wanted = {key for question in questions for key in _keys(question)}
+    found = dict[Key, Case]()
+    for row in rows:
+        key = row["year"], row["problem_id"], row["test_name"]
+        if key in wanted:
+            found[key] = {"input": row["test_input"], "output": row["test_output"]}
+    return [_with_tests(question, found) for question in questions]
 
 
-BENCHMARK = Benchmark(SOURCE, _convert)
+def _keys(question: Question) -> list[Key]:
+    of = question.metadata
+    return [(of["year"], of["problem"], name) for name in of["tests"]]
+
+
+def _with_tests(question: Question, found: dict[Key, Case]) -> Question | LeftOut:
+    keys = _keys(question)
+    if not found.keys() >= set(keys):  # the rest would be an easier question
+        return LeftOut(f"a test is not in {TESTS.repo}")
+    return replace(question, metadata={**question.metadata, "tests": [found[key] for key in keys]})
+
+
+BENCHMARK = Benchmark(SOURCE, _convert, annex=Annex(TESTS, _join))

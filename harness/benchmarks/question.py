@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from string import ascii_uppercase
 from typing import Literal
 
-from harness.benchmarks.pinned import Row, Source, SourceError, load
+from harness.benchmarks.pinned import Row, Source, SourceError, load, unknown
 from harness.tasks.task import Sample
 
 Grader = Literal[
@@ -35,6 +35,14 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
+class Annex:
+    """A data set of its own, without which a benchmark's questions can be shown and not graded: their tests."""
+
+    source: Source
+    join: Callable[[Sequence[Question], Iterable[Row]], list[Question | LeftOut]]  # (questions, rows), in their order
+
+
+@dataclass(frozen=True)
 class Benchmark:
     """One fixed set. Of a training set only the prompts ever leave the harness; targets and metadata stay."""
 
@@ -43,10 +51,21 @@ class Benchmark:
     role: Literal["benchmark", "training"] = "benchmark"
     samples: int = 1  # answers drawn a question; the score is their mean
     republish: bool = True  # may questions stand in a published file of samples?
+    annex: Annex | None = None
 
     @property
     def name(self) -> str:
         return self.source.name
+
+    @property
+    def sources(self) -> list[Source]:
+        return [self.source] if self.annex is None else [self.source, self.annex.source]
+
+    @property
+    def unknown(self) -> list[str]:
+        """What of its data sets would have to be known before it can be asked; of the annex, with its name."""
+        beside = [] if self.annex is None else unknown(self.annex.source)
+        return [*unknown(self.source), *(f"{what} of {self.sources[-1].name}" for what in beside)]
 
 
 def stream(benchmark: Benchmark, rows: Iterable[Row] | None = None) -> Iterator[Question | LeftOut]:
@@ -67,6 +86,14 @@ def stream(benchmark: Benchmark, rows: Iterable[Row] | None = None) -> Iterator[
         if isinstance(item, Question):
             seen.add(item.id)
         yield item
+
+
+def complete(benchmark: Benchmark, questions: Sequence[Question]) -> list[Question | LeftOut]:
+    """The questions with all that grading them needs, in order. Who needs their words only (`stream`) is spared the
+    annex, which may be half a gigabyte. Raises SourceError."""
+    if benchmark.annex is None:
+        return list(questions)
+    return benchmark.annex.join(questions, load(benchmark.annex.source))
 
 
 def collect(benchmark: Benchmark, rows: Iterable[Row] | None = None) -> tuple[list[Question], Counter[str]]:

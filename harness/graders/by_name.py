@@ -34,6 +34,13 @@ def grade(name: str, completion: str, *, prompt: str, target: str, metadata: Map
     raise GraderError(f"there is no grader {name!r}; there are integer, maths, choice, clue and code")
 
 
+def refusal(name: str, metadata: Mapping[str, Any]) -> str | None:
+    """Why no machine can grade any answer to this question; None if one can. The same words for the same reason."""
+    if name == "code" and code.paper_bytes(_exam(metadata)) > code.LONGEST_PAPER:
+        return f"its tests are larger than {code.LONGEST_PAPER >> 20} MiB"
+    return None
+
+
 def _exam(metadata: Mapping[str, Any]) -> code.Problem | code.Cases:
     """By metadata's form. Limits are those of one test; 0 or None where the data set says nothing.
 

@@ -34,7 +34,7 @@ from harness.graders.grade import Grade, GraderError, answer_of, final_part
 from harness.sandbox import Limits, Mounts
 
 LONGEST_ANSWER = 50_000  # characters
-LONGEST_PAPER = 32 << 20  # bytes of an exam, its tests in it
+LONGEST_PAPER = 32 << 20  # bytes of a problem, its tests in it, as the examiner reads it
 CPU_SECONDS = 5  # of the candidate; where there are cases, of each
 CASES_SECONDS = 300  # of wall time, for all cases of a problem together
 MEMORY_BYTES = 256 << 20  # of the candidate
@@ -92,10 +92,12 @@ def failure(program: str, problem: Problem | Cases) -> str | None:
         cpu_seconds, memory_bytes, limits = CPU_SECONDS, MEMORY_BYTES, LIMITS
     at_once = max(memory_bytes, exam.COMPILE_BYTES if _is_compiled(problem) else 0)
     limits = replace(limits, memory_bytes=limits.memory_bytes + at_once)
+    if _is_compiled(problem) and not Path(exam.COMPILER[0]).exists():
+        raise GraderError(f"programs in C++ need {exam.COMPILER[0]}, which is not there: {INSTALL}")
+    if (size := paper_bytes(problem)) > LONGEST_PAPER:
+        raise GraderError(f"the tests of this problem have {size} bytes; at most {LONGEST_PAPER} can be graded")
     nonce = secrets.token_hex(16)
     data = json.dumps({"nonce": nonce, "program": program, **_paper(problem)}).encode()
-    if len(data) > LONGEST_PAPER:
-        raise GraderError(f"the tests of this problem have {len(data)} bytes; at most {LONGEST_PAPER} can be graded")
     with tempfile.TemporaryDirectory(prefix="nano-r1-exam-") as name:
         place = Path(name)
         for folder in (place / "submission", place / "base", place / "output"):
@@ -127,14 +129,17 @@ def _is_compiled(problem: Problem | Cases) -> bool:
     return isinstance(problem, Cases) and bool(problem.source)
 
 
+def paper_bytes(problem: Problem | Cases) -> int:
+    """How large a problem is; more than LONGEST_PAPER cannot be graded, whatever the program."""
+    return len(json.dumps(_paper(problem)))
+
+
 def _paper(problem: Problem | Cases) -> dict[str, object]:
     """A problem as the examiner reads it."""
     if isinstance(problem, Problem):
         return {"prompt": problem.prompt, "entry_point": problem.entry_point, "tests": problem.tests}
     if not problem.source:
         return {"cases": problem.cases}
-    if not Path(exam.COMPILER[0]).exists():
-        raise GraderError(f"programs in C++ need {exam.COMPILER[0]}, which is not there: {INSTALL}")
     files = [(Path(name).name, text) for name, text in problem.files]
     return {"cases": problem.cases, "source": Path(problem.source).name, "files": files}
 
