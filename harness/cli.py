@@ -267,37 +267,37 @@ def tasks_list(as_json: Json = False) -> None:
 def tasks_show(
     name: Annotated[str, typer.Argument(help="A task or a fixed set; `nano-r1 tasks list` names them.")],
     count: Annotated[int, typer.Option("--questions", min=1, help="How many questions to print.")] = 4,
+    track: Annotated[str | None, typer.Option(help="Render them as this track does, chat template and all.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Print rendered questions, their gold answers, and answers that must score 0."""
+    """Print questions as a model gets them, their gold answers, and answers that must score 0."""
     from harness import suites
+    from harness.graders.attacks import attacks
     from harness.tasks import TASKS
+    from harness.tracks import track as module
 
-    items = suites.part(_part(name), b"shown by nano-r1 tasks show", count).items
-    task = TASKS.get(name)
-    if as_json:
-        say_json(
-            {
-                name: [
-                    {
-                        "prompt": item.sample.prompt if item.republish else None,
-                        "target": item.sample.target if item.republish else None,
-                        "attacks": task.attacks(item.sample) if task else [],
-                    }
-                    for item in items
-                ]
-            }
-        )
-        return
-    table = _table("question", "a right answer", *(["answers that score 0"] if task else []), title=name)
-    for item in items:
+    template = "{prompt}" if track is None else module.load(track).base.template
+
+    def shown(item: suites.Item) -> tuple[str, str, list[str]] | None:
+        """(question, gold answer, attacks), or None where its authors ask that it is not shown."""
         if not item.republish:
-            table.add_row("(its authors ask that it is not shown)", "")
+            return None
+        tried = TASKS[name].attacks(item.sample) if name in TASKS else attacks(item.grader, item.sample)
+        return template.format(prompt=suites.asked(item.sample, item.grader)), item.sample.target, tried
+
+    rows = [shown(item) for item in suites.part(_part(name), b"shown by nano-r1 tasks show", count).items]
+    if as_json:
+        keys = ("prompt", "target", "attacks")
+        say_json({name: [dict(zip(keys, row or (None, None, []), strict=True)) for row in rows]})
+        return
+    table = _table("question", "a right answer", "answers that score 0", title=name)
+    for row in rows:
+        if row is None:
+            table.add_row("(its authors ask that it is not shown)", "", "")
             continue
-        tried = [repr(a if len(a) < 32 else a[:29] + "…") for a in task.attacks(item.sample)] if task else []
-        table.add_row(
-            escape(item.sample.prompt), escape(item.sample.target), *([escape("  ".join(tried))] if task else [])
-        )
+        prompt, target, tried = row
+        short = (repr(a if len(a) < 32 else a[:29] + "…") for a in tried)
+        table.add_row(escape(prompt), escape(target), escape("  ".join(short)))
     console().print(table)
 
 

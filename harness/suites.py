@@ -125,8 +125,11 @@ def part(name: str, key: bytes, most: int) -> Part:
     """At most `most` questions of a part: of a task the first that `key` stands for, of a benchmark its first rows that
     can be graded.
 
-    Raises harness.benchmarks.SourceError where a data set cannot be had or is not the one that was pinned.
+    Raises harness.benchmarks.SourceError where a data set cannot be had or is not the one that was pinned, and
+    SuiteError for a name that is of neither kind.
     """
+    if name not in TASKS and name not in BENCHMARKS:
+        raise SuiteError(f"{name!r} is no task and no benchmark; `nano-r1 tasks list` names them")
     if name in TASKS:
         drawn = (sample(TASKS[name], key, "heldout", i) for i in range(most))
         return Part(name, [Item(name, each, TASK) for each in drawn])
@@ -170,8 +173,8 @@ def try_grader(part: Part) -> None:
 
 
 def asked(sample: Sample, grader: str) -> str:
-    """A fixed question with the form of its answer below it. Where the answer goes is said by a track's template."""
-    return f"{sample.prompt}\n\n{form(sample, grader).strip()}"
+    """A question with the form of its answer below it; a task's own says it already. Where is the template's to say."""
+    return f"{sample.prompt}\n\n{form(sample, grader).strip()}".rstrip()
 
 
 def grade(item: Item, completion: str) -> Grade:

@@ -16,6 +16,7 @@ from harness.benchmarks import BENCHMARKS
 from harness.ledger import record
 from harness.submission import load
 from harness.tasks import TASKS
+from harness.tracks import track as tracks
 from harness.tracks.track import ROOT, names
 from harness.tracks.track import load as load_track
 
@@ -130,6 +131,12 @@ def test_a_gpu_track_without_its_base_or_its_gpus_is_one_line(tmp_path, key):
 def test_tasks_show_prints_question_answer_and_attacks():
     done = nano("tasks", "show", "countdown")
     assert done.returncode == 0 and "Make" in done.stdout and "each used once" in done.stdout
+    rendered = json.loads(nano("tasks", "show", "countdown", "--track", "cpu-logic", "--json").stdout)["countdown"]
+    plain = json.loads(nano("tasks", "show", "countdown", "--json").stdout)["countdown"]
+    template = tracks.load("cpu-logic").base.template
+    assert [row["prompt"] for row in rendered] == [template.format(prompt=row["prompt"]) for row in plain]
+    assert all(len(row["attacks"]) > 20 for row in plain)
+    refused(nano("tasks", "show", "countdown", "--track", "chess"), "no track 'chess'")
     refused(nano("tasks", "show", "chess"), "no task 'chess'", "countdown")
     refused(nano("tasks", "validate", "chess"), "no task 'chess'")
     refused(nano("tasks", "validate"), "--all")

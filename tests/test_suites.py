@@ -1,5 +1,7 @@
 """Suites: every part exists, questions are as their makers give them, and one rule grades what any of them asks."""
 
+import json
+
 import pytest
 
 from harness import suites
@@ -54,9 +56,19 @@ def test_generated_questions_follow_from_the_key_and_are_graded_by_their_task(na
             assert not suites.grade(item, f"<think>so</think><answer>{attack}</answer>").strict
 
 
-def test_a_part_loads_as_a_dataset():
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_loads_as_a_dataset(name):
     datasets = pytest.importorskip("datasets")
-    table = suites.dataset("nim", KEY, 3)
+    pytest.importorskip("pysat")
+    table = suites.dataset(name, KEY, 2)
     assert isinstance(table, datasets.Dataset)
     assert table.column_names == ["id", "prompt", "target", "metadata", "grader"]
-    assert table["prompt"][0] == sample(TASKS["nim"], KEY, "heldout", 0).prompt
+    for index, row in enumerate(table):
+        one = sample(TASKS[name], KEY, "heldout", index)
+        assert (row["id"], row["prompt"], row["target"]) == (one.id, one.prompt, one.target)
+        assert json.loads(row["metadata"]) == json.loads(json.dumps(one.metadata))
+
+
+def test_no_dataset_of_an_unknown_name():
+    with pytest.raises(suites.SuiteError, match="'chess' is no task and no benchmark"):
+        suites.dataset("chess", KEY, 2)

@@ -13,12 +13,12 @@ from real_data import needs, whole
 from test_benchmarks_pinned import parquet
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from harness import training_sets
+from harness import cli, training_sets
 from harness.benchmarks import BENCHMARKS, Question, pinned, stream
 from harness.benchmarks.pinned import read
 from harness.client import connect
 from harness.environment import Environment
-from harness.graders import by_name
+from harness.graders import by_name, maths
 from harness.graders.attacks import attacks
 from harness.tasks import TASKS, sample, score, split_of
 from harness.tasks.task import Stream
@@ -168,7 +168,9 @@ def test_a_training_set_is_found_by_its_name_and_listed_nowhere() -> None:
 
 
 @pytest.mark.parametrize("grader", ["integer", "maths", "choice", "clue", "code"])
-def test_attacks_of_every_grader(grader: str) -> None:
+def test_attacks_of_every_grader(grader: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maths, "CPU_SECONDS", 1)  # towers of powers end at it
+    monkeypatch.setattr(maths, "_pools", {})
     question = {
         "integer": Question("q", "How many?", "12", grader="integer"),
         "maths": Question("q", "What is $3/7$?", "\\boxed{\\frac{3}{7}}", grader="maths"),
@@ -206,6 +208,18 @@ def test_attacks_on_real_questions(name: str) -> None:
                 prompt=question.prompt, target=question.target, metadata=question.metadata,
             )  # fmt: skip
             assert not given.strict, attack
+
+
+@needs("gsm8k_train.jsonl")
+def test_show_prints_a_set_as_it_is_asked(gsm8k: None, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.tasks_show("gsm8k-train", 2, "1xh100-smol", as_json=True)
+    rows = json.loads(capsys.readouterr().out)["gsm8k-train"]
+    assert len(rows) == 2
+    for row in rows:
+        assert (
+            "<|im_start|>user\n" in row["prompt"] and "The answer is an integer in digits.<|im_end|>" in row["prompt"]
+        )
+        assert len(row["attacks"]) > 20 and row["target"] not in row["attacks"]
 
 
 # ---------------------------------------------------------------- tracks

@@ -14,6 +14,7 @@ from harness.tasks.task import SPLITS, Sample, Task, sample, score
 QUESTIONS = 1000  # of each split,
 CPU_SECONDS = 60.0  # or as many as are drawn and tried in that time: some puzzles take a fifth of a second to draw,
 LEAST = 50  # but so many at least
+CONSTANTS = 5  # where several answers are right, the commonest gold one need not be the one that is right most often
 PROCESSES = 2
 
 
@@ -24,7 +25,7 @@ class Validation:
     gold_right: float  # share of gold answers graded right: must be 1
     attacks: int
     attacks_right: int  # must be 0
-    best_constant: str  # the one answer that pays most,
+    best_constant: str  # of the CONSTANTS commonest gold answers the one that pays most,
     floor: float  # and how often it is right: what a policy earns without reading the question
 
 
@@ -46,7 +47,8 @@ def validate(task: Task, *, questions: int = QUESTIONS, cpu_seconds: float = CPU
             gold_right += right(item, item.target)
             attacks += len(tried)
             attacks_right += sum(tried)
-    constant = Counter(item.target for item in items).most_common(1)[0][0]
+    commonest = Counter(item.target for item in items).most_common(CONSTANTS)
+    floor, constant = max((sum(right(item, target) for item in items) / len(items), target) for target, _ in commonest)
     return Validation(
         task=task.name,
         questions=len(items),
@@ -54,7 +56,7 @@ def validate(task: Task, *, questions: int = QUESTIONS, cpu_seconds: float = CPU
         attacks=attacks,
         attacks_right=attacks_right,
         best_constant=constant,
-        floor=sum(right(item, constant) for item in items) / len(items),
+        floor=floor,
     )
 
 

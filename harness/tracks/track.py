@@ -148,6 +148,8 @@ class Train(Part):
 
 
 def _trained_on(name: str) -> list[str]:
+    if name in TASKS:
+        return [name]
     from harness import suites, training_sets
 
     if name in training_sets.NAMES:
@@ -190,11 +192,11 @@ class Heldout(Part):
     @classmethod
     def _by_name(cls, entries: Any) -> Any:
         """`suite = "logic-hard"` in place of a task stands for each task of that suite, with its questions and gate."""
-        from harness import suites
-
         expanded = []
         for entry in entries if isinstance(entries, list) else [entries]:
             if isinstance(entry, dict) and isinstance(entry.get("suite"), str) and "task" not in entry:
+                from harness import suites  # a third of a track's loading, which `--help` of some commands waits for
+
                 tasks = suites.load(entry["suite"]).tasks
                 if not tasks:
                     raise ValueError(f"suite {entry['suite']!r} has no generated task: its benchmarks go into `report`")
@@ -207,9 +209,9 @@ class Heldout(Part):
     @field_validator("report")
     @classmethod
     def _benchmarks_exist(cls, names: list[str]) -> list[str]:
-        from harness import suites
-
         for name in names:
+            from harness import suites
+
             if not suites.load(name).benchmarks:
                 raise ValueError(f"{name!r} has no fixed benchmark to report; generated tasks stand among the suites")
         return names
