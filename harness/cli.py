@@ -543,9 +543,11 @@ def _examine(
         "part", "strict", "95% interval", "lenient", "truncated", "tokens", "questions", "s", title=escape(suite)
     )
     for row in results:
+        of = "" if row.total is None else f" of {row.total:,}"
         table.add_row(
             row.part, f"{row.strict:.4f}", f"{row.strict_low:.4f} – {row.strict_high:.4f}", f"{row.lenient:.4f}",
-            f"{row.truncated:.4f}", f"{row.tokens:.1f}", f"{row.questions} × {row.samples}", f"{row.ms / 1000:.1f}",
+            f"{row.truncated:.4f}", f"{row.tokens:.1f}", f"{row.questions:,}{of} × {row.samples}",
+            f"{row.ms / 1000:.1f}",
         )  # fmt: skip
     console().print(table)
     for skipped, why in left_out.items():

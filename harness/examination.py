@@ -62,6 +62,7 @@ class Result:
 
     part: str
     questions: int
+    total: int | None  # questions that a benchmark has, asked or not; a task's are drawn
     samples: int  # a question
     strict: float
     strict_low: float
@@ -70,7 +71,7 @@ class Result:
     truncated: float
     tokens: float  # an answer
     ms: int  # of wall time, grading included
-    left_out: dict[str, int]
+    left_out: dict[str, int]  # rows of the whole benchmark that cannot be asked, by reason
 
 
 class Model:
@@ -172,6 +173,7 @@ def result(part: Part, answers: Sequence[Answer], seconds: float) -> Result:
     return Result(
         part=part.name,
         questions=len(by_question),
+        total=part.total,
         samples=samples,
         strict=mean(a.grade.strict for a in answers),
         strict_low=max(low, 0.0),

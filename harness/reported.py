@@ -31,8 +31,6 @@ from harness.suites import Item, Part
 from harness.tracks.track import Track
 
 PPM = 1_000_000
-# Long enough for every grader to do what it does: to start its processes, or a sandbox.
-PROBE = "<think></think><answer>```python\npass\n```</answer>"
 
 
 class ReportedError(ValueError):
@@ -89,7 +87,7 @@ def ready(track: Track) -> list[str]:
     for name in asked:
         try:
             part = questions(name)
-            suites.grade(part.items[0], PROBE)
+            suites.probe(part)
         except SourceError as error:
             raise ReportedError(
                 f"{track.id} reports {name}, whose questions are not here (`nano-r1 tracks fetch {track.name}` brings "

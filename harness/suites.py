@@ -6,13 +6,15 @@ those of a pinned data set. From here on both look alike.
 
 from __future__ import annotations
 
+import hashlib
+import heapq
 import tomllib
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -37,6 +39,9 @@ FORMS = {
     "clue": " The answer has a line for each question: its letter, a full stop, a space, and the name.",
     "code": " The answer is one ```python block with a whole program, imports included.",
 }
+
+# Long enough for every grader to do what it does: to start its processes, or a sandbox.
+PROBE = "<think></think><answer>```python\npass\n```</answer>"
 
 
 class SuiteError(ValueError):
@@ -68,11 +73,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Part:
-    """The questions of one part of a suite, and how many rows were left out for which reason."""
+    """The questions of one part of a suite, and how many rows of the whole were left out for which reason."""
 
     name: str
     items: list[Item]
     left_out: Counter[str] = field(default_factory=Counter)
+    total: int | None = None  # questions that a benchmark has, asked or not; a task's are drawn
 
 
 @cache
@@ -113,28 +119,39 @@ def cannot_be_asked(name: str) -> str | None:
 
 
 def part(name: str, key: bytes, most: int) -> Part:
-    """At most `most` questions of a part: of a task the first that `key` stands for, of a benchmark its first rows.
+    """At most `most` questions of a part: of a task the first that `key` stands for; of a benchmark those whose hash is
+    smallest, in its own order. Its first rows would be one subject, or the easy ones.
 
     Raises harness.benchmarks.SourceError where a data set cannot be had or is not the one that was pinned.
     """
     if name in TASKS:
         drawn = (sample(TASKS[name], key, "heldout", i) for i in range(most))
         return Part(name, [Item(name, each, TASK) for each in drawn])
-    benchmark, left_out = BENCHMARKS[name], Counter[str]()
+    left_out, total = Counter[str](), 0
 
-    def questions() -> Any:
-        for row in stream(benchmark):
+    def questions() -> Iterator[tuple[str, int, Question]]:
+        nonlocal total
+        for row in stream(BENCHMARKS[name]):
             if isinstance(row, LeftOut):
                 left_out[row.reason] += 1
             else:
-                yield row
+                yield hashlib.sha256(f"{name}/{row.id}".encode()).hexdigest(), total, row
+                total += 1
 
-    items = [_item(name, question) for question in islice(questions(), most)]
-    return Part(name, items, left_out)
+    chosen = heapq.nsmallest(most, questions())  # no more than these are held; all rows are read, for the counts
+    items = [_item(name, question) for _, _, question in sorted(chosen, key=lambda each: each[1])]
+    return Part(name, items, left_out, total)
 
 
 def _item(name: str, question: Question) -> Item:
     return Item(name, question, question.grader, BENCHMARKS[name].samples, BENCHMARKS[name].republish)
+
+
+def probe(part: Part) -> None:
+    """Try each grader that the part needs. Raises what `grade` raises where this machine or the data lets none be had:
+    PoolError, SandboxError, GraderError."""
+    for item in {item.grader: item for item in part.items}.values():
+        grade(item, PROBE)
 
 
 def grade(item: Item, completion: str) -> Grade:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections import Counter
 
 import pytest
 from test_cli import nano, refused
@@ -117,6 +118,13 @@ def test_metadata_of_another_form_is_one_clear_error(tmp_path):
         table.to_parquet(tmp_path / "spoilt.parquet")
         with pytest.raises(ExaminationError, match="sample countdown/0: its metadata is not a countdown's"):
             examination.regrade(tmp_path / "spoilt.parquet")
+
+
+def test_a_result_says_how_many_questions_there_are(asked):
+    result, answers = asked
+    part = suites.Part("gsm8k", [], Counter(why=3), 1_319)
+    found = examination.result(part, answers, 1.0)
+    assert (found.questions, found.total, found.left_out) == (12, 1_319, {"why": 3}) and result.total is None
 
 
 def test_a_model_whose_weights_are_cut_off_is_one_clear_error(tmp_path):
