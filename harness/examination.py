@@ -126,17 +126,44 @@ class Model:
 
 
 def _load(folder: str) -> tuple[Any, Any]:
-    """(tokenizer, model) as transformers loads them, on whatever device torch has."""
+    """(tokenizer, model) as transformers loads them, on whatever device torch has.
+
+    transformers fills weights that are missing, or that the config asks for in another shape, with random numbers, and
+    passes over those that the config has no place for: what such a model answers is nobody's score.
+    """
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
-        model: torch.nn.Module = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ExaminationError(f"{folder} is no model that transformers can load: {error}") from None
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype="auto", output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    except Exception as error:  # of any class: its files are read by whatever code their fields name
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:400]
+        raise ExaminationError(f"{folder} is no model that transformers can load: {why}") from None
+    model, found = loaded
+    if unfit := _unfit(found):
+        raise ExaminationError(
+            f"{folder}: its weights do not fit its config.json: {unfit}; put both there from the same model"
+        )
     return tokenizer, model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+def _unfit(found: dict[str, Any]) -> str:
+    """What transformers reports of weights and config that do not fit, a few names of each kind; empty if they do."""
+    told = {
+        "missing": sorted(found["missing_keys"]),
+        "of another shape": sorted(
+            f"{name} {list(here)}, not {list(asked)}" for name, here, asked in found["mismatched_keys"]
+        ),
+        "without a place": sorted(found["unexpected_keys"]),
+    }
+    return "; ".join(
+        f"{len(names)} {what} ({', '.join(names[:2])}{', …' if names[2:] else ''})"
+        for what, names in told.items()
+        if names
+    )
 
 
 def examine(

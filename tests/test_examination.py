@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import shutil
+import sys
 from collections import Counter
 
 import pytest
 from test_cli import nano, refused
 
-from harness import examination, suites
+from harness import cli, examination, suites
 from harness.benchmarks import BENCHMARKS, collect, stream
 from harness.benchmarks.pinned import read
 from harness.examination import Answer, ExaminationError, Model, examine
@@ -135,6 +137,66 @@ def test_a_model_whose_weights_are_cut_off_is_one_clear_error(tmp_path):
     weights.write_bytes(weights.read_bytes()[:-1000])
     with pytest.raises(ExaminationError, match="is no model that transformers can load"):
         Model(str(tmp_path), bare=True, max_new_tokens=8)
+
+
+def spoilt(folder, *, weights=None, **config):
+    """The CPU track's base in another folder: weights changed in place by `weights`, config fields set (None: gone)."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(BASE, folder, dirs_exist_ok=True)
+    if weights is not None:
+        tensors = load_file(folder / "model.safetensors")
+        weights(tensors)
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    told = json.loads((folder / "config.json").read_text()) | config
+    (folder / "config.json").write_text(json.dumps({key: value for key, value in told.items() if value is not None}))
+    return folder
+
+
+def run(monkeypatch, *arguments):
+    """The command's exit code, in this process."""
+    monkeypatch.setattr(sys, "argv", ["nano-r1", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return ended.value.code
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"hidden_size": 256}, "of another shape (model.embed_tokens.weight [360, 128], not [360, 256], "),
+        ({"num_hidden_layers": 6}, "18 missing (model.layers.4.input_layernorm.weight, "),
+        ({"num_hidden_layers": 2}, "18 without a place (model.layers.2.input_layernorm.weight, "),
+        ({"weights": lambda tensors: tensors.pop("model.norm.weight")}, "1 missing (model.norm.weight)"),
+        ({"model_type": "nonsense"}, "ValueError: The checkpoint you are trying to load has model type `nonsense`"),
+        ({"model_type": None}, "Should have a `model_type` key"),
+        ({"hidden_act": "nonsense"}, "KeyError: 'nonsense'"),
+        ({"hidden_size": "128"}, "Field 'hidden_size' expected int, got str"),
+        ({"dtype": "float33"}, "AttributeError: module 'torch' has no attribute 'float33'"),
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "ImportError: "),
+    ],
+)
+def test_a_model_that_is_none_is_one_clear_error(tmp_path, monkeypatch, capsys, change, said):
+    folder = spoilt(tmp_path / "model", **change)
+    code = run(monkeypatch, "eval", "--model", folder, "--suite", "nim", "--out", tmp_path / "out")
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert code == 2 and last.startswith(f"nano-r1: {folder}") and said in last
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
+@pytest.mark.parametrize(("name", "text"), [("config.json", "[]"), ("tokenizer.json", "{}")])
+def test_json_of_another_form_is_no_model(tmp_path, name, text):
+    folder = spoilt(tmp_path / "model")
+    (folder / name).write_text(text)
+    with pytest.raises(ExaminationError, match=r"is no model that transformers can load: (TypeError|KeyError)"):
+        Model(str(folder), bare=True, max_new_tokens=8)
+
+
+def test_a_head_that_is_saved_beside_the_embedding_it_is_tied_to_fits(tmp_path):
+    def with_head(tensors):
+        tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
+
+    Model(str(spoilt(tmp_path / "model", weights=with_head)), bare=True, max_new_tokens=8)
 
 
 def test_sampled_answers_follow_from_the_seed_and_a_batch_is_of_sequences(model):
