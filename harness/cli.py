@@ -534,7 +534,7 @@ def _examine(
         results.append(found)
         answers += given
     about = {"model": name, "suite": suite, "left_out": left_out, "seed": seed, "bare": bare}
-    about |= {"max_new_tokens": max_new_tokens, "sampled_with": examination.SAMPLING}
+    about["max_new_tokens"] = max_new_tokens
     examination.write(folder, about, results, answers)
     if as_json:
         say_json({**about, "parts": [asdict(each) for each in results]})

@@ -64,6 +64,7 @@ class Result:
     questions: int
     total: int | None  # questions that a benchmark has, asked or not; a task's are drawn
     samples: int  # a question
+    sampled_with: dict[str, float] | None  # None: one greedy answer a question
     strict: float
     strict_low: float
     strict_high: float
@@ -202,6 +203,7 @@ def result(part: Part, answers: Sequence[Answer], seconds: float) -> Result:
         questions=len(by_question),
         total=part.total,
         samples=samples,
+        sampled_with=SAMPLING if samples > 1 else None,
         strict=mean(a.grade.strict for a in answers),
         strict_low=max(low, 0.0),
         strict_high=min(high, 1.0),

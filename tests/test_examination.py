@@ -59,7 +59,7 @@ def test_the_base_answers_as_the_track_evaluates_it(asked):
     graded = grader.grade_all([answer.item.sample for answer in answers], ids)
     assert [answer.grade.strict for answer in answers] == [each.score.correct for each in graded]
     assert [answer.tokens for answer in answers] == [len(row) for row in ids]
-    assert result.strict == sum(each.score.correct for each in graded) / 12
+    assert result.strict == sum(each.score.correct for each in graded) / 12 and result.sampled_with is None
     assert 0 <= result.strict_low <= result.strict <= result.strict_high <= 1 and result.lenient >= result.strict
 
 
@@ -68,6 +68,7 @@ def test_several_answers_to_a_question_are_a_cluster(model):
     part = dataclasses.replace(part, items=[dataclasses.replace(item, samples=4) for item in part.items])
     result, answers = examine(model, part, batch=2)
     assert len(answers) == 12 and (result.questions, result.samples) == (3, 4)
+    assert result.sampled_with == {"temperature": 0.6, "top_p": 0.95}
     assert [answer.number for answer in answers] == [0, 1, 2, 3] * 3
 
 
