@@ -517,39 +517,46 @@ def _examine(
     as_json: bool,
 ) -> None:
     import hashlib
-    from dataclasses import asdict
 
     from harness import examination, suites
 
     examination.check_installed()
     chosen = suites.load(suite)
+    examination.check_folder(folder)
     key = hashlib.sha256(f"eval/{seed}".encode()).digest()
     # A suite goes without the sets that nobody pinned; asked for by its own name, such a set says what is missing.
     left_out = {name: reason for name in chosen.parts if (reason := suites.cannot_be_asked(name))}
     asked = [name for name in chosen.parts if name not in left_out] or chosen.parts
     parts = [suites.part(each, key, most) for each in asked]  # all of them, before the first is asked
-    for part in parts:
-        suites.try_grader(part)
+    examination.check_graders(parts)
     model = examination.Model(name, bare=bare, max_new_tokens=max_new_tokens, seed=seed)
-    results, answers = [], []
-    for part in parts:
-        with _bar(f"{part.name}: {len(part.items)} questions", len(part.items), quiet=as_json) as advance:
-            found, given = examination.examine(model, part, batch=batch, on_progress=advance)
-        results.append(found)
-        answers += given
     about = {"model": name, "suite": suite, "left_out": left_out, "seed": seed, "bare": bare}
-    about |= {"max_new_tokens": max_new_tokens, "sampled_with": examination.SAMPLING}
-    examination.write(folder, about, results, answers)
+    about["max_new_tokens"] = max_new_tokens
+    results, answers = list[examination.Result](), list[examination.Answer]()
+    files = f"{folder}/{examination.RESULTS} and {folder}/{examination.SAMPLES}"
+    examination.write(folder, examination.report(about, asked, results), answers)
+    try:
+        for part in parts:
+            with _bar(f"{part.name}: {len(part.items)} questions", len(part.items), quiet=as_json) as advance:
+                found, given = examination.examine(model, part, batch=batch, on_progress=advance)
+            results.append(found)
+            answers += given
+            examination.write(folder, examination.report(about, asked, results), answers)
+    except BaseException:  # Ctrl-C, or a fault of the machine hours in
+        sys.stderr.write(f"nano-r1: not finished; the parts that are, and which are missing, stand in {files}\n")
+        raise
     if as_json:
-        say_json({**about, "parts": [asdict(each) for each in results]})
+        say_json(examination.report(about, asked, results))
         return
     table = _table(
         "part", "strict", "95% interval", "lenient", "truncated", "tokens", "questions", "s", title=escape(suite)
     )
     for row in results:
+        of = "" if row.total is None else f" of {row.total:,}"
         table.add_row(
             row.part, f"{row.strict:.4f}", f"{row.strict_low:.4f} – {row.strict_high:.4f}", f"{row.lenient:.4f}",
-            f"{row.truncated:.4f}", f"{row.tokens:.1f}", f"{row.questions} × {row.samples}", f"{row.ms / 1000:.1f}",
+            f"{row.truncated:.4f}", f"{row.tokens:.1f}", f"{row.questions:,}{of} × {row.samples}",
+            f"{row.ms / 1000:.1f}",
         )  # fmt: skip
     console().print(table)
     for skipped, why in left_out.items():
@@ -557,8 +564,9 @@ def _examine(
     for row in results:
         for reason, count in row.left_out.items():
             console().print(f"{row.part}: {count} rows left out: {escape(reason)}")
-    told = f"{folder}/results.json and {folder}/samples.parquet; `nano-r1 regrade` grades them again"
-    console().print(told, markup=False)
+        if not row.regradable:
+            console().print(f"{row.part}: {examination.WITHHELD}")
+    console().print(f"{files}; `nano-r1 regrade` grades the samples again", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -569,17 +577,20 @@ def regrade(
     """Grade saved samples again with today's graders, and say what differs."""
     from harness import examination
 
-    table, differ = examination.regrade(file)
-    means = table.groupby("part", sort=False)[["strict", "lenient"]].mean()
+    found = examination.regrade(file)
+    means = found.table.groupby("part", sort=False)[["strict", "lenient"]].mean()
     if as_json:
-        say_json({"differ": differ, "samples": len(table), "parts": means.to_dict("index")})
+        told = {"differ": found.differ, "samples": len(found.table), "withheld": found.withheld}
+        say_json({**told, "parts": means.to_dict("index")})
     else:
         shown = _table("part", "strict", "lenient", title=escape(str(file)))
         for part, row in means.iterrows():
             shown.add_row(str(part), f"{row['strict']:.4f}", f"{row['lenient']:.4f}")
         console().print(shown)
-        console().print(f"{differ} of {len(table)} samples are graded otherwise than in the file")
-    if differ:
+        for name, count in found.withheld.items():
+            console().print(f"{name}: {count} samples not graded again: {examination.WITHHELD}")
+        console().print(f"{found.differ} of {len(found.table)} samples are graded otherwise than in the file")
+    if found.differ:
         raise typer.Exit(1)
 
 

@@ -1,7 +1,9 @@
 """Put a suite to any model: answers, grades with their intervals, and samples that can be graded again.
 
-    results.json       one row a part: accuracy and its interval, strict and lenient, truncated, tokens, milliseconds
-    samples.parquet    one row an answer, with all that grading it again needs
+    results.json       one row a part: accuracy and its interval, strict and lenient, truncated, tokens, milliseconds;
+                       and which parts are missing still, for both files are written anew after each
+    samples.parquet    one row an answer, with all that grading it again needs; of a set that its authors ask not to
+                       publish again the scores alone
 
 This is for looking at models. A verification asks its own questions, in harness.evaluate, and only those gate.
 """
@@ -13,23 +15,28 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from harness import stats
-from harness.benchmarks import BENCHMARKS, Question, stream
+from harness.benchmarks import BENCHMARKS
 from harness.graders.grade import Grade, GraderError
 from harness.graders.pool import PoolError
 from harness.sandbox import SandboxError
-from harness.suites import FORM, TASK, Item, Part, form, grade
+from harness.suites import FORM, TASK, Item, Part, form, grade, probe
 from harness.tasks import TASKS, Sample
 
 if TYPE_CHECKING:
     import pandas
 
+RESULTS, SAMPLES = "results.json", "samples.parquet"
+WITHHELD = (
+    "scores alone, which cannot be graded again: its authors ask that no question is published again, and an answer "
+    "may quote one"
+)
 SAMPLING = {"temperature": 0.6, "top_p": 0.95}  # where a question is answered several times (AIME); once means greedily
 
 
@@ -39,8 +46,36 @@ class ExaminationError(ValueError):
 
 def check_installed() -> None:
     """Raises ExaminationError where samples could not be written or read: to be known before hours of answers."""
-    if importlib.util.find_spec("pandas") is None:
-        raise ExaminationError("samples are kept with pandas: pip install -c constraints.txt -e '.[tasks]'")
+    for package in ("pandas", "pyarrow"):
+        if importlib.util.find_spec(package) is None:
+            raise ExaminationError(f"samples are kept with {package}: pip install -c constraints.txt -e '.[tasks]'")
+
+
+def check_folder(folder: Path) -> None:
+    """Make the folder for the files, and try to write there, for the same reason. Raises ExaminationError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ExaminationError(
+            f"nothing can be written to the folder {folder} ({error.strerror}); name another with --out"
+        ) from None
+    for path in (folder / RESULTS, folder / SAMPLES):
+        if path.is_dir():
+            raise ExaminationError(f"{path} is a folder where a file is to go; name another folder with --out")
+
+
+def check_graders(parts: Sequence[Part]) -> None:
+    """Try every grader that the parts need, for the same reason again. Raises ExaminationError."""
+    for part in parts:
+        try:
+            probe(part)
+        except (GraderError, PoolError, SandboxError) as error:
+            why = " ".join(str(error).split())
+            raise ExaminationError(
+                f"{part.name} cannot be graded here, so nothing was asked: {why}; mend that, or ask other parts by name"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -62,7 +97,9 @@ class Result:
 
     part: str
     questions: int
+    total: int | None  # questions that a benchmark has, asked or not; a task's are drawn
     samples: int  # a question
+    sampled_with: dict[str, float] | None  # None: one greedy answer a question
     strict: float
     strict_low: float
     strict_high: float
@@ -70,7 +107,8 @@ class Result:
     truncated: float
     tokens: float  # an answer
     ms: int  # of wall time, grading included
-    left_out: dict[str, int]
+    regradable: bool  # does samples.parquet have what grading again needs?
+    left_out: dict[str, int]  # rows of the whole benchmark that cannot be asked, by reason
 
 
 class Model:
@@ -125,17 +163,44 @@ class Model:
 
 
 def _load(folder: str) -> tuple[Any, Any]:
-    """(tokenizer, model) as transformers loads them, on whatever device torch has."""
+    """(tokenizer, model) as transformers loads them, on whatever device torch has.
+
+    transformers fills weights that are missing, or that the config asks for in another shape, with random numbers, and
+    passes over those that the config has no place for: what such a model answers is nobody's score.
+    """
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
-        model: torch.nn.Module = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ExaminationError(f"{folder} is no model that transformers can load: {error}") from None
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype="auto", output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    except Exception as error:  # of any class: its files are read by whatever code their fields name
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:400]
+        raise ExaminationError(f"{folder} is no model that transformers can load: {why}") from None
+    model, found = loaded
+    if unfit := _unfit(found):
+        raise ExaminationError(
+            f"{folder}: its weights do not fit its config.json: {unfit}; put both there from the same model"
+        )
     return tokenizer, model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+def _unfit(found: dict[str, Any]) -> str:
+    """What transformers reports of weights and config that do not fit, a few names of each kind; empty if they do."""
+    told = {
+        "missing": sorted(found["missing_keys"]),
+        "of another shape": sorted(
+            f"{name} {list(here)}, not {list(asked)}" for name, here, asked in found["mismatched_keys"]
+        ),
+        "without a place": sorted(found["unexpected_keys"]),
+    }
+    return "; ".join(
+        f"{len(names)} {what} ({', '.join(names[:2])}{', …' if names[2:] else ''})"
+        for what, names in told.items()
+        if names
+    )
 
 
 def examine(
@@ -158,9 +223,7 @@ def examine(
 
 
 def result(part: Part, answers: Sequence[Answer], seconds: float) -> Result:
-    """The part's row. Raises ExaminationError if nothing was asked."""
-    if not answers:
-        raise ExaminationError(f"{part.name} has no question that can be graded; left out: {dict(part.left_out)}")
+    """The part's row; there is an answer at least."""
     by_question: dict[str, list[Answer]] = {}
     for answer in answers:
         by_question.setdefault(answer.item.sample.id, []).append(answer)
@@ -172,7 +235,9 @@ def result(part: Part, answers: Sequence[Answer], seconds: float) -> Result:
     return Result(
         part=part.name,
         questions=len(by_question),
+        total=part.total,
         samples=samples,
+        sampled_with=SAMPLING if samples > 1 else None,
         strict=mean(a.grade.strict for a in answers),
         strict_low=max(low, 0.0),
         strict_high=min(high, 1.0),
@@ -180,39 +245,59 @@ def result(part: Part, answers: Sequence[Answer], seconds: float) -> Result:
         truncated=mean(a.truncated for a in answers),
         tokens=mean(a.tokens for a in answers),
         ms=round(seconds * 1000),
+        regradable=all(a.item.republish for a in answers),
         left_out=dict(part.left_out),
     )
 
 
 # ---------------------------------------------------------------- files
 
+COLUMNS = (
+    "part", "id", "grader", "sample", "tokens", "truncated", "strict", "lenient",
+    "prompt", "target", "metadata", "completion", "answer", "why",
+)  # fmt: skip
 
-def write(folder: Path, about: dict[str, Any], results: Sequence[Result], answers: Sequence[Answer]) -> None:
-    """results.json and samples.parquet, each in one step. `about`: model, suite, seed and settings."""
+
+def report(about: dict[str, Any], parts: Sequence[str], results: Sequence[Result]) -> dict[str, Any]:
+    """What results.json says. `about`: model, suite, seed and settings; `parts`: all that the suite asks."""
+    done = {each.part for each in results}
+    missing = [part for part in parts if part not in done]
+    return {**about, "complete": not missing, "missing": missing, "parts": [asdict(each) for each in results]}
+
+
+def write(folder: Path, told: dict[str, Any], answers: Sequence[Answer]) -> None:
+    """Both files, each in one step: the samples first, so that what the results count is there, whenever it ends."""
     import pandas
 
     folder.mkdir(parents=True, exist_ok=True)
-    table = pandas.DataFrame([_row(answer) for answer in answers])
-    _replace(folder / "samples.parquet", lambda path: table.to_parquet(path, index=False))
-    told = json.dumps({**about, "parts": [asdict(each) for each in results]}, indent=2) + "\n"
-    _replace(folder / "results.json", lambda path: path.write_text(told))
+    table = pandas.DataFrame([_row(answer) for answer in answers], columns=list(COLUMNS))
+    table.attrs = {each.item.part: WITHHELD for each in answers if not each.item.republish}  # the file's metadata
+    _replace(folder / SAMPLES, lambda path: table.to_parquet(path, index=False))
+    _replace(folder / RESULTS, lambda path: path.write_text(json.dumps(told, indent=2) + "\n"))
 
 
 def _row(answer: Answer) -> dict[str, Any]:
-    """Of a set that must not be published again, the question stays out: its id finds it."""
-    item, show = answer.item, answer.item.republish
+    """Of a set that must not be published again no text stays: a completion may quote its question, and an answer that
+    is right is the gold one."""
+    item = answer.item
+    text = {
+        "prompt": item.sample.prompt,
+        "target": item.sample.target,
+        "metadata": json.dumps(item.sample.metadata),
+        "completion": answer.completion,
+        "answer": answer.grade.answer,
+        "why": answer.grade.why,
+    }
     return {
         "part": item.part,
         "id": item.sample.id,
         "grader": item.grader,
-        "prompt": item.sample.prompt if show else None,
-        "target": item.sample.target if show else None,
-        "metadata": json.dumps(item.sample.metadata) if show else None,
         "sample": answer.number,
-        "completion": answer.completion,
         "tokens": answer.tokens,
         "truncated": answer.truncated,
-        **asdict(answer.grade),
+        "strict": answer.grade.strict,
+        "lenient": answer.grade.lenient,
+        **(text if item.republish else dict.fromkeys(text)),
     }
 
 
@@ -229,13 +314,24 @@ def _replace(path: Path, fill: Callable[[Path], object]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # or a power cut takes the new name back
+    finally:
+        os.close(folder)
 
 
-COLUMNS = {"part", "id", "grader", "prompt", "target", "metadata", "completion", "strict", "lenient"}
+@dataclass(frozen=True)
+class Regraded:
+    """A file of samples, as today's graders see it."""
+
+    table: pandas.DataFrame  # the rows that could be graded anew, with their new grades
+    differ: int  # how many of them the file has otherwise
+    withheld: dict[str, int]  # how many could not, by part
 
 
-def regrade(path: Path) -> tuple[pandas.DataFrame, int]:
-    """(the file's rows with `strict` and `lenient` graded anew, how many of them differ from what the file says)."""
+def regrade(path: Path) -> Regraded:
+    """Grade a file's rows anew, except those of sets whose text is kept out. Raises ExaminationError."""
     check_installed()
     import pandas
 
@@ -243,13 +339,18 @@ def regrade(path: Path) -> tuple[pandas.DataFrame, int]:
         table = pandas.read_parquet(path)
     except (OSError, ValueError) as error:
         raise ExaminationError(f"{path} is not a file of samples: {error}") from None
-    if absent := COLUMNS - set(table.columns):
-        raise ExaminationError(f"{path} has no column {', '.join(sorted(absent))}: it is not a file of samples")
-    unseen = _unseen(table)
-    fresh = [_graded(_item(row, unseen), row["completion"]) for row in table.to_dict("records")]
+    if absent := [name for name in COLUMNS if name not in table.columns]:
+        raise ExaminationError(f"{path} has no column {', '.join(absent)}: it is not a file of samples")
+    kept_out = table["part"].isin([name for name, each in BENCHMARKS.items() if not each.republish])
+    withheld = {str(part): int(count) for part, count in table.loc[kept_out, "part"].value_counts().items()}
+    table = table[~kept_out]
+    if table.empty:
+        what = ", ".join(f"{part}: {WITHHELD}" for part in withheld) or "it has no rows"
+        raise ExaminationError(f"{path} has nothing to grade again: {what}")
+    fresh = [_graded(_item(row), row["completion"]) for row in table.to_dict("records")]
     strict, lenient = [each.strict for each in fresh], [each.lenient for each in fresh]
     differ = int(((table["strict"] != strict) | (table["lenient"] != lenient)).sum())
-    return table.assign(strict=strict, lenient=lenient), differ
+    return Regraded(table.assign(strict=strict, lenient=lenient), differ, withheld)
 
 
 def _graded(item: Item, completion: str) -> Grade:
@@ -262,31 +363,17 @@ def _graded(item: Item, completion: str) -> Grade:
         raise ExaminationError(f"sample {item.sample.id}: its metadata is not a {item.part}'s: {error!r}") from None
 
 
-def _unseen(table: pandas.DataFrame) -> dict[str, Question]:
-    """The questions that the file must not hold, from their data set, by id."""
-    parts: Iterable[str] = table.loc[table["prompt"].isna(), "part"].unique()
-    for part in parts:
-        if part not in BENCHMARKS:
-            raise ExaminationError(f"a sample has no prompt, and there is no benchmark {part!r} to look for it in")
-    return {item.id: item for part in parts for item in stream(BENCHMARKS[part]) if isinstance(item, Question)}
-
-
-def _item(row: dict[str, Any], unseen: dict[str, Question]) -> Item:
-    if not all(isinstance(row[name], str) for name in ("id", "part", "grader", "completion")):
-        raise ExaminationError(f"sample {row['id']!r}: id, part, grader and completion must be text")
+def _item(row: dict[str, Any]) -> Item:
+    if not all(isinstance(row[name], str) for name in ("id", "part", "grader", "prompt", "completion")):
+        raise ExaminationError(f"sample {row['id']!r}: id, part, grader, prompt and completion must be text")
     if row["grader"] == TASK and row["part"] not in TASKS:
         raise ExaminationError(f"sample {row['id']}: there is no task {row['part']!r} that could grade it")
     if row["part"] not in TASKS and row["part"] not in BENCHMARKS:
         raise ExaminationError(f"sample {row['id']}: there is no task or benchmark {row['part']!r}")
-    if isinstance(row["prompt"], str):  # where some rows have none, pandas gives those nan
-        try:
-            metadata = json.loads(row["metadata"])
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ExaminationError(f"sample {row['id']}: its metadata is no JSON: {error}") from None
-        if not isinstance(metadata, dict) or not isinstance(row["target"], str):
-            raise ExaminationError(f"sample {row['id']}: metadata must be a JSON object, and target text")
-        found = Sample(row["id"], row["prompt"], row["target"], metadata)
-        return Item(row["part"], found, row["grader"])
-    if row["id"] not in unseen:
-        raise ExaminationError(f"{row['part']} has no question {row['id']} any more: it was pinned to another revision")
-    return Item(row["part"], unseen[row["id"]], row["grader"])
+    try:
+        metadata = json.loads(row["metadata"])
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ExaminationError(f"sample {row['id']}: its metadata is no JSON: {error}") from None
+    if not isinstance(metadata, dict) or not isinstance(row["target"], str):
+        raise ExaminationError(f"sample {row['id']}: metadata must be a JSON object, and target text")
+    return Item(row["part"], Sample(row["id"], row["prompt"], row["target"], metadata), row["grader"])

@@ -92,7 +92,7 @@ def ready(track: Track) -> list[str]:
     for name in asked:
         try:
             part = questions(name)
-            suites.try_grader(part)
+            suites.probe(part)
         except SourceError as error:
             raise ReportedError(
                 f"{track.id} reports {name}, whose questions are not here (`nano-r1 tracks fetch {track.name}` brings "

@@ -6,6 +6,7 @@ those of a pinned data set. From here on both look alike.
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -77,11 +78,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Part:
-    """The questions of one part of a suite, and how many rows were left out for which reason."""
+    """The questions of one part of a suite, and how many rows of the whole were left out for which reason."""
 
     name: str
     items: list[Item]
     left_out: Counter[str] = field(default_factory=Counter)
+    total: int | None = None  # questions that a benchmark has, asked or not; a task's are drawn
 
 
 @cache
@@ -122,8 +124,8 @@ def cannot_be_asked(name: str) -> str | None:
 
 
 def part(name: str, key: bytes, most: int) -> Part:
-    """At most `most` questions of a part: of a task the first that `key` stands for, of a benchmark its first rows that
-    can be graded.
+    """At most `most` questions of a part: of a task the first that `key` stands for; of a benchmark those whose hash is
+    smallest, in its own order. Its first rows would be one subject, or the easy ones.
 
     Raises harness.benchmarks.SourceError where a data set cannot be had or is not the one that was pinned, and
     SuiteError for a name that is of neither kind.
@@ -135,19 +137,23 @@ def part(name: str, key: bytes, most: int) -> Part:
         return Part(name, [Item(name, each, TASK) for each in drawn])
     benchmark, left_out = BENCHMARKS[name], Counter[str]()
 
-    def questions(rows: Iterable[Question | LeftOut]) -> Iterator[Question]:
+    def kept(rows: Iterable[Question | LeftOut]) -> Iterator[Question]:
         for row in rows:
             if isinstance(row, LeftOut):
                 left_out[row.reason] += 1
             else:
                 yield row
 
-    rows, found = questions(stream(benchmark)), list[Question]()
+    questions = list(kept(stream(benchmark)))
+    ranked = iter(sorted(questions, key=lambda each: hashlib.sha256(f"{name}/{each.id}".encode()).digest()))
+    found = list[Question]()
     # What cannot be graded is known once the tests are there: then as many more are taken.
-    while len(found) < most and (taken := list(islice(rows, most - len(found)))):
-        found += questions(map(_gradable, complete(benchmark, taken)))
+    while len(found) < most and (taken := list(islice(ranked, most - len(found)))):
+        found += kept(map(_gradable, complete(benchmark, taken)))
+    place = {question.id: number for number, question in enumerate(questions)}
+    found.sort(key=lambda each: place[each.id])
     items = [Item(name, each, each.grader, benchmark.samples, benchmark.republish) for each in found]
-    return Part(name, items, left_out)
+    return Part(name, items, left_out, len(questions))
 
 
 def _gradable(question: Question | LeftOut) -> Question | LeftOut:
@@ -162,19 +168,20 @@ def form(sample: Sample, grader: str) -> str:
     return PROGRAM_FORMS[sample.metadata["form"]] if grader == "code" else FORMS[grader]
 
 
-def try_grader(part: Part) -> None:
-    """Grade a first answer, which is wrong: what is missing must not be found out behind hours of answers.
+def asked(sample: Sample, grader: str) -> str:
+    """A question with the form of its answer below it; a task's own says it already. Where is the template's to say."""
+    return f"{sample.prompt}\n\n{form(sample, grader).strip()}".rstrip()
+
+
+def probe(part: Part) -> None:
+    """Try each grader that the part needs on a wrong answer: what is missing must not be found out hours later.
 
     Raises SuiteError if no question can be graded, and PoolError, SandboxError or GraderError if this machine cannot.
     """
     if not part.items:
         raise SuiteError(f"{part.name} has no question that can be graded; left out: {dict(part.left_out)}")
-    grade(part.items[0], PROBE)
-
-
-def asked(sample: Sample, grader: str) -> str:
-    """A question with the form of its answer below it; a task's own says it already. Where is the template's to say."""
-    return f"{sample.prompt}\n\n{form(sample, grader).strip()}".rstrip()
+    for item in {(item.grader, item.sample.metadata.get("form")): item for item in part.items}.values():
+        grade(item, PROBE)
 
 
 def grade(item: Item, completion: str) -> Grade:

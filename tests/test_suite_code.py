@@ -184,9 +184,9 @@ def test_eval_of_the_suite_loads_asks_and_grades(hub: Hub, monkeypatch: pytest.M
     }  # fmt: skip
     assert parts["codeforces"]["left_out"] == {"many right outputs: needs a checker program": 1}
     assert parts["ioi"]["left_out"] == {"the examples, which give no points": 1, "task of type Communication": 1}
-    table, differ = examination.regrade(tmp_path / "samples.parquet")  # samples bring their tests with them
-    assert differ == 0
-    assert table.dropna(subset="why").set_index("id")["why"].to_dict() == {
+    again = examination.regrade(tmp_path / "samples.parquet")  # samples bring their tests with them
+    assert (again.differ, again.withheld) == (0, {})
+    assert again.table.dropna(subset="why").set_index("id")["why"].to_dict() == {
         "codeforces/1/C": "case 1: wrong output", "ioi/2024/total/02-full": "case 1: wrong output",
     }  # fmt: skip
 
@@ -297,7 +297,7 @@ def test_a_machine_without_a_compiler_is_told_before_any_is_asked(
 ) -> None:
     monkeypatch.setattr(exam, "COMPILER", ["/nowhere/g++"])
     monkeypatch.setattr(examination, "Model", None)
-    with pytest.raises(code.GraderError, match=r"programs in C\+\+ need /nowhere/g\+\+"):
+    with pytest.raises(examination.ExaminationError, match=r"programs in C\+\+ need /nowhere/g\+\+"):
         evaluate(tmp_path, "--suite", "ioi")
 
 

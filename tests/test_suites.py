@@ -1,12 +1,14 @@
 """Suites: every part exists, questions are as their makers give them, and one rule grades what any of them asks."""
 
+import hashlib
 import json
 
 import pytest
 
 from harness import suites
-from harness.benchmarks import BENCHMARKS, SourceError
-from harness.tasks import TASKS, sample
+from harness.benchmarks import BENCHMARKS, SourceError, stream
+from harness.graders.grade import GraderError
+from harness.tasks import TASKS, Sample, sample
 
 KEY = b"a key of these tests"
 
@@ -72,3 +74,42 @@ def test_every_task_loads_as_a_dataset(name):
 def test_no_dataset_of_an_unknown_name():
     with pytest.raises(suites.SuiteError, match="'chess' is no task and no benchmark"):
         suites.dataset("chess", KEY, 2)
+
+
+def hle(monkeypatch, count=40):
+    """Questions in the form of HLE's, with one to leave out behind each; the real ones are nobody's to show."""
+    row = {"image": "", "answer_type": "exactMatch", "category": "x"}
+    rows = []
+    for number in range(count):
+        rows.append({**row, "id": f"q{number}", "question": f"How many? {number}", "answer": str(number)})
+        rows.append({**row, "id": f"w{number}", "question": "Why?", "answer": "because"})
+    monkeypatch.setattr(suites, "stream", lambda benchmark: stream(benchmark, rows))
+
+
+def test_of_a_benchmark_those_with_the_smallest_hashes_are_asked_in_its_own_order(monkeypatch):
+    hle(monkeypatch)
+    part = suites.part("hle", KEY, 4)
+    asked = [item.sample.id for item in part.items]
+    assert asked == ["hle/q7", "hle/q11", "hle/q26", "hle/q39"]  # the same in every process
+    ranked = sorted((f"hle/q{i}" for i in range(40)), key=lambda id: hashlib.sha256(f"hle/{id}".encode()).digest())
+    assert sorted(asked) == sorted(ranked[:4]) and asked != ranked[:4]
+    assert {item.sample.id for item in suites.part("hle", b"another key", 5).items} == set(ranked[:5])
+
+
+def test_a_part_counts_the_whole_benchmark_however_few_are_asked(monkeypatch):
+    hle(monkeypatch)
+    for most in (1, 4, 10_000):
+        part = suites.part("hle", KEY, most)
+        assert (len(part.items), part.total) == (min(most, 40), 40)
+        assert part.left_out == {"an answer in words or symbols needs a model as its judge": 40}
+    assert [item.sample.id for item in part.items] == [f"hle/q{i}" for i in range(40)]
+    assert suites.part("nim", KEY, 2).total is None
+
+
+def test_a_probe_tries_every_grader_of_a_part():
+    letter = suites.Item("hle", Sample("hle/0", "Which?", "A", {}), "choice")
+    program = suites.Item("hle", Sample("hle/1", "Write.", "", {}), "code")
+    suites.probe(suites.Part("hle", [letter]))
+    for items in ([letter, program], [program, letter]):
+        with pytest.raises(GraderError, match="cannot be graded: its metadata has no 'form'"):
+            suites.probe(suites.Part("hle", items))
