@@ -273,6 +273,7 @@ def tasks_show(
     """Print questions as a model gets them, their gold answers, and answers that must score 0."""
     from harness import suites
     from harness.graders.attacks import attacks
+    from harness.graders.forms import asked
     from harness.tasks import TASKS
     from harness.tracks import track as module
 
@@ -283,7 +284,7 @@ def tasks_show(
         if not item.republish:
             return None
         tried = TASKS[name].attacks(item.sample) if name in TASKS else attacks(item.grader, item.sample)
-        return template.format(prompt=suites.asked(item.sample, item.grader)), item.sample.target, tried
+        return template.format(prompt=asked(item.sample, item.grader)), item.sample.target, tried
 
     rows = [shown(item) for item in suites.part(_part(name), b"shown by nano-r1 tasks show", count).items]
     if as_json:

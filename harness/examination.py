@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any
 
 from harness import stats
 from harness.benchmarks import BENCHMARKS
+from harness.graders.forms import FORM, TASK, form
 from harness.graders.grade import Grade, GraderError
 from harness.graders.pool import PoolError
 from harness.sandbox import SandboxError
-from harness.suites import FORM, TASK, Item, Part, form, grade, probe
+from harness.suites import Item, Part, grade, probe
 from harness.tasks import TASKS, Sample
 
 if TYPE_CHECKING:
@@ -129,7 +130,11 @@ class Model:
         self.end_ids = set(end) if isinstance(end, list) else {end}
 
     def prompt(self, item: Item) -> str:
-        text = item.sample.prompt if self.bare else f"{item.sample.prompt}\n\n{FORM}{form(item.sample, item.grader)}"
+        text = (
+            item.sample.prompt
+            if self.bare
+            else f"{item.sample.prompt}\n\n{FORM} {form(item.sample, item.grader)}".rstrip()
+        )
         if self.tokenizer.chat_template is None:
             return f"{text}\n"
         messages = [{"role": "user", "content": text}]

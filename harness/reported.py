@@ -23,6 +23,7 @@ from importlib import import_module
 from harness import stats, suites
 from harness.benchmarks import BENCHMARKS, SourceError
 from harness.environment import Grader
+from harness.graders.forms import asked
 from harness.graders.grade import GraderError
 from harness.graders.pool import PoolError
 from harness.ledger.record import BenchmarkResult, BenchmarkScore, Interval, Predicate, Run
@@ -64,7 +65,7 @@ def questions(name: str) -> Part:
 
 
 def text(item: Item) -> str:
-    return suites.asked(item.sample, item.grader)
+    return asked(item.sample, item.grader)
 
 
 def digest(items: Sequence[Item]) -> str:
@@ -73,7 +74,7 @@ def digest(items: Sequence[Item]) -> str:
     for item in items:
         said = [
             item.sample.id,
-            suites.asked(item.sample, item.grader),
+            asked(item.sample, item.grader),
             item.sample.target,
             item.grader,
             item.sample.metadata,

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.benchmarks import BENCHMARKS, LeftOut, Question, complete, stream
 from harness.graders import by_name
+from harness.graders.forms import TASK
 from harness.graders.grade import Grade, answer_of, final_part
 from harness.tasks import TASKS, Sample, sample, score
 
@@ -27,24 +28,6 @@ if TYPE_CHECKING:
     import datasets
 
 FILE = Path(__file__).with_suffix(".toml")
-TASK = "task"  # the grader of a generated question is its task
-
-# What a chat model is told below a question. The track's own chat template says it for the model of a track.
-FORM = "Think first, inside <think> and </think>. Then give the answer and nothing else inside <answer> and </answer>."
-FORMS = {
-    TASK: "",
-    "integer": " The answer is an integer in digits.",
-    "maths": " The answer is LaTeX, simplified.",
-    "choice": " The answer is one capital letter.",
-    "clue": " The answer has a line for each question: its letter, a full stop, a space, and the name.",
-}
-# Of a program, by its form: what is compiled with the files of its problem has main in one of those.
-PROGRAM = " The answer is one ```python block with a whole program, imports included."
-PROGRAM_FORMS = {
-    "function": PROGRAM,
-    "stdin": PROGRAM,
-    "ioi": " The answer is one ```cpp block with a whole file, includes included: what the problem asks for, no main.",
-}
 # Long enough for every grader to do what it does: to start its processes, or a sandbox.
 PROBE = "<think></think><answer>```python\npass\n```</answer>"
 
@@ -144,16 +127,17 @@ def part(name: str, key: bytes, most: int) -> Part:
             else:
                 yield row
 
-    questions = list(kept(stream(benchmark)))
+    rows, tried = stream(benchmark), 0
+    questions, found = list(kept(rows if benchmark.annex else map(_gradable, rows))), list[Question]()
     ranked = iter(sorted(questions, key=lambda each: hashlib.sha256(f"{name}/{each.id}".encode()).digest()))
-    found = list[Question]()
-    # What cannot be graded is known once the tests are there: then as many more are taken.
+    # Behind an annex what cannot be graded is known once the tests are there: then as many more are taken.
     while len(found) < most and (taken := list(islice(ranked, most - len(found)))):
+        tried += len(taken)
         found += kept(map(_gradable, complete(benchmark, taken)))
     place = {question.id: number for number, question in enumerate(questions)}
     found.sort(key=lambda each: place[each.id])
     items = [Item(name, each, each.grader, benchmark.samples, benchmark.republish) for each in found]
-    return Part(name, items, left_out, len(questions))
+    return Part(name, items, left_out, len(questions) - (tried - len(found)))
 
 
 def _gradable(question: Question | LeftOut) -> Question | LeftOut:
@@ -161,16 +145,6 @@ def _gradable(question: Question | LeftOut) -> Question | LeftOut:
         return question
     reason = by_name.refusal(question.grader, question.metadata)
     return question if reason is None else LeftOut(reason)
-
-
-def form(sample: Sample, grader: str) -> str:
-    """What is said below this question about its answer, behind FORM."""
-    return PROGRAM_FORMS[sample.metadata["form"]] if grader == "code" else FORMS[grader]
-
-
-def asked(sample: Sample, grader: str) -> str:
-    """A question with the form of its answer below it; a task's own says it already. Where is the template's to say."""
-    return f"{sample.prompt}\n\n{form(sample, grader).strip()}".rstrip()
 
 
 def probe(part: Part) -> None:

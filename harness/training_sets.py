@@ -15,9 +15,9 @@ from harness.benchmarks.pinned import SourceError
 from harness.benchmarks.question import Question, stream
 from harness.graders.attacks import attacks
 from harness.graders.choice import strict as is_letter
+from harness.graders.forms import asked
 from harness.graders.maths import strict as is_expression
 from harness.graders.pool import PoolError
-from harness.suites import asked
 from harness.tasks.task import Sample, Stream, is_integer
 
 NAMES = [name for name, benchmark in BENCHMARKS.items() if benchmark.role == "training"]

@@ -24,6 +24,7 @@ from harness.benchmarks import BENCHMARKS, LeftOut, Source, SourceError
 from harness.benchmarks.ioi import TESTS
 from harness.benchmarks.pinned import Row, content, read
 from harness.graders import code, exam
+from harness.graders.forms import form
 from harness.suites import Item
 from harness.tracks.track import load
 
@@ -215,9 +216,9 @@ def test_a_question_brings_its_own_tests_in_its_own_order(hub: Hub) -> None:
 def test_each_question_says_which_language_is_run(hub: Hub) -> None:
     for name, fence in (("humaneval", "```python"), ("codeforces", "```python"), ("ioi", "```cpp")):
         for item in suites.part(name, b"", 9).items:
-            assert f" one {fence} block " in suites.form(
-                item.sample, item.grader
-            ) and f" one {fence} block " in reported.text(item)
+            assert f" one {fence} block " in form(item.sample, item.grader) and f" one {fence} block " in reported.text(
+                item
+            )
 
 
 # ---------------------------------------------------------------- what cannot be asked
