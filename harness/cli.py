@@ -501,7 +501,7 @@ def eval_command(
         _examine(str(model), suite, questions, max_new_tokens, batch, bare, seed, out, as_json)
         return
     chosen = module.load(track)
-    chosen.check_base()
+    chosen.check_files()
     path = chosen.base_folder if model == Path() else model
     _evaluate(chosen, path / "model.safetensors" if path.is_dir() else path, seed, as_json)
 
@@ -535,7 +535,6 @@ def _examine(
     about["max_new_tokens"] = max_new_tokens
     results, answers = list[examination.Result](), list[examination.Answer]()
     files = f"{folder}/{examination.RESULTS} and {folder}/{examination.SAMPLES}"
-    examination.write(folder, examination.report(about, asked, results), answers)
     try:
         for part in parts:
             with _bar(f"{part.name}: {len(part.items)} questions", len(part.items), quiet=as_json) as advance:
@@ -544,7 +543,8 @@ def _examine(
             answers += given
             examination.write(folder, examination.report(about, asked, results), answers)
     except BaseException:  # Ctrl-C, or a fault of the machine hours in
-        sys.stderr.write(f"nano-r1: not finished; the parts that are, and which are missing, stand in {files}\n")
+        kept = f"the parts that are, and which are missing, stand in {files}" if results else "nothing was written"
+        sys.stderr.write(f"nano-r1: not finished; {kept}\n")
         raise
     if as_json:
         say_json(examination.report(about, asked, results))

@@ -109,7 +109,7 @@ class Result:
     tokens: float  # an answer
     ms: int  # of wall time, grading included
     regradable: bool  # does samples.parquet have what grading again needs?
-    left_out: dict[str, int]  # rows of the whole benchmark that cannot be asked, by reason
+    left_out: dict[str, int]  # rows that cannot be asked, by reason: of all; for the want of tests, of those tried
 
 
 class Model:

@@ -61,7 +61,9 @@ class Item:
 
 @dataclass(frozen=True)
 class Part:
-    """The questions of one part of a suite, and how many rows of the whole were left out for which reason."""
+    """The questions of one part of a suite, and how many rows were left out for which reason: of the whole benchmark,
+    but what only an annex can tell (no tests, too large ones) of those rows that were tried.
+    """
 
     name: str
     items: list[Item]

@@ -1,8 +1,8 @@
 """The training sets of harness.benchmarks as tasks, so that `[train] tasks` of a track can name them.
 
 Prompts go out and answers stay, as with generated questions: the environment draws them, with replacement, and grades
-in the track's own form, as strictly as a benchmark of their kind. One question in four lies on the held-out side by its
-text (harness.tasks.split_of) and is never handed out; nor does anything gate on it: everyone may know it by heart.
+in the track's own form. One question in four lies on the held-out side by its text (harness.tasks.split_of) and is
+never handed out; nor does anything gate on it: everyone may know it by heart.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from harness.benchmarks.question import Question, stream
 from harness.graders.attacks import attacks
 from harness.graders.choice import strict as is_letter
 from harness.graders.forms import asked
-from harness.graders.maths import strict as is_expression
-from harness.graders.pool import PoolError
-from harness.tasks.task import Sample, Stream, is_integer
+from harness.graders.latex import strict as is_latex
+from harness.tasks.task import Sample, Stream, is_integer, split_of
 
 NAMES = [name for name, benchmark in BENCHMARKS.items() if benchmark.role == "training"]
 WIDEST = 1 << 16  # what Stream.integer can tell apart
@@ -37,8 +36,8 @@ class TrainingSet:
 
     @property
     def modules(self) -> list[str]:
-        """What decides its questions and grades and is imported by no statement here: for the digest of a track."""
-        return [BENCHMARKS[self.name].convert.__module__, "harness.graders.equivalence"]
+        """What decides its questions and is imported by no statement here: for the digest of a track."""
+        return [BENCHMARKS[self.name].convert.__module__]
 
     def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
         """Raises SourceError where the data cannot be had."""
@@ -48,18 +47,17 @@ class TrainingSet:
         while index >= len(known):
             index = stream.integer(0, (len(known) - 1) // low) * low + stream.integer(0, low - 1)
         one = known[index]
-        metadata = {"id": one.id, "grader": one.grader, "question": one.prompt, **one.metadata}
+        metadata = {"id": one.id, "grader": one.grader, **one.metadata}
         return asked(one, one.grader), one.target, metadata
 
     def accepts(self, sample: Sample, answer: str) -> bool:
-        """Total where math-verify is; without it an answer in LaTeX raises PoolError, which `ready` finds first."""
         match sample.metadata["grader"]:
             case "integer":
                 return is_integer(answer, sample.target)
             case "choice":
                 return is_letter(answer, sample.target, 26)
             case _:
-                return is_expression(answer, sample.target, sample.metadata["question"])
+                return is_latex(answer, sample.target)
 
     def attacks(self, sample: Sample) -> list[str]:
         return attacks(sample.metadata["grader"], sample)
@@ -72,11 +70,11 @@ def questions(name: str) -> list[Question]:
 
 
 def ready(name: str) -> int:
-    """How many questions there are. Raises TrainingSetError if they, or what grades them, cannot be had here."""
+    """How many questions there are. Raises TrainingSetError if they cannot be had here, or none can be handed out."""
     try:
         known = questions(name)
-        if any(one.grader == "maths" for one in known):
-            is_expression("1", "1")
-    except (SourceError, PoolError) as error:
+    except SourceError as error:
         raise TrainingSetError(str(error)) from None
+    if not any(split_of(name, asked(one, one.grader)) == "train" for one in known):
+        raise TrainingSetError(f"{name} has no question to hand out: all its rows are left out")
     return len(known)

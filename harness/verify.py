@@ -515,6 +515,7 @@ def train(
     label = f"run {job.run + 1}" if job.control is None else "control run"
     folder, output = place / "submission", place / "output"
     output.mkdir()
+    track.check_sets()  # on a cluster this process may be a new one: read here, they are not read on the clock
     reporter.begin(job.name, job.run, "train", track.budget.seconds)
     if lease is not None:
         lease.wait_until_empty()

@@ -326,7 +326,10 @@ class Track(Part):
         def add(label: str, data: bytes) -> None:
             total.update(f"{label}\0{len(data)}\0".encode() + data)
 
-        add("track", (HERE / f"{self.name}.toml").read_bytes())
+        toml = (HERE / f"{self.name}.toml").read_bytes()
+        add("track", toml)
+        if (trained := self.train.tasks) != tomllib.loads(toml.decode())["train"]["tasks"]:
+            add("train", " ".join(trained).encode())  # a suite's tasks, in an order that stands in another file
         for name in self.sources:
             add(name, (HERE.parent / name).read_bytes())
         for name in (name for name in self.tasks if name in TASKS):
@@ -337,8 +340,12 @@ class Track(Part):
         return total.hexdigest()
 
     def check_base(self) -> None:
-        """`check_files`, and the training sets are brought. Raises TrackError for one that cannot be had or graded."""
+        """`check_files` and `check_sets`: all that a run begins with is here."""
         self.check_files()
+        self.check_sets()
+
+    def check_sets(self) -> None:
+        """Bring the training sets, once a process. Raises TrackError for one that cannot be had."""
         for name in self.train.sets:
             from harness import training_sets
 
