@@ -401,7 +401,7 @@ BOMBS = {
 
 
 def test_a_folder_at_the_size_limits_takes_about_a_second(tmp_path):
-    """CPU seconds, since the suite may run beside other work: 0.8 at most when written, twice that passes."""
+    """CPU seconds, since the suite may run beside other work: 0.8 at most when written, thrice that passes."""
     noise = base64.b64encode(RANDOM.randbytes(600_000)).decode()
     documents = [noise, " ".join(noise[i : i + 7] for i in range(0, 700_000, 7)), "a\n" * 400_000, "\t" * 800_000]
     assert max(map(len, documents)) + check.MAX_SOURCE < MAX_BYTES
@@ -411,7 +411,7 @@ def test_a_folder_at_the_size_limits_takes_about_a_second(tmp_path):
         start = time.process_time()
         check.check(folder)
         took[name] = time.process_time() - start
-    assert max(took.values()) < 1.5, took
+    assert max(took.values()) < 2.4, took
 
 
 # ---------------------------------------------------------------- the command
