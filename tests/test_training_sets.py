@@ -22,7 +22,7 @@ from harness.client import connect
 from harness.environment import Environment
 from harness.graders import by_name, latex, maths
 from harness.graders.attacks import attacks
-from harness.tasks import TASKS, sample, score, split_of
+from harness.tasks import TASKS, Sample, sample, score, split_of
 from harness.tasks.task import Stream
 from harness.tracks import track as module
 from harness.tracks.track import HERE, Track, TrackError, load
@@ -130,6 +130,7 @@ def test_every_question_can_be_drawn_and_the_key_says_which(gsm8k: None) -> None
     drawn = [task.draw(Stream(KEY, f"{i}/")) for i in range(60_000)]
     met = {metadata["id"] for _, _, metadata in drawn}
     assert task.distinct == 7473 and len(met) > 0.999 * task.distinct
+    assert all(task.accepts(Sample("", prompt, gold, facts), gold) for prompt, gold, facts in drawn)
     assert drawn[:20] == [task.draw(Stream(KEY, f"{i}/")) for i in range(20)]
 
 
