@@ -23,7 +23,7 @@ from importlib import import_module
 from harness import stats, suites
 from harness.benchmarks import BENCHMARKS, SourceError
 from harness.environment import Grader
-from harness.graders.forms import asked
+from harness.graders import forms
 from harness.graders.grade import GraderError
 from harness.graders.pool import PoolError
 from harness.ledger.record import BenchmarkResult, BenchmarkScore, Interval, Predicate, Run
@@ -65,20 +65,15 @@ def questions(name: str) -> Part:
 
 
 def text(item: Item) -> str:
-    return asked(item.sample, item.grader)
+    """A question as it is asked. Where the answer goes is said by the track's template."""
+    return forms.asked(item.sample, item.grader)
 
 
 def digest(items: Sequence[Item]) -> str:
     """SHA-256 over all that the score hangs on, a line of JSON a question: id, text, gold answer, grader, metadata."""
     total = hashlib.sha256()
     for item in items:
-        said = [
-            item.sample.id,
-            asked(item.sample, item.grader),
-            item.sample.target,
-            item.grader,
-            item.sample.metadata,
-        ]
+        said = [item.sample.id, text(item), item.sample.target, item.grader, item.sample.metadata]
         total.update(json.dumps(said, sort_keys=True, separators=(",", ":")).encode() + b"\n")
     return total.hexdigest()
 

@@ -13,9 +13,17 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
+
+import pytest
+
+from harness.benchmarks import BENCHMARKS, pinned
 
 TOKEN = "hf_a_token_that_was_granted_access"
 OTHER_TOKEN = "hf_a_token_of_somebody_else"  # valid, and without access to what is gated
@@ -122,3 +130,31 @@ class Hub:
         location = f"{self.url.replace('127.0.0.1', 'localhost')}/cdn/{name}/{revision}/{file}"
         reply(302, b"", **common, X_Linked_Etag=f'"{digest}"', X_Linked_Size=str(len(data)), Location=location)
         return None
+
+
+@contextmanager
+def reached(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Hub]:
+    """A Hub that the libraries take for the real one: nobody's token, and caches of its own under `folder`."""
+    with Hub() as standin:
+        for name in ("HF_TOKEN", "HF_HUB_OFFLINE"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HF_ENDPOINT", standin.url)
+        monkeypatch.setenv("HF_HUB_CACHE", str(folder / "hub"))
+        monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(folder / "no token"))
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # read when imported, by whichever test
+        monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        monkeypatch.setattr(pinned, "GITHUB", standin.url)
+        monkeypatch.setattr(time, "sleep", lambda seconds: None)  # huggingface_hub tries again five times, 23 s
+        yield standin
+
+
+def serve(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, name: str, data: bytes, *, rows: int | None = None, gated: bool = False
+) -> None:
+    """The set on the stand-in. With `rows` it is another file than the pinned one, and is pinned anew."""
+    source = BENCHMARKS[name].source
+    (path,) = source.files
+    if rows is not None:
+        source = replace(source, files={path: hashlib.sha256(data).hexdigest()}, rows=rows, sha256=None)
+        monkeypatch.setitem(BENCHMARKS, name, replace(BENCHMARKS[name], source=source))
+    hub.repositories[source.repo] = Repository({str(source.revision): {path: data}}, gated=gated)

@@ -11,14 +11,13 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hub_standin import BIG, OTHER_TOKEN, TOKEN, Hub, Repository
+from hub_standin import BIG, OTHER_TOKEN, TOKEN, Hub, Repository, reached
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from real_data import whole
@@ -76,16 +75,7 @@ def source(data: bytes, *, file: str = "test.jsonl", **changes: Any) -> Source:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    with Hub() as standin:
-        for name in ("HF_TOKEN", "HF_HUB_OFFLINE"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("HF_ENDPOINT", standin.url)
-        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-        monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no token"))
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # read when imported, by whichever test
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        monkeypatch.setattr(pinned, "GITHUB", standin.url)
-        monkeypatch.setattr(time, "sleep", lambda seconds: None)  # huggingface_hub tries again five times, 23 s
+    with reached(monkeypatch, tmp_path) as standin:
         yield standin
 
 

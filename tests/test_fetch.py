@@ -1,10 +1,9 @@
 """Fetching a base model from a Hub on this machine: the real huggingface_hub, real HTTP, every way to go wrong."""
 
 import hashlib
-import time
 
 import pytest
-from hub_standin import OTHER_TOKEN, TOKEN, Hub, Repository
+from hub_standin import OTHER_TOKEN, TOKEN, Repository, reached
 from safetensors.torch import load_file, save
 
 from harness import checkpoint
@@ -32,15 +31,7 @@ def named(files, **unknown):
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    with Hub() as standin:
-        for name in ("HF_TOKEN", "HF_HUB_OFFLINE"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("HF_ENDPOINT", standin.url)
-        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no token"))
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # read when imported, by whichever test
-        monkeypatch.setattr(time, "sleep", lambda seconds: None)  # huggingface_hub tries again five times
+    with reached(monkeypatch, tmp_path) as standin:
         standin.repositories["owner/name"] = Repository({REVISION: dict(FILES)})
         yield standin
 

@@ -1,14 +1,12 @@
 """The fixed benchmarks of a verification: real data over HTTP, the real engine, sandbox, ledger and audit."""
 
 import csv
-import hashlib
 import io
 import json
 import lzma
 import os
 import shutil
 import threading
-import time
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -16,7 +14,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
-from hub_standin import TOKEN, Hub, Repository
+from hub_standin import TOKEN, Repository, reached, serve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from real_data import needs, whole
@@ -24,7 +22,7 @@ from test_benchmarks_pinned import parquet
 
 from harness import audit as auditing
 from harness import reported, stats
-from harness.benchmarks import BENCHMARKS, pinned
+from harness.benchmarks import BENCHMARKS
 from harness.benchmarks.pinned import read
 from harness.engines.transformers import generate
 from harness.environment import Grader
@@ -68,27 +66,8 @@ def afresh():
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    with Hub() as standin:
-        for name in ("HF_TOKEN", "HF_HUB_OFFLINE"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("HF_ENDPOINT", standin.url)
-        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-        monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no token"))
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # read when imported, by whichever test
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        monkeypatch.setattr(pinned, "GITHUB", standin.url)
-        monkeypatch.setattr(time, "sleep", lambda seconds: None)  # huggingface_hub tries again five times, 23 s
+    with reached(monkeypatch, tmp_path) as standin:
         yield standin
-
-
-def serve(hub, monkeypatch, name, data, *, rows=None, gated=False):
-    """The set on the stand-in. With `rows` it is another file than the pinned one, and is pinned anew."""
-    source = BENCHMARKS[name].source
-    (path,) = source.files
-    if rows is not None:
-        source = replace(source, files={path: hashlib.sha256(data).hexdigest()}, rows=rows, sha256=None)
-        monkeypatch.setitem(BENCHMARKS, name, replace(BENCHMARKS[name], source=source))
-    hub.repositories[source.repo] = Repository({str(source.revision): {path: data}}, gated=gated)
 
 
 def excerpt(hub, monkeypatch, name):

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hub_standin import Hub, Repository
+from hub_standin import Hub, Repository, reached
 from test_benchmarks_pinned import parquet
 from typer.testing import CliRunner
 
@@ -115,13 +115,7 @@ def pinned(source: Source, hub: Hub) -> Source:
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     reported.questions.cache_clear()
-    with Hub() as standin:
-        for name in ("HF_TOKEN", "HF_HUB_OFFLINE"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("HF_ENDPOINT", standin.url)
-        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-        monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no token"))
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # read when imported, by whichever test
+    with reached(monkeypatch, tmp_path) as standin:
         for name in ("humaneval", "codeforces", "ioi"):
             of = BENCHMARKS[name]
             annex = of.annex and replace(of.annex, source=pinned(of.annex.source, standin))

@@ -1,14 +1,12 @@
 """Training sets as tasks: handed out over the real socket, graded strictly, pinned in the digest, refused if absent."""
 
-import hashlib
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hub_standin import Hub, Repository
+from hub_standin import Hub, reached, serve
 from hypothesis import given
 from hypothesis import strategies as st
 from real_data import needs, whole
@@ -16,7 +14,7 @@ from test_benchmarks_pinned import parquet
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from harness import cli, sandbox, suites, training_sets
-from harness.benchmarks import BENCHMARKS, Question, pinned, stream
+from harness.benchmarks import BENCHMARKS, Question, stream
 from harness.benchmarks.pinned import read
 from harness.client import connect
 from harness.environment import Environment
@@ -40,22 +38,13 @@ def afresh() -> Iterator[None]:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    with Hub() as standin:
-        monkeypatch.setenv("HF_ENDPOINT", standin.url)
-        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(pinned, "GITHUB", standin.url)
-        monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    with reached(monkeypatch, tmp_path) as standin:
         yield standin
 
 
 def publish(hub: Hub, monkeypatch: pytest.MonkeyPatch, name: str, rows: list[dict[str, object]]) -> None:
     """These rows in the place of the set's own, and pinned as it is."""
-    data, benchmark = parquet(rows), BENCHMARKS[name]
-    (path,) = benchmark.source.files
-    source = replace(benchmark.source, files={path: hashlib.sha256(data).hexdigest()}, rows=len(rows), sha256=None)
-    monkeypatch.setitem(BENCHMARKS, name, replace(benchmark, source=source))
-    hub.repositories[source.repo] = Repository({str(source.revision): {path: data}})
+    serve(hub, monkeypatch, name, parquet(rows), rows=len(rows))
 
 
 @pytest.fixture
