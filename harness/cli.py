@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from harness.check import Finding
     from harness.ledger.record import BenchmarkScore, TaskResult, Verdict
+    from harness.screen.check import Finding
     from harness.tracks.track import Track
-    from harness.verify import Where
+    from harness.verify.session import Where
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_KEY = Path.home() / ".config" / "nano-r1" / "key"
@@ -138,7 +138,7 @@ def tracks_plan(name: Named, as_json: Json = False) -> None:
     """Reckon memory, tokens, GPU-hours and dollars of a GPU track; refuse what cannot fit."""
     from dataclasses import asdict
 
-    from harness import plan as planning
+    from harness.planning import plan as planning
     from harness.tracks import track as module
 
     found = planning.plan(module.load(name))
@@ -177,7 +177,9 @@ def tracks_plan(name: Named, as_json: Json = False) -> None:
 @tracks_app.command("fetch")
 def tracks_fetch(name: Named) -> None:
     """Bring a track's base model, what it trains on and what it reports, each checked against what is pinned."""
-    from harness import fetch, reported, training_sets
+    from harness.benchmarks import training_sets
+    from harness.evaluation import reported
+    from harness.tracks import fetch
     from harness.tracks import track as module
 
     track = module.load(name)
@@ -215,7 +217,7 @@ app.add_typer(tasks_app, name="tasks")
 def tasks_list(as_json: Json = False) -> None:
     """List the generated tasks, the fixed benchmarks and training sets, and the suites."""
     from harness.benchmarks import BENCHMARKS, NOT_PUBLIC
-    from harness.suites import suites
+    from harness.benchmarks.suites import suites
     from harness.tasks import TASKS
 
     found = suites()
@@ -271,9 +273,9 @@ def tasks_show(
     as_json: Json = False,
 ) -> None:
     """Print questions as a model gets them, their gold answers, and answers that must score 0."""
-    from harness import suites
-    from harness.graders.attacks import attacks
-    from harness.graders.forms import asked
+    from harness.answers.attacks import attacks
+    from harness.answers.forms import asked
+    from harness.benchmarks import suites
     from harness.tasks import TASKS
     from harness.tracks import track as module
 
@@ -364,7 +366,7 @@ def tasks_overlap(
     from dataclasses import asdict
 
     from harness.benchmarks import BENCHMARKS
-    from harness.overlap import GRAMS, describe, overlap, texts, withheld
+    from harness.benchmarks.overlap import GRAMS, describe, overlap, texts, withheld
 
     # Generated questions share their wording by design: only the same question means something there.
     n = GRAMS if {training, benchmark} <= BENCHMARKS.keys() else ()
@@ -381,7 +383,7 @@ def tasks_overlap(
 @app.command(name="doctor")
 def doctor_command(as_json: Json = False) -> None:
     """Say what this machine can and cannot isolate and meter, by trying."""
-    from harness import doctor, sandbox
+    from harness.isolation import doctor, sandbox
 
     isolation = sandbox.isolation()
     checks = doctor.checks() if isolation.level == "full" else []
@@ -519,7 +521,8 @@ def _examine(
 ) -> None:
     import hashlib
 
-    from harness import examination, suites
+    from harness.benchmarks import suites
+    from harness.evaluation import examination
 
     examination.check_installed()
     chosen = suites.load(suite)
@@ -576,7 +579,7 @@ def regrade(
     as_json: Json = False,
 ) -> None:
     """Grade saved samples again with today's graders, and say what differs."""
-    from harness import examination
+    from harness.evaluation import examination
 
     found = examination.regrade(file)
     means = found.table.groupby("part", sort=False)[["strict", "lenient"]].mean()
@@ -671,7 +674,7 @@ def check_command(
     """Screen submissions without running them; or, with --against, all that a pull request changes."""
     from dataclasses import asdict
 
-    from harness import check, pull_request
+    from harness.screen import check, pull_request
 
     if bool(folders) == (against is not None):
         stop("name submission folders, or a commit with --against")
@@ -703,7 +706,7 @@ def check_command(
 
 
 def _show_findings(results: Mapping[str, Sequence[Finding]]) -> None:
-    from harness import check
+    from harness.screen import check
 
     out = console()
     for folder, found in results.items():
@@ -741,14 +744,14 @@ def verify(
 ) -> None:
     """Run submissions in the sandbox in turn with the baseline, judge, sign, append to the ledger."""
     from harness import submission
-    from harness.journal import default_state
     from harness.ledger.log import Ledger
     from harness.ledger.signature import load_key
-    from harness.reporter import TerminalReporter
     from harness.tracks import track as module
-    from harness.verify import Interrupted
-    from harness.verify import resume as resume_verification
-    from harness.verify import verify as run_verification
+    from harness.verify.journal import default_state
+    from harness.verify.reporter import TerminalReporter
+    from harness.verify.session import Interrupted
+    from harness.verify.session import resume as resume_verification
+    from harness.verify.session import verify as run_verification
 
     if bool(folders) == (resume is not None):
         stop("name the submissions to verify, or a session to go on with (--resume ENTRY), not both")
@@ -802,11 +805,11 @@ def verify(
 
 def _where(cluster: str | None) -> contextlib.AbstractContextManager[Where]:
     """Where a session's runs are made."""
-    from harness.verify import HERE
+    from harness.verify.session import HERE
 
     if cluster is None:
         return contextlib.nullcontext(HERE)
-    from harness.cluster import Cluster
+    from harness.verify.cluster import Cluster
 
     return Cluster(cluster)
 
@@ -864,7 +867,7 @@ def audit(
     import time
     from dataclasses import asdict
 
-    from harness.audit import audit as run_audit
+    from harness.audit.audit import audit as run_audit
     from harness.ledger.log import Ledger
 
     if not ledger.is_dir():
@@ -899,12 +902,12 @@ def reproduce(
     """Run a record's submission again, in turn with the baseline, and say whether it agrees. Writes no record."""
     from dataclasses import asdict
 
-    from harness.journal import default_state
     from harness.ledger import record
-    from harness.reporter import TerminalReporter
-    from harness.reproduce import reproduce as run_reproduction
     from harness.tracks import track as module
-    from harness.verify import Interrupted
+    from harness.verify.journal import default_state
+    from harness.verify.reporter import TerminalReporter
+    from harness.verify.reproduce import reproduce as run_reproduction
+    from harness.verify.session import Interrupted
 
     path = record_folder / "record.json"
     if not path.is_file():
@@ -936,7 +939,7 @@ def leaderboard(
     out: Annotated[Path | None, typer.Option(help="Folder to write. Default: leaderboard beside the ledger.")] = None,
 ) -> None:
     """Render the board from the ledger."""
-    from leaderboard.render import render
+    from harness.board.render import render
 
     if not ledger.is_dir():
         stop(f"{ledger} is not a folder; point --ledger at a ledger")
@@ -1048,9 +1051,9 @@ def abandon(
     key: KeyFile = DEFAULT_KEY,
 ) -> None:
     """Close what is open of a session that cannot be resumed: its journal is lost, or its machine is gone."""
-    from harness import verify
     from harness.ledger.log import Ledger
     from harness.ledger.signature import load_key
+    from harness.verify import session as verify
 
     signing, folder = load_key(key), Ledger(_existing(ledger))
     announced = next((each for each in folder.open_commitments() if each.id == entry), None)

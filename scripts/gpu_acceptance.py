@@ -11,7 +11,7 @@ Parts, each written into runs/gpu-acceptance/results.json as soon as it is there
     verify       the baseline of gpu-logic by `nano-r1 verify` into a scratch ledger, and its time to the gate
     throughput   rollout and training tokens a second of baseline-gpu/train.py's pieces and of TRL's GRPOTrainer on the
                  same work, in turn (A B A B), each turn a process of its own; peak memory, share of the measured peak
-    parity       scripts/engine_parity.py, the engines on this machine
+    parity       scripts/measure/engine_parity.py, the engines on this machine
 
 The work of `throughput`: a Qwen2.5 shape with random weights, which practically never end, so that the limit is the
 length; the same weights, prompts, groups, micro-batches, dtype, one update a rollout, the mean over tokens and then
@@ -53,10 +53,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from harness import gpu, judge, stats, verify
+from harness import judge, stats
+from harness.isolation import gpu
 from harness.ledger.log import Ledger
-from harness.plan import Shape, declared, forward_flops
+from harness.planning.plan import Shape, declared, forward_flops
 from harness.tracks.track import ROOT, load
+from harness.verify import session as verify
 
 TRAINER = ROOT / "baseline-gpu" / "train.py"
 PLACE = ROOT / "runs" / "gpu-acceptance"
@@ -91,7 +93,7 @@ class Work:
         return self.prompts * self.group
 
 
-# Qwen/Qwen2.5-0.5B's config.json as public repositories quote it; 1.5B and 3B stand in harness/plan.toml; tiny is ours.
+# Qwen/Qwen2.5-0.5B's config.json as public repositories quote it; 1.5B and 3B: harness/planning/plan.toml; tiny is ours.
 SHAPES = {
     "tiny": Shape(
         layers=2, width=64, heads=2, kv_heads=1, head_width=32, intermediate=128, vocabulary=2048, tied=True,
@@ -631,7 +633,7 @@ def first_at_gate(curves: list[str], run: int, gate: float) -> float | None:
 
 
 def parity(show: Show) -> dict[str, Any]:
-    """scripts/engine_parity.py's steps that ask nothing of an official record, with its own limits."""
+    """scripts/measure/engine_parity.py's steps that ask nothing of an official record, with its own limits."""
     folder, steps = ROOT / "runs" / "parity", ("tokens", "sync", "speed")
     for step in steps:  # of an earlier run
         (folder / f"{step}.json").unlink(missing_ok=True)
@@ -640,7 +642,7 @@ def parity(show: Show) -> dict[str, Any]:
     code = attended(command, environment())
     found = {step: json.loads(path.read_text()) for step in steps if (path := folder / f"{step}.json").exists()}
     if code not in (0, 1) or set(found) != set(steps):
-        raise Failed(f"scripts/engine_parity.py ended with {code}: see above")
+        raise Failed(f"scripts/measure/engine_parity.py ended with {code}: see above")
     return {"agree": code == 0, **found}
 
 

@@ -1,5 +1,5 @@
-/* A library in NVML's place, for machines without a GPU: tests/test_gpu.py compiles it to libnvidia-ml.so.1, and NVIDIA's
- * own bindings load it by that name. It exports the calls that harness/gpu.py makes, with NVML's names, argument orders,
+/* A library in NVML's place, for machines without a GPU: tests/isolation/test_gpu.py compiles it to libnvidia-ml.so.1, and NVIDIA's
+ * own bindings load it by that name. It exports the calls that harness/isolation/gpu.py makes, with NVML's names, argument orders,
  * structures and return codes (https://docs.nvidia.com/deploy/nvml-api/), and answers from the text file that
  * $NVML_STANDIN names, read again at each call, so that a test can change what a GPU does while it is being read:
  *

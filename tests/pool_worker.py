@@ -1,4 +1,4 @@
-"""A process for harness.graders.pool that only waits: `python -m tests.pool_worker`."""
+"""A process for harness.answers.pool that only waits: `python -m tests.pool_worker`."""
 
 from __future__ import annotations
 

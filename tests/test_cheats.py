@@ -1,4 +1,4 @@
-"""The cheat corpus: each case gets the verdict that tests/cheats/cases.toml says. scripts/cheats.py runs them.
+"""The cheat corpus: each case gets the verdict that tests/cheats/cases.toml says. scripts/attack/cheats.py runs them.
 
 All selected cases run once, a session for those with the same budget, in a process of their own.
 """
@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from harness import sandbox
+from harness.board import charts
+from harness.isolation import sandbox
 from harness.tracks.track import ROOT
-from leaderboard import charts
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import cheats
@@ -132,4 +132,6 @@ def test_every_folder_is_a_case_and_says_what_it_tries() -> None:
 def test_the_page_lists_every_case() -> None:
     page = (ROOT / "docs" / "cheats.md").read_text()
     for case in CASES.values():
-        assert f"| `{case.name}` | {case.attack} |" in page, f"{case.name}: run `python scripts/cheats.py --page`"
+        assert f"| `{case.name}` | {case.attack} |" in page, (
+            f"{case.name}: run `python scripts/attack/cheats.py --page`"
+        )

@@ -12,7 +12,7 @@ from harness.ledger import record
 from harness.ledger.log import Ledger, check
 from harness.ledger.signature import generate, load_key
 from harness.tracks.track import ROOT, Baseline, load
-from harness.verify import verify
+from harness.verify.session import verify
 
 CHEATS = ROOT / "tests" / "cheats"
 SPEC = importlib.util.spec_from_file_location("make_hidden_weights", CHEATS / "make_hidden_weights.py")

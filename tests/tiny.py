@@ -1,7 +1,7 @@
 """A whole verification in seconds, in a process of its own that meets SIGKILL or a full disk at a chosen step.
 
 The track is cpu-logic with two questions a task, and its trainers learn nothing; sandbox, socket, evaluation, journal
-and ledger are the real ones. `scripts/kills.py` kills at random, the tests at chosen steps.
+and ledger are the real ones. `scripts/attack/kills.py` kills at random, the tests at chosen steps.
 """
 
 import contextlib
@@ -20,19 +20,20 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from harness import cli, meter, submission
-from harness import verify as verification
+from harness import cli, submission
+from harness.isolation import meter
 from harness.ledger import log, record
 from harness.ledger.log import Ledger
 from harness.ledger.signature import generate, load_key
 from harness.tracks import track as tracks
 from harness.tracks.track import ROOT
-from harness.verify import resume, verify
+from harness.verify import session as verification
+from harness.verify.session import resume, verify
 
 # One process imports torch; the others are forked from it, as fresh as they come and ten seconds sooner.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["harness.verify", "harness.engines.transformers", "transformers.models.llama.modeling_llama"]
+    ["harness.verify.session", "harness.engines.transformers", "transformers.models.llama.modeling_llama"]
 )
 
 # If the harness is gone it stays, for as long as nobody ends it: a sandbox that outlives its verifier is seen.

@@ -76,7 +76,7 @@ class BenchmarkResult(Model):
     """One model's answers to a fixed benchmark, each question asked once, greedily, and graded strictly."""
 
     revision: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]  # of the data set
-    questions_sha256: Sha256  # of all that was asked, with the gold answers: harness.reported.digest
+    questions_sha256: Sha256  # of all that was asked, with the gold answers: harness.evaluation.reported.digest
     questions: Annotated[int, Field(gt=0, le=2**53)]
     correct: Count
     formatted: Count

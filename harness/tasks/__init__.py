@@ -45,7 +45,7 @@ class _Tasks(dict[str, Task]):
     """The generated tasks by name. Looked up by its name, a training set of harness.benchmarks is a task as well."""
 
     def __missing__(self, name: str) -> Task:
-        from harness import training_sets  # it needs this package
+        from harness.benchmarks import training_sets  # it needs this package
 
         if name in training_sets.NAMES:
             return training_sets.TrainingSet(name)

@@ -22,8 +22,8 @@ from pydantic import (
     model_validator,
 )
 
-from harness import shards
 from harness.tasks import SPLITS, TASKS, sample
+from harness.tracks import shards
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent  # of the repository
@@ -68,7 +68,7 @@ class CpuHardware(Part):
 
 
 class GpuHardware(Part):
-    """`gpu`: a chip that harness/plan.toml knows, or "any". `gpu_memory_bytes`: what each must have at least."""
+    """`gpu`: a chip that harness/planning/plan.toml knows, or "any". `gpu_memory_bytes`: what each must have at least."""
 
     kind: Literal["gpu"]
     gpu: str
@@ -150,7 +150,7 @@ class Train(Part):
 def _trained_on(name: str) -> list[str]:
     if name in TASKS:
         return [name]
-    from harness import suites, training_sets
+    from harness.benchmarks import suites, training_sets
 
     if name in training_sets.NAMES:
         return [name]
@@ -178,9 +178,9 @@ class Suite(Part):
 class Heldout(Part):
     """`control_ppm`: what a control run must stay below on the mean. On each suite it must stay below the gate.
 
-    `suites`: generated tasks, each by its name, or those of a suite of harness/suites.toml by `suite = "its name"`.
-    `report`: fixed benchmarks, by their names or their suites', that a verification asks too (harness.reported) and
-    whose scores stand in the record and decide nothing.
+    `suites`: generated tasks, each by its name, or those of a suite of harness/benchmarks/suites.toml by
+    `suite = "its name"`. `report`: fixed benchmarks, by their names or their suites', that a verification asks too
+    (harness.evaluation.reported) and whose scores stand in the record and decide nothing.
     """
 
     mean_gate_ppm: Ppm
@@ -195,7 +195,9 @@ class Heldout(Part):
         expanded = []
         for entry in entries if isinstance(entries, list) else [entries]:
             if isinstance(entry, dict) and isinstance(entry.get("suite"), str) and "task" not in entry:
-                from harness import suites  # a third of a track's loading, which `--help` of some commands waits for
+                from harness.benchmarks import (
+                    suites,
+                )  # a third of a track's loading, which `--help` of some commands waits for
 
                 tasks = suites.load(entry["suite"]).tasks
                 if not tasks:
@@ -210,7 +212,7 @@ class Heldout(Part):
     @classmethod
     def _benchmarks_exist(cls, names: list[str]) -> list[str]:
         for name in names:
-            from harness import suites
+            from harness.benchmarks import suites
 
             if not suites.load(name).benchmarks:
                 raise ValueError(f"{name!r} has no fixed benchmark to report; generated tasks stand among the suites")
@@ -347,7 +349,7 @@ class Track(Part):
     def check_sets(self) -> None:
         """Bring the training sets, once a process. Raises TrackError for one that cannot be had."""
         for name in self.train.sets:
-            from harness import training_sets
+            from harness.benchmarks import training_sets
 
             try:
                 training_sets.ready(name)

@@ -1,0 +1,1 @@
+"""Everything that anyone can check of the ledger, offline."""

@@ -1,0 +1,1 @@
+"""Records as Markdown pages and charts."""

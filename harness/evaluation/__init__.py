@@ -1,0 +1,1 @@
+"""Any model on any suite, and the benchmarks that a verification reports."""

@@ -1,0 +1,1 @@
+"""How much a GPU track would take, before anybody pays for it."""

@@ -1,0 +1,1 @@
+"""What is said about a submission before anything of it runs."""

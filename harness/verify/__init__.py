@@ -1,0 +1,1 @@
+"""A verification: announce, train in turn, evaluate, judge, sign."""

@@ -1,1 +1,0 @@
-"""What scripts/fuzz.py throws, and how it knows what should come of it."""

@@ -1,0 +1,129 @@
+"""One session on one node, on two, and on two of which one is killed: a real Ray cluster on this machine.
+
+    python scripts/measure/cluster_test.py [--runs 5] [--page docs/cluster.md]
+
+A small track (tests/tiny.py's: two questions a task) whose trainers compute for two seconds and learn nothing; Ray,
+sandbox, socket, evaluation, journal, ledger and audit are the real ones. Each node has a core and a loopback address.
+`--page` writes the table into the page. Exits with 1 unless each session ends in a sound record whose verdict the audit
+finds again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.ledger import record
+from harness.ledger.log import Ledger
+from harness.tracks.track import ROOT
+
+sys.path.append(str(ROOT / "tests"))
+import ray_nodes  # with the tests
+import tiny
+
+COMPUTES = """
+import shutil, time
+from harness.client import connect
+run = connect()
+run.score([(prompt.id, [run.end_token_id]) for prompt in run.prompts(4)])
+while time.process_time() < 2:
+    pass
+shutil.copyfile(run.base / "model.safetensors", run.output / "model.safetensors")
+"""
+START, END = "<!-- measured:start -->\n", "<!-- measured:end -->"
+
+
+@dataclass
+class Session:
+    """What came of one session. `seconds`: from the announcement to the record."""
+
+    what: str
+    seconds: float
+    said: record.Predicate
+    wrong: list[str]
+
+    @property
+    def row(self) -> str:
+        assert self.said.cluster is not None
+        lost = [f"{each.submission} run {each.run + 1}: {each.reason}" for each in self.said.cluster.lost]
+        each = sorted({*self.said.cluster.runs, *self.said.cluster.reference})
+        made = [[*self.said.cluster.runs, *self.said.cluster.reference].count(name) for name in each]
+        verdict = f"valid: {self.said.verdict.valid}, {len(self.said.verdict.reasons)} reasons"
+        sound = "; ".join(self.wrong) or "finds nothing wrong"
+        return (
+            f"| {self.what} | {self.seconds:.0f} s | {' + '.join(map(str, made))} | {'; '.join(lost) or 'none'} "
+            f"| {verdict} | {sound} |"
+        )
+
+
+def session(place: Path, code: Path, machines: ray_nodes.Machines, what: str, runs: int, kill: bool) -> Session:
+    """Verify once; with `kill`, SIGKILL the last node's raylet while a trainer runs there."""
+    known = len(Ledger(code / "records").records()) if (code / "records").exists() else 0
+    name = what.replace(" ", "-").replace(",", "")
+    folder = str(code / "submissions" / "computes")
+    command = ray_nodes.Command(place, code, name, folder, "--runs", str(runs), "--cluster", machines.address)
+    begun = victim = None
+    while command.process.poll() is None:
+        if begun is None and "announced as" in command.shown():
+            begun = time.monotonic()
+        if kill and begun is not None and victim is None and time.monotonic() - begun > 15:
+            node = machines.nodes[-1]
+            victim = node.kill() if node.sandboxed() else None
+        time.sleep(0.05)
+    seconds = time.monotonic() - (begun or 0)
+    if command.process.returncode != 0:
+        raise SystemExit(command.shown())
+    said = Ledger(code / "records").records()[known].record.predicate
+    audit = ray_nodes.Command(place, code, f"audit-{name}", "--json", verb="audit")
+    audit.wait()
+    wrong = [
+        f"{finding['check']}: {finding['message']}"
+        for finding in json.loads(audit.shown())
+        if not finding["ok"] and finding["check"] != "board"
+    ]
+    if said.cluster is None or len(said.cluster.lost) != kill:
+        wrong.append("the record does not say what was lost")
+    return Session(what, seconds, said, wrong)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--page", type=Path)
+    chosen = parser.parse_args()
+    found = []
+    with tempfile.TemporaryDirectory(prefix="nr1-", dir="/tmp") as name:
+        place = Path(name)
+        place.chmod(0o755)
+        code = ray_nodes.repository(place, "code", seconds=0, runs=chosen.runs)
+        for home in (code / "quick-baseline", code / "submissions" / "computes"):
+            home.parent.mkdir(exist_ok=True)
+            if not home.exists():
+                tiny.make(home.parent, home.name, 0)
+            (home / "train.py").write_text(COMPUTES)
+        ray_nodes.freeze(code)
+        with ray_nodes.machines(place, code) as machines:
+            machines.add(0)
+            found.append(session(place, code, machines, "one node", chosen.runs, kill=False))
+            print(found[-1].row, flush=True)
+            machines.add(1)
+            for what, kill in (("two nodes", False), ("two nodes, one killed", True)):
+                found.append(session(place, code, machines, what, chosen.runs, kill))
+                print(found[-1].row, flush=True)
+    if chosen.page is not None:
+        head = ["| session | took | runs by node | lost | verdict | audit |", "|---|---|---|---|---|---|"]
+        before, start, rest = chosen.page.read_text().partition(START)
+        _, end, after = rest.partition(END)
+        chosen.page.write_text(before + start + "\n".join([*head, *(each.row for each in found)]) + "\n" + end + after)
+    print(f"{os.cpu_count()} cores; {sum(bool(each.wrong) for each in found)} sessions with something wrong")
+    return 1 if any(each.wrong for each in found) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

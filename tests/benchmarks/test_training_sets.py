@@ -1,0 +1,351 @@
+"""Training sets as tasks: handed out over the real socket, graded strictly, pinned in the digest, refused if absent."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hub_standin import Hub, reached, serve
+from hypothesis import given
+from hypothesis import strategies as st
+from real_data import needs, whole
+from test_benchmarks_pinned import parquet
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from harness import cli
+from harness.answers import by_name, latex, maths
+from harness.answers.attacks import attacks
+from harness.benchmarks import BENCHMARKS, Question, stream, suites, training_sets
+from harness.benchmarks.pinned import read
+from harness.client import connect
+from harness.environment import Environment
+from harness.isolation import sandbox
+from harness.tasks import TASKS, Sample, sample, score, split_of
+from harness.tasks.task import Stream
+from harness.tracks import track as module
+from harness.tracks.track import HERE, Track, TrackError, load
+
+KEY = b"tests of training sets"
+COLUMNS = ("question", "answer")
+
+
+@pytest.fixture(autouse=True)
+def afresh() -> Iterator[None]:
+    training_sets.questions.cache_clear()
+    yield
+    training_sets.questions.cache_clear()
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    with reached(monkeypatch, tmp_path) as standin:
+        yield standin
+
+
+def publish(hub: Hub, monkeypatch: pytest.MonkeyPatch, name: str, rows: list[dict[str, object]]) -> None:
+    """These rows in the place of the set's own, and pinned as it is."""
+    serve(hub, monkeypatch, name, parquet(rows), rows=len(rows))
+
+
+@pytest.fixture
+def gsm8k(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its 7,473 real questions."""
+    publish(hub, monkeypatch, "gsm8k-train", list(read(whole("gsm8k_train.jsonl"), COLUMNS)))
+
+
+MATHS = [
+    {"problem": f"What is ${n}/7$ in lowest terms?", "level": "Level 1", "type": "Algebra",
+     "solution": f"So \\boxed{{\\frac{{{n}}}{{7}}}}."}
+    for n in range(1, 60)
+]  # fmt: skip
+
+
+def bytewise(folder: Path) -> None:
+    """A tokenizer for any text, a byte a token."""
+    vocabulary = {letter: i for i, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(["<|end|>", "<|pad|>"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"pad_token": "<|pad|>"}))
+
+
+def trained_on(*tasks: str, folder: Path) -> Track:
+    track = load("cpu-logic")
+    train = track.train.model_copy(update={"tasks": list(tasks)})
+    base = track.base.model_copy(
+        update={"folder": str(folder), "template": "{prompt}\n", "end_token": "<|end|>", "files": {}}
+    )
+    return track.model_copy(update={"train": train, "base": base})
+
+
+# ---------------------------------------------------------------- handed out and graded
+
+
+@needs("gsm8k_train.jsonl")
+def test_prompts_go_out_and_answers_stay(gsm8k: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bytewise(tmp_path)
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    end = tokenizer.token_to_id("<|end|>")
+    known = {question.prompt: question for question in training_sets.questions("gsm8k-train")}
+    track = trained_on("gsm8k-train", "nim", folder=tmp_path)
+    track.check_base()
+    monkeypatch.setenv("NANO_R1_SOCKET", str(tmp_path / "s"))
+    with Environment(track, KEY, 1, tmp_path / "s", "/base", "/output", lambda: 0) as environment:
+        run = connect()
+        prompts = run.prompts(200)
+        assert [prompt.task for prompt in prompts[:4]] == ["gsm8k-train", "nim", "gsm8k-train", "nim"]
+        asked, completions = [], []
+        for prompt in prompts[::2]:
+            question, form = tokenizer.decode(prompt.token_ids).rstrip("\n").rsplit("\n\n", 1)
+            assert form == "The answer is an integer in digits."
+            asked.append(known[question])
+            for answer in (known[question].target, str(int(known[question].target) + 1)):
+                text = f"<think>so</think><answer>{answer}</answer>"
+                completions.append((prompt.id, [*tokenizer.encode(text).ids, end]))
+        scores = run.score(completions)
+        assert [each.correct for each in scores] == [True, False] * 100
+        assert all(each.formatted for each in scores)
+        assert environment.fault is None
+    assert len({question.id for question in asked}) > 90
+    task = TASKS["gsm8k-train"]
+    assert all(split_of(task.name, one.prompt) == "train" for one in (sample(task, KEY, "train", i) for i in range(50)))
+
+
+@needs("gsm8k_train.jsonl")
+def test_every_question_can_be_drawn_and_the_key_says_which(gsm8k: None) -> None:
+    task = TASKS["gsm8k-train"]
+    drawn = [task.draw(Stream(KEY, f"{i}/")) for i in range(60_000)]
+    met = {metadata["id"] for _, _, metadata in drawn}
+    assert task.distinct == 7473 and len(met) > 0.999 * task.distinct
+    assert all(task.accepts(Sample("", prompt, gold, facts), gold) for prompt, gold, facts in drawn)
+    assert drawn[:20] == [task.draw(Stream(KEY, f"{i}/")) for i in range(20)]
+
+
+def test_more_questions_than_a_stream_can_tell_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = [Question(f"q/{i}", str(i), "1", grader="integer") for i in range(150_000)]
+    monkeypatch.setattr(training_sets, "questions", lambda name: many)
+    task = TASKS["openr1-math"]
+    numbers = [int(task.draw(Stream(KEY, f"{i}/"))[2]["id"].partition("/")[2]) for i in range(4000)]
+    assert max(numbers) > 149_000 and min(numbers) < 1000
+    thirds = [sum(n // 50_000 == third for n in numbers) / len(numbers) for third in range(3)]
+    assert all(abs(share - 1 / 3) < 0.03 for share in thirds)
+
+
+def test_latex_is_graded_by_normal_form(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(hub, monkeypatch, "math-train", MATHS)
+    task = TASKS["math-train"]
+    one = sample(task, KEY, "train", 0)
+    assert one.prompt.endswith("\n\nThe answer is LaTeX, simplified.") and one.metadata["level"] == "Level 1"
+    bare = one.target.removeprefix("\\boxed{").removesuffix("}")
+    for answer, right in ((bare, True), (f"\\boxed{{{bare}}}", True), ("\\frac{1}{113}", False)):
+        assert score(task, one, f"<think></think><answer>{answer}</answer>").correct is right
+    assert not any(task.accepts(one, attack) for attack in task.attacks(one))
+
+
+@given(st.text(max_size=200), st.text(max_size=200))
+def test_latex_is_graded_in_no_time_whatever_it_is(answer: str, gold: str) -> None:
+    start = time.process_time()
+    assert latex.strict(answer, gold) is bool(latex.normal(gold) and latex.normal(answer) == latex.normal(gold))
+    assert latex.strict(gold, gold) is bool(latex.normal(gold))
+    assert time.process_time() - start < 0.05
+
+
+@pytest.mark.parametrize("answer", ["9^{9^{9^{9}}}", "(1+\\sqrt{2})^{999999}", "\\left(" * 30, "{" * 200, "," * 200])
+def test_a_tower_of_powers_costs_nothing(answer: str) -> None:
+    """math-verify needs seconds for it, while the environment's clock runs and its lock is held."""
+    start = time.process_time()
+    for _ in range(1000):
+        assert not latex.strict(answer, "\\boxed{x^2+1}")
+    assert time.process_time() - start < 1.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [
+        ("\\dfrac{1}{2}", "\\frac{1}{2}"), ("\\frac12", "\\frac{1}{2}"), ("1/2", "\\frac{1}{2}"),
+        ("-1/2", "\\frac{-1}{2}"), ("\\sqrt2", "\\sqrt{2}"), ("\\left(1, 2\\right)", "(1,2)"), (" 5 ", "5"),
+        ("$5$", "5"), ("5.", "5"), (".5", "0.5"), ("1,234", "1234"), ("1{,}234.5", "1234.5"),
+        ("\\boxed{5}", "\\boxed{5}"),
+        ("30^\\circ", "30^{\\circ}"), ("30", "30^\\circ"), ("50\\%", "50"), ("\\text{even}", "even"),
+        ("x \\in [0, 1)", "x\\in[0,1)"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_difference(answer: str, gold: str) -> None:
+    assert latex.strict(answer, gold) and latex.strict(gold, answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [
+        ("0.5", "\\frac{1}{2}"), ("", ""), ("", "\\boxed{}"), ("(1,234)", "1234"), ("12", "1,2"),
+        ("\\frac{1}{2}", "\\frac{2}{1}"),
+        ("x+1", "1+x"), ("2\\sqrt{3}", "\\sqrt{12}"), ("-5", "5"), ("5 or 6", "5"), ("\\leftarrow", "arrow"),
+        ("A", "a"),
+    ],
+)  # fmt: skip
+def test_what_makes_one(answer: str, gold: str) -> None:
+    assert not latex.strict(answer, gold)
+
+
+# ---------------------------------------------------------------- tasks, but not generated ones
+
+
+def test_a_training_set_is_found_by_its_name_and_listed_nowhere() -> None:
+    assert training_sets.NAMES == [
+        "gsm8k-train", "math-train", "openr1-math", "openthoughts", "synthetic-1-math", "general-reasoning",
+    ]  # fmt: skip
+    assert TASKS["gsm8k-train"].name == "gsm8k-train"
+    assert "gsm8k-train" not in TASKS and "gsm8k-train" not in list(TASKS)
+    for name in ("gsm8k", "chess"):  # a test set is never trained on
+        with pytest.raises(KeyError):
+            TASKS[name]
+
+
+@pytest.mark.parametrize("grader", ["integer", "maths", "choice", "clue", "code"])
+def test_attacks_of_every_grader(grader: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maths, "CPU_SECONDS", 1)  # towers of powers end at it
+    monkeypatch.setattr(maths, "_pools", {})
+    question = {
+        "integer": Question("q", "How many?", "12", grader="integer"),
+        "maths": Question("q", "What is $3/7$?", "\\boxed{\\frac{3}{7}}", grader="maths"),
+        "choice": Question("q", "Which?", "C", {"options": list("wxyz")}, grader="choice"),
+        "clue": Question("q", "Who?", "A. Mrs. Peacock\nB. Rope", {"solution": {"A": "Mrs. Peacock", "B": "Rope"}},
+                         grader="clue"),
+        "code": Question("q", "def f():\n", "", {"form": "function", "stub": "def f():\n", "entry_point": "f",
+                                                 "test": "def check(f):\n    assert f() == 1\n"}, grader="code"),
+    }[grader]  # fmt: skip
+    if grader == "maths":
+        pytest.importorskip("math_verify")
+    if grader == "code" and sandbox.isolation().reasons:
+        pytest.skip("no sandbox on this machine")
+    tried = attacks(grader, question)
+    assert len(tried) >= 5
+    for attack in tried:
+        given = by_name.grade(
+            grader, f"<think></think><answer>{attack}</answer>",
+            prompt=question.prompt, target=question.target, metadata=question.metadata,
+        )  # fmt: skip
+        assert not given.strict, attack
+
+
+EXCERPTS = {"gsm8k": "gsm8k_test.jsonl", "temporal-clue": "temporal_clue.json", "aiw-paper": "aiw.json"}
+
+
+@pytest.mark.parametrize("name", EXCERPTS)
+def test_attacks_on_real_questions(name: str) -> None:
+    path = Path(__file__).parents[1] / "data" / "benchmarks" / EXCERPTS[name]
+    rows = read(path, BENCHMARKS[name].source.columns)
+    questions = [item for item in stream(BENCHMARKS[name], rows) if isinstance(item, Question)]
+    assert questions
+    for question in questions:
+        for attack in attacks(question.grader, question):
+            given = by_name.grade(
+                question.grader, f"<think></think><answer>{attack}</answer>",
+                prompt=question.prompt, target=question.target, metadata=question.metadata,
+            )  # fmt: skip
+            assert not given.strict, attack
+
+
+@needs("gsm8k_train.jsonl")
+def test_show_prints_a_set_as_it_is_asked(gsm8k: None, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.tasks_show("gsm8k-train", 2, "1xh100-smol", as_json=True)
+    rows = json.loads(capsys.readouterr().out)["gsm8k-train"]
+    assert len(rows) == 2
+    for row in rows:
+        assert (
+            "<|im_start|>user\n" in row["prompt"] and "The answer is an integer in digits.<|im_end|>" in row["prompt"]
+        )
+        assert len(row["attacks"]) > 20 and row["target"] not in row["attacks"]
+
+
+# ---------------------------------------------------------------- tracks
+
+
+@pytest.fixture
+def toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """cpu-logic's, where it can be changed, with the sources of a track that trains on GSM8K."""
+    sources = {*load("cpu-logic").sources, *load("1xh100-smol").sources, "benchmarks/openthoughts.py"}
+    for name in [*sources, "tracks/cpu-logic.toml"]:
+        target = tmp_path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((HERE.parent / name).read_bytes())
+    monkeypatch.setattr(module, "HERE", tmp_path / "tracks")
+    return tmp_path / "tracks" / "cpu-logic.toml"
+
+
+def training(toml: Path, tasks: str) -> Track:
+    text = (HERE / "cpu-logic.toml").read_text()
+    head, rest = text.split("[train]\n")
+    toml.write_text(f"{head}[train]\ntasks = {tasks}\n{rest.partition(chr(10))[2]}")
+    return load("cpu-logic")
+
+
+def test_a_track_names_sets_and_suites(toml: Path) -> None:
+    logic = ["countdown", "linear", "nim", "josephus"]
+    assert training(toml, '["gsm8k-train", "logic"]').train.tasks == ["gsm8k-train", *logic]
+    assert load("cpu-logic").train.sets == ["gsm8k-train"]
+    for tasks, message in (
+        ('["logic", "nim"]', "each once"),
+        ("[]", "at least one task"),
+        ('["maths"]', "'maths' has no generated task"),
+        ('["gsm8k"]', "'gsm8k' has no generated task"),
+        ('["chess"]', "no suite 'chess'"),
+    ):
+        with pytest.raises(TrackError, match=message):
+            training(toml, tasks)
+
+
+def test_a_published_set_cannot_gate(toml: Path) -> None:
+    toml.write_text(toml.read_text().replace('task = "nim"', 'task = "gsm8k-train"', 1))
+    with pytest.raises(TrackError, match="'gsm8k-train' is no generated task, and only those are held out"):
+        load("cpu-logic")
+
+
+def test_the_digest_has_the_pin_and_needs_no_data(toml: Path) -> None:
+    before = training(toml, '["gsm8k-train", "logic"]').digest
+    assert {"training_sets.py", "benchmarks/gsm8k.py", "benchmarks/pinned.py", "graders/latex.py"} <= {
+        *load("cpu-logic").sources
+    }
+    for name, changes in (("benchmarks/gsm8k.py", True), ("benchmarks/openthoughts.py", False)):
+        source = toml.parents[1] / name
+        text = source.read_bytes()
+        source.write_bytes(text + b"# one more line\n")
+        assert (load("cpu-logic").digest != before) is changes
+        source.write_bytes(text)
+
+
+def test_what_is_missing_is_said_before_a_run(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bytewise(tmp_path)
+    track = trained_on("math-train", folder=tmp_path)
+    with pytest.raises(
+        TrackError, match=r"trains on math-train, which cannot .*`nano-r1 tracks fetch cpu-logic` brings"
+    ):
+        track.check_base()
+    publish(hub, monkeypatch, "math-train", MATHS)
+    track.check_base()
+
+
+def test_a_set_with_nothing_to_hand_out_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = [
+        Question(f"q/{i}", f"Question {i}?", "1", grader="integer")
+        for i in range(200)
+        if split_of("math-train", f"Question {i}?\n\nThe answer is an integer in digits.") == "heldout"
+    ]
+    for rows in ([], held):
+        monkeypatch.setattr(training_sets, "questions", lambda name, rows=rows: rows)
+        with pytest.raises(training_sets.TrainingSetError, match="no question to hand out"):
+            training_sets.ready("math-train")
+    assert len(held) > 20
+
+
+def test_a_suite_in_another_order_is_another_track(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    track = training(toml, '["logic"]')
+    assert track.digest == load("cpu-logic").digest
+    logic = suites.suites()["logic"]
+    turned = {**suites.suites(), "logic": logic.model_copy(update={"tasks": logic.tasks[::-1]})}
+    monkeypatch.setattr(suites, "suites", lambda: turned)
+    assert load("cpu-logic").train.tasks == track.train.tasks[::-1]
+    assert load("cpu-logic").digest != track.digest

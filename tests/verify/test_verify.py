@@ -1,0 +1,244 @@
+"""The journey of a verification, with a real sandbox, socket, evaluation and ledger; only the sizes are small."""
+
+import json
+import lzma
+import shutil
+import threading
+import time
+
+import pytest
+
+from harness import submission
+from harness.keys import commitment, control_round, derive, seed_of
+from harness.ledger.log import Ledger, check
+from harness.ledger.signature import generate, load_key
+from harness.tracks.track import Baseline, load
+from harness.verify.session import Interrupted, VerifyError, verify
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed"),
+]
+
+# Learns nothing: asks, answers with an empty completion, saves the base model as it is.
+QUICK = """
+from safetensors.torch import load_file
+from harness.client import connect
+run = connect()
+prompts = run.prompts(4)
+print([s.correct for s in run.score([(p.id, [run.end_token_id]) for p in prompts])])
+weights = load_file(run.base / "model.safetensors")
+"""
+SAVE = "run.save(weights)\n"
+
+
+class Listener:
+    def __init__(self):
+        self.lines, self.phases = [], []
+        self.on_begin = lambda phase: None
+
+    def begin(self, arm, run, phase, total):
+        self.phases.append((arm, run, phase))
+        self.on_begin(phase)
+
+    def advance(self, done, note):
+        pass
+
+    def finished(self, seconds):
+        pass
+
+    def say(self, text):
+        self.lines.append(text)
+
+
+def make(folder, name, source):
+    home = folder / name
+    home.mkdir(parents=True)
+    (home / "train.py").write_text(source)
+    (home / "submission.toml").write_text(
+        f'name = "{name}"\ntrack = "cpu-logic"\ntitle = "{name}"\nchange = "for a test"\ncontributors = ["tests"]\n'
+    )
+    return submission.load(home)
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A track of four questions with a quick baseline, an empty ledger, a key that is not listed."""
+    tmp_path.chmod(0o755)
+    baseline = make(tmp_path, "quick-baseline", QUICK + SAVE)
+    track = load("cpu-logic")
+    small = [suite.model_copy(update={"questions": 2}) for suite in track.heldout.suites]
+    track = track.model_copy(
+        update={
+            "baseline": Baseline(folder=str(baseline.folder), tree_sha256=baseline.tree_sha256),
+            "heldout": track.heldout.model_copy(update={"suites": small}),
+            "budget": track.budget.model_copy(update={"seconds": 20}),
+        }
+    )
+    generate(tmp_path / "key", "tester")
+    return track, baseline, Ledger(tmp_path / "records"), load_key(tmp_path / "key"), tmp_path
+
+
+def run(place, items, runs=1, listener=None, cancel=None):
+    track, _, ledger, key, _ = place
+    return verify(
+        track,
+        items,
+        runs=runs,
+        ledger=ledger,
+        key=key,
+        state=place[4] / "state",
+        reporter=listener or Listener(),
+        cancel=cancel or threading.Event(),
+    )
+
+
+def failures(ledger):
+    return [finding for finding in check(ledger.folder) if not finding.ok]
+
+
+def test_two_submissions_in_turn_with_the_baseline(place):
+    _, _, ledger, _, folder = place
+    listener = Listener()
+    outcomes = run(place, [make(folder, "one", QUICK + SAVE), make(folder, "two", QUICK + SAVE)], 2, listener)
+    assert [o.name for o in outcomes] == ["one", "two"]
+    item = ledger.records()[1].record.predicate
+    assert item.submission.name == "two" and item.isolation == "full" and all(item.isolation_checks.values())
+    assert len(item.runs) == 2 and len(item.reference.wall_ms) == 2
+    root = bytes.fromhex(item.commitment.root_hex)
+    assert commitment(root, bytes.fromhex(item.commitment.nonce_hex)) == item.commitment.commitment_sha256
+    assert [r.seed for r in [*item.runs, item.control]] == [
+        seed_of(root, item.submission.tree_sha256, i) for i in (0, 1, 2)
+    ]
+    # Three rounds. The runs are numbered as they come; the control run, number 2, takes the round that the root says.
+    places = {arm.submission.name: arm.submission.tree_sha256 for arm in (r.record.predicate for r in ledger.records())}
+    places["quick-baseline"] = item.reference.tree_sha256
+    expected = []
+    for turns in (["quick-baseline", "one", "two"], ["one", "two", "quick-baseline"], ["two", "quick-baseline", "one"]):
+        for name in turns:
+            rest, made = control_round(root, places[name], 3), [run for arm, run in expected if arm == name and run < 2]
+            if len(made) == rest and (name, 2) not in expected:
+                expected.append((name, 2))
+            else:
+                expected.append((name, len(made)))
+    expected.remove(("quick-baseline", 2))  # only the reference, so it rests where its control run would be
+    assert [(arm, index) for arm, index, phase in listener.phases if phase == "train"] == expected
+    assert item.control.run == 2 and item.verdict.control_ppm.keys() == item.verdict.gates.keys()
+    assert item.resumed == 0
+    assert item.runs[0].reward_queries == 4 and item.runs[0].prompts == 4 and item.runs[0].sampled_tokens == 4
+    assert item.runs[0].most_queries_per_prompt == 1
+    assert item.runs[0].weights_sha256 == item.runs[1].weights_sha256  # nothing was learnt
+    assert not item.verdict.valid and not item.verdict.record
+    lines = lzma.decompress((outcomes[1].folder / "completions.jsonl.xz").read_bytes()).splitlines()
+    assert [len(json.loads(line)["completions"]) for line in lines] == [16, 16, 16]  # eight suites
+    assert b"[False, False, False, False]" in lzma.decompress((outcomes[1].folder / "log.txt.xz").read_bytes())
+    assert not ledger.open_commitments() and not failures(ledger)
+
+
+def test_without_a_control_run_there_is_a_record_and_it_is_not_valid(place):
+    track, baseline, ledger, key, folder = place
+    listener = Listener()
+    (outcome,) = verify(
+        track, [baseline], runs=2, ledger=ledger, key=key, state=folder / "state", reporter=listener,
+        cancel=threading.Event(), control=False,
+    )  # fmt: skip
+    assert [run for _, run, phase in listener.phases if phase == "train"] == [0, 1]
+    assert "there is no control run" in outcome.verdict.reasons and outcome.verdict.control_ppm is None
+    assert ledger.records()[0].record.predicate.control is None and not failures(ledger)
+
+
+def test_baseline_is_its_own_reference(place):
+    _, baseline, _, _, _ = place
+    listener = Listener()
+    (outcome,) = run(place, [baseline], 1, listener)
+    made = [(run, phase) for _, run, phase in listener.phases]
+    one, control = [(0, "train"), (0, "evaluate")], [(1, "train"), (1, "evaluate")]
+    assert made in (one + control, control + one)
+    cost = outcome.verdict.relative_cost_ppm
+    assert (cost.low, cost.mean, cost.high) == (1_000_000,) * 3
+    assert any("1 run" in reason for reason in outcome.verdict.reasons)
+
+
+WRONG = {
+    "crash": (QUICK + "raise SystemExit(3)\n", "exited with code 3"),
+    "overrun": (QUICK + "import time\ntime.sleep(60)\n", "over the budget of 6 s"),
+    "shape": (
+        QUICK + 'weights["model.norm.weight"] = weights["model.norm.weight"][:-1].clone()\n',
+        "model.norm.weight",
+    ),
+    "nan": (QUICK + 'weights["model.norm.weight"][0] = float("nan")\n' + SAVE, "model.norm.weight"),
+    "silent": (QUICK, "model.safetensors was not written"),
+    "background": (
+        QUICK
+        + SAVE
+        + "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(30)'])\n",
+        "left 1 process",
+    ),
+}
+# A wrong shape that the client would refuse is written by hand.
+WRONG["shape"] = (
+    WRONG["shape"][0]
+    + "from safetensors.torch import save_file\nsave_file(weights, run.output / 'model.safetensors')\n",
+    WRONG["shape"][1],
+)
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_failed_run_gets_the_right_message_and_no_record(place, name):
+    track, baseline, ledger, key, folder = place
+    source, message = WRONG[name]
+    small = track.model_copy(
+        update={"budget": track.budget.model_copy(update={"seconds": 6 if name == "overrun" else 20})}
+    )
+    place = (small, baseline, ledger, key, folder)
+    (outcome,) = run(place, [make(folder, f"does-{name}", source)])
+    assert outcome.folder is None and outcome.verdict is None
+    assert message in outcome.reason
+    assert ledger.records() == [] and not ledger.open_commitments() and not failures(ledger)
+    (abandoned,) = [p for p in (ledger.folder / "log").glob("*.json") if b'"abandonment"' in p.read_bytes()]
+    assert message in json.loads(abandoned.read_text())["reason"]
+
+
+def test_one_submission_failing_leaves_the_other_its_record(place):
+    folder = place[4]
+    bad, good = run(place, [make(folder, "bad", "raise SystemExit(1)\n"), make(folder, "good", QUICK + SAVE)])
+    assert bad.folder is None and good.folder is not None
+    assert not place[2].open_commitments() and not failures(place[2])
+
+
+@pytest.mark.parametrize("phase", ["train", "evaluate"])
+def test_interrupt_closes_the_commitment_and_the_next_verification_works(place, phase):
+    _, baseline, ledger, _, folder = place
+    cancel, listener = threading.Event(), Listener()
+    listener.on_begin = lambda begun: cancel.set() if begun == phase else None
+    start = time.monotonic()
+    source = QUICK + "import time\ntime.sleep(15)\n" if phase == "train" else QUICK + SAVE
+    with pytest.raises(Interrupted):
+        run(place, [make(folder, "slow", source)], listener=listener, cancel=cancel)
+    assert time.monotonic() - start < 18
+    assert ledger.records() == [] and not ledger.open_commitments() and not failures(ledger)
+    assert run(place, [baseline])[0].folder is not None
+
+
+def test_a_changed_baseline_or_another_track_is_refused_before_anything_is_announced(place):
+    _, baseline, ledger, _, folder = place
+    other = make(folder, "other", QUICK)
+    for form, told in (({"track": "no-such"}, "'no-such'"), ({"track": None, "tracks": ["a", "b"]}, "'a', 'b'")):
+        wrong = other.model_copy(update={"manifest": other.manifest.model_copy(update=form)})
+        with pytest.raises(VerifyError, match=f"for the track {told}, not 'cpu-logic'"):
+            run(place, [wrong])
+    (baseline.folder / "train.py").write_text("changed")
+    with pytest.raises(VerifyError, match="frozen baseline"):
+        run(place, [other])
+    assert not ledger.folder.exists()
+
+
+def test_keys_differ_by_purpose_submission_and_run():
+    root = bytes(32)
+    keys = {
+        derive(root, purpose, tree, index)
+        for purpose in ("train", "heldout", "seed")
+        for tree in ("a", "b")
+        for index in (0, 1)
+    }
+    assert len(keys) == 12
