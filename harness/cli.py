@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from harness.errors import NanoR1Error
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -50,8 +52,10 @@ def main() -> None:
     """Entry point: every expected error becomes one clear line and exit code 2."""
     try:
         app()
-    except ValueError as error:  # each module's own error class: message says what, where and what to do
-        if type(error).__module__.startswith("harness") or type(error).__module__.startswith("leaderboard"):
+    except NanoR1Error as error:
+        stop(str(error))
+    except ValueError as error:  # of the frozen files, which do not know harness.errors yet
+        if type(error).__module__.startswith("harness"):
             stop(str(error))
         raise
     except PermissionError as error:

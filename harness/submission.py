@@ -12,13 +12,14 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from harness.errors import NanoR1Error
 from harness.ledger.record import Line, Name
 
 MAX_FILES, MAX_BYTES, MAX_TRACKS = 50, 1_000_000, 32
 IGNORED = {"__pycache__", ".DS_Store"}
 
 
-class SubmissionError(ValueError):
+class SubmissionError(NanoR1Error):
     """A folder that is not a submission; the message says what is wrong, where, and what to do."""
 
 

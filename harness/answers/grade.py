@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.errors import NanoR1Error
+
 LONGEST = 1_000_000  # characters of a completion; a longer one has no answer
 _TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 
-class GraderError(ValueError):
+class GraderError(NanoR1Error):
     """There is no grade: the question is of no known form. Never the completion's fault."""
 
 

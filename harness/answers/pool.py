@@ -26,11 +26,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from harness.errors import NanoR1Error
+
 START_SECONDS = 120  # to import what it needs, on a busy machine
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-class PoolError(ValueError):
+class PoolError(NanoR1Error):
     """A process of the pool could not be started: the machine's fault, never the question's."""
 
 

@@ -27,6 +27,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from harness.benchmarks import BENCHMARKS, Question, stream
+from harness.errors import NanoR1Error
 from harness.tasks import TASKS, Split, sample
 
 GRAMS = (13, 8)
@@ -37,7 +38,7 @@ WITHHELD = "(not shown: its authors ask that no question is published)"
 Text = tuple[str, str]  # (id, prompt)
 
 
-class OverlapError(ValueError):
+class OverlapError(NanoR1Error):
     """A set of questions that there is not."""
 
 

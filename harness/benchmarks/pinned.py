@@ -36,6 +36,8 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from harness.errors import NanoR1Error
+
 Row = dict[str, Any]
 
 GITHUB = "https://raw.githubusercontent.com"
@@ -45,7 +47,7 @@ INSTALL = "pip install -e '.[tasks]'"
 TIMEOUT_SECONDS = 30
 
 
-class SourceError(ValueError):
+class SourceError(NanoR1Error):
     """A data set that cannot be had, or is not the one that was pinned. The message says what to do."""
 
 

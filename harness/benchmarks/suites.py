@@ -22,6 +22,7 @@ from harness.answers import by_name
 from harness.answers.forms import TASK
 from harness.answers.grade import Grade, answer_of, final_part
 from harness.benchmarks import BENCHMARKS, LeftOut, Question, complete, stream
+from harness.errors import NanoR1Error
 from harness.tasks import TASKS, Sample, sample, score
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ FILE = Path(__file__).with_suffix(".toml")
 PROBE = "<think></think><answer>```python\npass\n```</answer>"
 
 
-class SuiteError(ValueError):
+class SuiteError(NanoR1Error):
     """A suite that does not exist or cannot be asked; the message says what to do."""
 
 

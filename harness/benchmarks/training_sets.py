@@ -17,13 +17,14 @@ from harness.answers.latex import strict as is_latex
 from harness.benchmarks import BENCHMARKS
 from harness.benchmarks.pinned import SourceError
 from harness.benchmarks.question import Question, stream
+from harness.errors import NanoR1Error
 from harness.tasks.task import Sample, Stream, is_integer, split_of
 
 NAMES = [name for name, benchmark in BENCHMARKS.items() if benchmark.role == "training"]
 WIDEST = 1 << 16  # what Stream.integer can tell apart
 
 
-class TrainingSetError(ValueError):
+class TrainingSetError(NanoR1Error):
     """A training set that cannot be used here; the message says why and what to do."""
 
 

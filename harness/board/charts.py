@@ -20,6 +20,8 @@ from html import escape
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from harness.errors import NanoR1Error
+
 WINDOW = 1024  # completions in the trailing window of a curve
 GRID = 200  # points along a line
 MAX_CURVES_BYTES = 128 * 2**20  # unpacked: refuses a decompression bomb
@@ -74,7 +76,7 @@ COLOURS = [
 ]
 
 
-class ChartError(ValueError):
+class ChartError(NanoR1Error):
     """The curves cannot be drawn; the message says which line of the file is wrong."""
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from harness import stats
 from harness.board import charts
+from harness.errors import NanoR1Error
 from harness.ledger import record
 from harness.ledger.log import Known, Ledger, LedgerError, Listed, read_file
 from harness.tracks import track as tracks
@@ -35,7 +36,7 @@ LOG = "log.txt.xz"
 MARK = f"<!-- {charts.GENERATED} -->"  # in the first lines of all that may be overwritten or deleted
 
 
-class RenderError(ValueError):
+class RenderError(NanoR1Error):
     """The board cannot be rendered or written; the message says which file is in the way."""
 
 

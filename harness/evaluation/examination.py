@@ -27,6 +27,7 @@ from harness.answers.grade import Grade, GraderError
 from harness.answers.pool import PoolError
 from harness.benchmarks import BENCHMARKS
 from harness.benchmarks.suites import Item, Part, grade, probe
+from harness.errors import NanoR1Error
 from harness.isolation.sandbox import SandboxError
 from harness.tasks import TASKS, Sample
 
@@ -41,7 +42,7 @@ WITHHELD = (
 SAMPLING = {"temperature": 0.6, "top_p": 0.95}  # where a question is answered several times (AIME); once means greedily
 
 
-class ExaminationError(ValueError):
+class ExaminationError(NanoR1Error):
     """A model or a file of samples that cannot be used; the message says what to do."""
 
 

@@ -27,6 +27,7 @@ from harness.answers.pool import PoolError
 from harness.benchmarks import BENCHMARKS, SourceError, suites
 from harness.benchmarks.suites import Item, Part, SuiteError
 from harness.environment import Grader
+from harness.errors import NanoR1Error
 from harness.isolation.sandbox import SandboxError
 from harness.ledger.record import BenchmarkResult, BenchmarkScore, Interval, Predicate, Run
 from harness.tracks.track import Track
@@ -34,7 +35,7 @@ from harness.tracks.track import Track
 PPM = 1_000_000
 
 
-class ReportedError(ValueError):
+class ReportedError(NanoR1Error):
     """A benchmark that the track reports cannot be asked here; the message says why and what to do."""
 
 

@@ -31,6 +31,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from harness.errors import NanoR1Error
 from harness.isolation import sandbox
 from harness.ledger import record
 
@@ -49,7 +50,7 @@ DEV, SYS, DRIVER = Path("/dev"), Path("/sys"), Path("/proc/driver/nvidia")
 Answer = TypeVar("Answer")
 
 
-class GpuError(ValueError):
+class GpuError(NanoR1Error):
     """The GPUs that are asked for are not here, not free, or cannot be metered; the message says what to do."""
 
 

@@ -21,11 +21,13 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from harness.errors import NanoR1Error
+
 _NAME = re.compile(r"nano-r1-(\d+)-[0-9a-f]{8}")
 _NEEDED = {"memory": "peak memory and the memory limit", "pids": "the limit on processes", "cpu": "CPU time"}
 
 
-class MeterError(ValueError):
+class MeterError(NanoR1Error):
     """No cgroup can be made; the message says what can then not be metered, why, and what to do."""
 
 

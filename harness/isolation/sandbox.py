@@ -51,6 +51,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from harness.errors import NanoR1Error
 from harness.isolation.meter import Cgroup, MeterError, unavailable
 
 Level = Literal["full", "none"]
@@ -65,7 +66,7 @@ OWN_PROCESSES = 3  # sh or bwrap, bwrap's second process while it sets up, the s
 TICK_SECONDS = 0.05
 
 
-class SandboxError(ValueError):
+class SandboxError(NanoR1Error):
     """The sandbox itself could not be set up: the machine's fault, never the submission's."""
 
 

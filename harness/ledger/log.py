@@ -34,6 +34,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, ValidationError
 
+from harness.errors import NanoR1Error
 from harness.ledger import merkle
 from harness.ledger.record import (
     Line,
@@ -68,7 +69,7 @@ TRUSTED = ("allowed_signers", "revoked_keys")  # written by people, never by thi
 Reader = Callable[[str], bytes]
 
 
-class LedgerError(ValueError):
+class LedgerError(NanoR1Error):
     """The ledger cannot be read or written, or an entry does not belong in it; the message says why."""
 
 

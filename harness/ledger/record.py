@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from harness.errors import NanoR1Error
+
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
@@ -30,7 +32,7 @@ def _absent(value: object) -> bool:
 Later = Field(default=None, exclude_if=_absent)
 
 
-class RecordError(ValueError):
+class RecordError(NanoR1Error):
     """The bytes are not a record; the message says where and why."""
 
 

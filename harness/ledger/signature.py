@@ -28,6 +28,8 @@ from pathlib import Path
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from harness.errors import NanoR1Error
+
 RECORD_NAMESPACE = "nano-r1-record-v1"  # a record.json
 LOG_NAMESPACE = "nano-r1-log-v1"  # a checkpoint, and every entry that is no record
 
@@ -38,7 +40,7 @@ _KEY_MAGIC = b"openssh-key-v1\0"
 _IDENTITY = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 
 
-class SignatureError(ValueError):
+class SignatureError(NanoR1Error):
     """A key, a signature or a list of signers that cannot be used; the message says why and where."""
 
 

@@ -21,6 +21,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from harness.errors import NanoR1Error
 from harness.evaluation import reported
 from harness.tracks.track import GpuHardware, Track
 
@@ -34,7 +35,7 @@ Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
-class PlanError(ValueError):
+class PlanError(NanoR1Error):
     """The track cannot be planned, or the plan does not fit; the message says by how much and what to change."""
 
 

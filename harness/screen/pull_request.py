@@ -19,6 +19,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from harness import submission
+from harness.errors import NanoR1Error
 from harness.screen import check
 from harness.screen.check import Finding
 from harness.tracks import track as tracks
@@ -27,7 +28,7 @@ HARNESS = "harness"
 LISTED = 20  # paths that a sentence or a list names
 
 
-class PullRequestError(ValueError):
+class PullRequestError(NanoR1Error):
     """The branches cannot be compared; the message says why."""
 
 

@@ -22,6 +22,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
+from harness.errors import NanoR1Error
 from harness.tasks.task import Sample, Stream
 
 VERSION = "0.1.25"
@@ -30,7 +31,7 @@ TRIES = 1000  # draws of one question before a data set is called broken
 Facts = dict[str, Any]
 
 
-class GymError(ValueError):
+class GymError(NanoR1Error):
     """reasoning-gym is missing, of another version or draws nothing usable; the message says what to do."""
 
 

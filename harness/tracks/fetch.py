@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.benchmarks.pinned import HUB, INSTALL, endpoint, offline
+from harness.errors import NanoR1Error
 from harness.tracks import shards
 from harness.tracks.track import Track, TrackError, sha256_of
 
 
-class FetchError(ValueError):
+class FetchError(NanoR1Error):
     """The base model cannot be had, or is not the one that the track names; the message says what to do."""
 
 

@@ -14,11 +14,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness.checkpoint import WIDTHS
+from harness.errors import NanoR1Error
 
 PIECE = 1 << 24  # bytes held in memory
 
 
-class ShardError(ValueError):
+class ShardError(NanoR1Error):
     """The files do not make one checkpoint; the message names the file."""
 
 

@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from harness.errors import NanoR1Error
 from harness.tasks import SPLITS, TASKS, sample
 from harness.tracks import shards
 
@@ -49,7 +50,7 @@ FROZEN = [
 ]
 
 
-class TrackError(ValueError):
+class TrackError(NanoR1Error):
     """A track that does not exist or cannot be used; the message says what to do."""
 
 

@@ -37,6 +37,7 @@ from types import TracebackType
 from typing import Any
 
 from harness import submission
+from harness.errors import NanoR1Error
 from harness.isolation import sandbox
 from harness.ledger import record
 from harness.tracks import track as tracks
@@ -61,7 +62,7 @@ REASONS = {
 }
 
 
-class ClusterError(ValueError):
+class ClusterError(NanoR1Error):
     """A cluster that cannot make the runs, or cannot go on; the message says why and what to do."""
 
 

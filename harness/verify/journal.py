@@ -28,12 +28,13 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer, field_validator
 
 from harness import submission
+from harness.errors import NanoR1Error
 from harness.ledger.log import Commitment
 from harness.ledger.record import Lost, Machine, Run
 from harness.submission import Submission
 
 
-class JournalError(ValueError):
+class JournalError(NanoR1Error):
     """A session that cannot be kept or taken up again; the message says why and what to do."""
 
 

@@ -25,6 +25,7 @@ from typing import Any, Protocol, TypeVar
 
 from harness import checkpoint, judge, submission
 from harness.environment import Environment
+from harness.errors import NanoR1Error
 from harness.evaluate import evaluate
 from harness.evaluation import reported
 from harness.isolation import doctor, gpu, sandbox
@@ -39,7 +40,7 @@ from harness.verify.journal import Journal, JournalError, Member, Session, Train
 Answer = TypeVar("Answer")
 
 
-class VerifyError(ValueError):
+class VerifyError(NanoR1Error):
     """The verification cannot begin, or cannot go on for now; the message says what to do."""
 
 

@@ -1,0 +1,23 @@
+"""The one base class of every error that a user can do something about."""
+
+from __future__ import annotations
+
+
+class NanoR1Error(ValueError):
+    """What is wrong and where, in one sentence, and what to do about it. `nano-r1` prints it as one line.
+
+    A ValueError, because that is what it is: a value from outside that cannot be used. Each room has its own
+    subclasses, so that a caller can catch what it can handle. A subclass may set `advice` for all of its errors, and
+    `exit_code` where it is not 2 (2: the request was wrong, and nothing was changed).
+    """
+
+    exit_code = 2
+    advice = ""
+
+    def __init__(self, message: str, *, advice: str = "") -> None:
+        super().__init__(message)
+        self.advice = advice or self.advice
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{message}; {self.advice}" if self.advice else message
