@@ -9,36 +9,17 @@ from pathlib import Path
 from typing import Annotated
 
 import pytest
+from nano import nano, refused
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
-from harness import cli
 from harness.benchmarks import BENCHMARKS
+from harness.cli import submissions
 from harness.ledger import record
 from harness.submission import load
 from harness.tasks import TASKS
 from harness.tracks import track as tracks
 from harness.tracks.track import ROOT, names
 from harness.tracks.track import load as load_track
-
-NANO = [sys.executable, "-m", "harness.cli"]
-
-
-def nano(*arguments, cwd=ROOT, **environment):
-    return subprocess.run(
-        [*NANO, *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
-def refused(done, *words):
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr + done.stdout
-    for word in words:
-        assert word in done.stderr + done.stdout
 
 
 @pytest.fixture(autouse=True)
@@ -240,9 +221,9 @@ def test_the_rule_for_names_stands_in_one_place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(record, "Name", Annotated[str, StringConstraints(pattern="^only-this$")])
     with pytest.raises(SystemExit):
-        cli.new("mine")
+        submissions.new("mine")
     assert not (tmp_path / "submissions").exists()
-    cli.new("only-this")
+    submissions.new("only-this")
     assert (tmp_path / "submissions" / "only-this" / "train.py").is_file()
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from test_cli import nano, refused
+from nano import nano, refused
 from test_ledger_log import FILES, HOME, NOON, commitment, record
 
 from harness.ledger import signature

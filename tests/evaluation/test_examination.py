@@ -11,7 +11,7 @@ import time
 from collections import Counter
 
 import pytest
-from test_cli import NANO, nano, refused
+from nano import NANO, nano, refused
 
 from harness import cli
 from harness.answers.grade import GraderError

@@ -1,0 +1,28 @@
+"""Make a signing key."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import DEFAULT_KEY, KeyFile
+
+
+def keygen(
+    identity: Annotated[str, typer.Argument(help="Who signs: letters, digits, dots, dashes.")],
+    key: KeyFile = DEFAULT_KEY,
+    hours: Annotated[int, typer.Option(min=1, max=24 * 366, help="How long the key may sign, if it is listed.")] = 24,
+) -> None:
+    """Make a signing key, and print the line that would list it in records/allowed_signers."""
+    from harness.ledger.signature import allowed_line, generate
+
+    public = generate(key, identity)
+    now = datetime.now(UTC).replace(microsecond=0)
+    sys.stderr.write(
+        f"wrote {key} (keep it private and delete it after use) and {key}.pub\n"
+        "A maintainer makes its records official by adding this line to records/allowed_signers:\n"
+    )
+    sys.stdout.write(allowed_line(public, identity, now, now + timedelta(hours=hours)).rstrip("\n") + "\n")

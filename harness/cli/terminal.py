@@ -1,0 +1,77 @@
+"""What the commands share on the terminal: output, tables, progress, the way to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+def stop(message: str, exit_code: int = 2) -> NoReturn:
+    """Print one line to standard error and exit.
+
+    A message may quote a hostile file: nothing in it reaches the terminal as a control sequence.
+    """
+    printable = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in message)
+    sys.stderr.write(f"nano-r1: {printable}\n")
+    raise SystemExit(exit_code)
+
+
+def console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def escape(text: str) -> str:
+    from rich.markup import escape as rich_escape
+
+    return rich_escape(text)
+
+
+def print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+def make_table(*columns: str, title: str | None = None) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+@contextlib.contextmanager
+def progress_bar(label: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Yields a function that sets how many of `total` are done. Shows nothing where there is no terminal."""
+    from rich.progress import Progress
+
+    with Progress(disable=quiet or not sys.stderr.isatty(), transient=True) as progress:
+        task = progress.add_task(label, total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
+@contextlib.contextmanager
+def cancel_on_signal() -> Iterator[threading.Event]:
+    """Yields an event that Ctrl-C or SIGTERM sets, so that a session ends in order."""
+    cancel = threading.Event()
+
+    def handle(number: int, frame: Any) -> None:
+        cancel.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield cancel
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
