@@ -51,7 +51,7 @@ def tracks(context: typer.Context, as_json: Json = False) -> None:
 def _digest(track: Track) -> str | None:
     """None where the package that draws its questions is not installed."""
     from harness.tasks.clue import ClueError
-    from harness.tasks.gym import GymError
+    from harness.tasks.gym.task import GymError
 
     try:
         return track.digest

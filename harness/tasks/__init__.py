@@ -10,7 +10,7 @@ from harness.tasks.countdown import Countdown
 from harness.tasks.countdown_hard import CountdownHard
 from harness.tasks.entailment import Entailment
 from harness.tasks.entailment_choice import EntailmentChoice
-from harness.tasks.gym import GYM
+from harness.tasks.gym.sets import GYM
 from harness.tasks.josephus import Josephus
 from harness.tasks.josephus_hard import JosephusHard
 from harness.tasks.linear import Linear

@@ -25,7 +25,9 @@ from pathlib import Path
 
 from rich.progress import track
 
-from harness.tasks.gym import GYM, VERSION, Gym, Rule, _factory
+from harness.tasks.gym.forms import Form
+from harness.tasks.gym.sets import GYM
+from harness.tasks.gym.task import VERSION, Gym, factory
 from harness.tasks.task import Sample, Stream, split_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "gym.md"
@@ -139,7 +141,7 @@ def of_task(task: Gym, draws: int = DRAWS) -> Row:
         task.accepts(item, answer)
     score_ms = (time.process_time() - start) * 1000 / len(tried)
     answers = Counter(item.target for item in items)
-    if isinstance(task.form, Rule):  # an answer may be right for questions with another gold answer
+    if not isinstance(task.form, Form):  # an answer may be right for questions with another gold answer
         some, asked = [answer for answer, _ in answers.most_common(300)], items[:2000]
         right = {answer: sum(task.accepts(item, answer) for item in asked) for answer in some}
         best = max(right, key=lambda answer: right[answer])
@@ -155,8 +157,8 @@ def of_task(task: Gym, draws: int = DRAWS) -> Row:
 
 
 def why(task: Gym) -> str:
-    """What was done to it, from the table in harness/tasks/gym.py."""
-    form = "a rule of ours, all or nothing" if isinstance(task.form, Rule) else FORMS[task.form.canonical.__name__]
+    """What was done to it, from the table in harness/tasks/gym/sets.py."""
+    form = FORMS[task.form.canonical.__name__] if isinstance(task.form, Form) else "a rule of ours, all or nothing"
     parts = [form, *(f"{key} {value}" for key, value in task.config.items())]
     edit = (task.edit.__doc__ or "").split("\n")[0].rstrip(".")
     return "; ".join([*parts, *([edit[0].lower() + edit[1:]] if edit else [])])
@@ -180,7 +182,7 @@ FORMS = {
 def of_default(name: str) -> Row:
     if name == "composite":
         return Row(name, False, LEFT_OUT[name], "", 0, 0, 0, 0, 0)
-    create, answers, prompts, draws, score_s, error = _factory(), Counter[str](), set[str](), 0, 0.0, None
+    create, answers, prompts, draws, score_s, error = factory(), Counter[str](), set[str](), 0, 0.0, None
     start = time.process_time()
     with contextlib.redirect_stdout(io.StringIO()):  # bf's compiler prints dots
         while draws < 500 and time.process_time() - start < SECONDS:
@@ -223,7 +225,7 @@ def page(rows: list[Row]) -> str:
 # reasoning-gym {VERSION}, audited
 
 All {len(rows)} data sets: {len(inside)} are tasks here (`gym-` and the name with hyphens;
-[`harness/tasks/gym.py`](../harness/tasks/gym.py)), {len(rows) - len(inside)} are not. Written by
+[`harness/tasks/gym/sets.py`](../harness/tasks/gym/sets.py)), {len(rows) - len(inside)} are not. Written by
 `scripts/measure/audit_gym.py`; the table is a test's input, which fails when it and the code disagree.
 
 How a task differs from the data set of the same name:

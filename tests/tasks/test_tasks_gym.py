@@ -30,8 +30,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_tasks import PIECES, completion
 
-from harness.tasks import SPLITS, TASKS, Sample, Split, gym, sample, score
-from harness.tasks.gym import GYM, VERSION, Gym, GymError, Rule, drawn
+from harness.tasks import SPLITS, TASKS, Sample, Split, sample, score
+from harness.tasks.gym import forms, rules, sets
+from harness.tasks.gym import task as gym
+from harness.tasks.gym.rules import Rule
+from harness.tasks.gym.sets import GYM
+from harness.tasks.gym.task import VERSION, Gym, GymError, draw_item
 from harness.tasks.task import Stream
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +55,7 @@ def metadata(one: Sample) -> dict[str, Any]:
     """What reasoning-gym says of this question, besides."""
     task = TASKS[one.id.partition("/")[0]]
     assert isinstance(task, Gym)
-    return drawn(task.dataset, one.metadata["seed"], tuple(task.config.items()))["metadata"]
+    return draw_item(task.dataset, one.metadata["seed"], tuple(task.config.items()))["metadata"]
 
 
 # ---------------------------------------------------------------- gold and attacks
@@ -94,7 +98,7 @@ def test_a_question_is_plain_text_that_says_what_an_answer_looks_like(task: Gym)
 def test_no_constant_answer_pays(task: Gym) -> None:
     asked = draws(task.dataset, 200)
     best, _ = Counter(one.target for one in asked).most_common(1)[0]
-    floor = 0.5 if task.choices == gym.BOTH else 0.35
+    floor = 0.5 if task.choices == sets.BOTH else 0.35
     right = sum(task.accepts(one, best) for one in asked)
     assert right / len(asked) < floor + 4 * math.sqrt(floor / len(asked))
 
@@ -525,7 +529,7 @@ def solved(task: Gym, n: int) -> None:
 
 def test_neighbouring_keys_and_indices_share_no_question() -> None:
     """reasoning-gym's own seeds do: item i of seed 1 is item i - 1 of seed 2."""
-    create = gym._factory()
+    create = gym.factory()
     ones, twos = (create("spiral_matrix", size=60, seed=seed) for seed in (1, 2))
     assert sum(ones[i]["question"] == twos[i - 1]["question"] for i in range(1, 60)) == 59
     a, b = ({one.prompt for one in draws("spiral_matrix", 200, "train", key)} for key in (b"seed 1", b"seed 2"))
@@ -534,9 +538,9 @@ def test_neighbouring_keys_and_indices_share_no_question() -> None:
 
 @each
 def test_a_copy_of_a_data_set_draws_what_a_new_one_draws(task: Gym) -> None:
-    create, config = gym._factory(), tuple(task.config.items())
+    create, config = gym.factory(), tuple(task.config.items())
     for seed in (0, 5, 2**32 - 1):
-        ours, theirs = drawn(task.dataset, seed, config), create(task.dataset, size=1, seed=seed, **task.config)[0]
+        ours, theirs = draw_item(task.dataset, seed, config), create(task.dataset, size=1, seed=seed, **task.config)[0]
         assert (ours["question"], ours["answer"]) == (theirs["question"], theirs["answer"])
 
 
@@ -568,11 +572,12 @@ def test_threads_draw_the_same_questions() -> None:
 DIGEST = """
 import hashlib
 from harness.tasks import sample
-from harness.tasks.gym import GYM, drawn
+from harness.tasks.gym.sets import GYM
+from harness.tasks.gym.task import draw_item
 rows = (sample(task, b"golden", split, i) for task in GYM for split in ("train", "heldout") for i in range(3))
 print(hashlib.sha256("\\n".join(f"{r.id}|{r.prompt}|{r.target}|{r.metadata}" for r in rows).encode()).hexdigest())
 for name in ("isomorphic_strings", "polynomial_multiplication", "ransom_note"):
-    questions = "|".join(drawn(name, seed, ())["question"] for seed in range(9))
+    questions = "|".join(draw_item(name, seed, ())["question"] for seed in range(9))
     print(hashlib.sha256(questions.encode()).hexdigest())
 """
 
@@ -614,7 +619,7 @@ def test_without_the_package_a_draw_says_so_and_grading_goes_on(monkeypatch: pyt
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "version", missing)
-    for cached in (gym._factory, gym._made):
+    for cached in (gym.factory, gym.generator):
         cached.cache_clear()
     with pytest.raises(GymError, match=f"reasoning-gym, which is missing: pip install 'reasoning-gym=={VERSION}'"):
         BY_NAME["dice"].draw(Stream(KEY, ""))
@@ -622,7 +627,7 @@ def test_without_the_package_a_draw_says_so_and_grading_goes_on(monkeypatch: pyt
 
 
 def test_a_data_set_that_never_fits_is_an_error_and_no_endless_loop() -> None:
-    never = Gym("chain_sum", gym.INTEGER, 0, edit=lambda question, answer, facts: None)
+    never = Gym("chain_sum", forms.INTEGER, 0, edit=lambda question, answer, facts: None)
     with pytest.raises(GymError, match="gym-chain-sum drew 1000 times"):
         never.draw(Stream(KEY, ""))
 
@@ -637,17 +642,17 @@ def test_tasks_are_known_before_the_package_is_imported() -> None:
 
 def theirs(dataset: str, one: Sample, answer: str) -> float:
     task = BY_NAME[dataset]
-    made = gym._factory()(dataset, size=1, seed=one.metadata["seed"], **task.config)
+    made = gym.factory()(dataset, size=1, seed=one.metadata["seed"], **task.config)
     return float(made.score_answer(answer, made[0]))
 
 
 def test_every_right_survo_is_right() -> None:
     """Its verifier takes one filling of those that fit."""
-    create, several = gym._factory(), 0
+    create, several = gym.factory(), 0
     for seed in range(300):
         made = create("survo", size=1, seed=seed)
         facts = made[0]["metadata"]
-        one = Sample("", "", made[0]["answer"], gym.SURVO.facts(facts))
+        one = Sample("", "", made[0]["answer"], rules.SURVO.facts(facts))
         for numbers_used in set(itertools.permutations(facts["candidate_numbers"])):
             left = list(numbers_used)
             filled = [[cell or left.pop() for cell in row] for row in facts["puzzle"]]
@@ -661,7 +666,7 @@ def test_every_right_survo_is_right() -> None:
 
 def test_nothing_for_a_longer_path_a_list_of_letters_or_another_base() -> None:
     path = draws("shortest_path", 1)[0]
-    longer = gym.near_path(path.metadata, path.target)[0]
+    longer = rules.near_path(path.metadata, path.target)[0]
     assert theirs("shortest_path", path, longer) == 0.5 and not BY_NAME["shortest_path"].accepts(path, longer)
     text = draws("string_insertion", 1)[0]
     program = f"[letter for letter in '{text.target}']"
@@ -674,7 +679,7 @@ def test_nothing_for_a_longer_path_a_list_of_letters_or_another_base() -> None:
 
 
 def test_what_made_us_leave_some_out() -> None:
-    create = gym._factory()
+    create = gym.factory()
     halting = create("game_of_life_halting", size=1, seed=1)
     assert halting.score_answer("banana", halting[0]) == 1.0
     logic = create("propositional_logic", size=1, seed=1)
@@ -755,14 +760,14 @@ def test_bombs_are_graded_at_once(bomb: str) -> None:
 @given(st.integers(-(10**12), 10**12), st.text("0123456789-+.e ", max_size=15))
 @settings(deadline=None)
 def test_an_integer_is_written_in_one_way(number: int, text: str) -> None:
-    assert gym.integer(str(number)) == str(number)
-    assert gym.integer(text) is None or str(int(text)) == text
+    assert forms.integer(str(number)) == str(number)
+    assert forms.integer(text) is None or str(int(text)) == text
 
 
 @given(st.text("0123456789-+.e,", max_size=15))
 @settings(deadline=None)
 def test_a_decimal_is_its_exact_value(text: str) -> None:
-    found = gym.decimal(text)
+    found = forms.decimal(text)
     assert found is None or (Fraction(text) == Fraction(found) and "e" not in text and not text.startswith("+"))
 
 
@@ -777,7 +782,7 @@ def table() -> list[list[str]]:
 
 
 def test_the_page_speaks_of_every_data_set_and_agrees_with_the_code() -> None:
-    gym._factory()
+    gym.factory()
     from reasoning_gym.factory import DATASETS
 
     page = {row[0]: row for row in table()}
