@@ -28,7 +28,8 @@ from harness import checkpoint
 from harness.client import EnvironmentRefused, Run, SaveError, connect
 from harness.environment import MAX_FRAME, MAX_RANKS, Environment, EnvironmentFailed, Grader, development_key
 from harness.tasks import TASKS, Sample, sample, split_of
-from harness.tracks.track import ROOT, Track, Warmup, load
+from harness.tracks.schema import Warmup
+from harness.tracks.track import ROOT, Track, load
 
 KEY = b"tests of the environment"
 

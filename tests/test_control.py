@@ -11,7 +11,8 @@ from harness import judge, submission
 from harness.ledger import record
 from harness.ledger.log import Ledger, check
 from harness.ledger.signature import generate, load_key
-from harness.tracks.track import ROOT, Baseline, load
+from harness.tracks.schema import Baseline
+from harness.tracks.track import ROOT, load
 from harness.verify.session import verify
 
 CHEATS = ROOT / "tests" / "cheats"

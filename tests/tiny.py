@@ -25,6 +25,7 @@ from harness.isolation import meter
 from harness.ledger import log, record
 from harness.ledger.log import Ledger
 from harness.ledger.signature import generate, load_key
+from harness.tracks import files
 from harness.tracks import track as tracks
 from harness.tracks.track import ROOT
 from harness.verify import session as verification
@@ -96,7 +97,7 @@ def last_round(root: bytes, tree_sha256: str, rounds: int) -> int:
 
 def use(place: Path) -> tracks.Track:
     """From here on, `cpu-logic` is this process's tiny track."""
-    tracks.HERE = place / "harness" / "tracks"
+    files.TRACKS = place / "harness" / "tracks"
     verification.control_round = last_round
     return tracks.load("cpu-logic")
 

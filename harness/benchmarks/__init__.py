@@ -47,6 +47,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     )
 }
 
+TRAINING_SETS = [name for name, benchmark in BENCHMARKS.items() if benchmark.role == "training"]
+
 # Asked for, and not to be had by anyone outside; their rows say so.
 NOT_PUBLIC: dict[str, str] = {
     "frontiermath": "not public: Epoch AI keeps the problems of FrontierMath (arXiv 2411.04872) to itself so that no "
@@ -56,6 +58,7 @@ NOT_PUBLIC: dict[str, str] = {
 __all__ = [
     "BENCHMARKS",
     "NOT_PUBLIC",
+    "TRAINING_SETS",
     "Annex",
     "Benchmark",
     "Grader",

@@ -28,11 +28,11 @@ from dataclasses import dataclass, replace
 
 from harness.benchmarks import BENCHMARKS, Question, stream
 from harness.errors import NanoR1Error
-from harness.tasks import TASKS, Split, sample
+from harness.tasks import GENERATED, Split, sample
 
 GRAMS = (13, 8)
 COVERED = 0.7  # the share of its n-grams from which a question counts as covered
-GENERATED = 20_000  # questions drawn of a generated task, unless asked otherwise
+DRAWN = 20_000  # questions drawn of a generated task, unless asked otherwise
 WITHHELD = "(not shown: its authors ask that no question is published)"
 
 Text = tuple[str, str]  # (id, prompt)
@@ -161,7 +161,7 @@ def _grams(prompt: str, n: int) -> set[str]:
 # ---------------------------------------------------------------- sets by name
 
 
-def texts(name: str, key: bytes = b"overlap", count: int = GENERATED) -> Iterator[Text]:
+def texts(name: str, key: bytes = b"overlap", count: int = DRAWN) -> Iterator[Text]:
     """The questions of a fixed set (`gsm8k-train`), or `count` of a generated task's (`nim/train`, `nim/heldout`).
 
     Raises OverlapError for a name that there is not, at once; SourceError for a set that cannot be had, once read.
@@ -169,12 +169,12 @@ def texts(name: str, key: bytes = b"overlap", count: int = GENERATED) -> Iterato
     task, _, split = name.partition("/")
     if name in BENCHMARKS:
         return ((item.id, item.prompt) for item in stream(BENCHMARKS[name]) if isinstance(item, Question))
-    if task in TASKS and split in ("train", "heldout"):
+    if task in GENERATED and split in ("train", "heldout"):
         side: Split = "train" if split == "train" else "heldout"
-        return ((f"{name}/{index}", sample(TASKS[task], key, side, index).prompt) for index in range(count))
+        return ((f"{name}/{index}", sample(GENERATED[task], key, side, index).prompt) for index in range(count))
     raise OverlapError(
         f"there is no set of questions {name!r}; use one of {', '.join(BENCHMARKS)}, or a generated task and its side "
-        f"such as {next(iter(TASKS))}/train"
+        f"such as {next(iter(GENERATED))}/train"
     )
 
 

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import NanoR1Error
 from harness.evaluation import reported
-from harness.tracks.track import GpuHardware, Track
+from harness.tracks.schema import GpuHardware, Track
 
 FILE = Path(__file__).with_suffix(".toml")
 

@@ -18,7 +18,8 @@ from typing import Any
 from harness.benchmarks.pinned import HUB, INSTALL, endpoint, offline
 from harness.errors import NanoR1Error
 from harness.tracks import shards
-from harness.tracks.track import Track, TrackError, sha256_of
+from harness.tracks.files import TrackError, sha256_of
+from harness.tracks.schema import Track
 
 
 class FetchError(NanoR1Error):

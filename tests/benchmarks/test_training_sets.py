@@ -23,8 +23,9 @@ from harness.environment import Environment
 from harness.isolation import sandbox
 from harness.tasks import TASKS, Sample, sample, score, split_of
 from harness.tasks.task import Stream
-from harness.tracks import track as module
-from harness.tracks.track import HERE, Track, TrackError, load
+from harness.tracks import files
+from harness.tracks.files import TRACKS
+from harness.tracks.track import Track, TrackError, load
 
 KEY = b"tests of training sets"
 COLUMNS = ("question", "answer")
@@ -271,13 +272,13 @@ def toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [*sources, "tracks/cpu-logic.toml"]:
         target = tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes((HERE.parent / name).read_bytes())
-    monkeypatch.setattr(module, "HERE", tmp_path / "tracks")
+        target.write_bytes((TRACKS.parent / name).read_bytes())
+    monkeypatch.setattr(files, "TRACKS", tmp_path / "tracks")
     return tmp_path / "tracks" / "cpu-logic.toml"
 
 
 def training(toml: Path, tasks: str) -> Track:
-    text = (HERE / "cpu-logic.toml").read_text()
+    text = (TRACKS / "cpu-logic.toml").read_text()
     head, rest = text.split("[train]\n")
     toml.write_text(f"{head}[train]\ntasks = {tasks}\n{rest.partition(chr(10))[2]}")
     return load("cpu-logic")
@@ -321,7 +322,7 @@ def test_what_is_missing_is_said_before_a_run(hub: Hub, tmp_path: Path, monkeypa
     bytewise(tmp_path)
     track = trained_on("math-train", folder=tmp_path)
     with pytest.raises(
-        TrackError, match=r"trains on math-train, which cannot .*`nano-r1 tracks fetch cpu-logic` brings"
+        TrackError, match=r"trains on math-train, which cannot .*`nano-r1 tracks fetch cpu-logic` downloads"
     ):
         track.check_base()
     publish(hub, monkeypatch, "math-train", MATHS)

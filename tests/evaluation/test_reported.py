@@ -35,7 +35,7 @@ from harness.ledger.log import Ledger
 from harness.ledger.record import BenchmarkResult, BenchmarkScore, Interval
 from harness.ledger.signature import load_key
 from harness.tasks import Sample
-from harness.tracks import track as tracks
+from harness.tracks import files
 from harness.tracks.track import ROOT, load, names
 from harness.verify.session import VerifyError, verify
 
@@ -352,7 +352,7 @@ def place(tmp_path, monkeypatch):
     text = path.read_text().replace("control_ppm = 600_000", f"{report}\ncontrol_ppm = 600_000")
     text = text.replace("max_new_tokens = 128\nbatch = 512", "max_new_tokens = 32\nbatch = 64")
     path.write_text(text)
-    monkeypatch.setattr(tracks, "HERE", path.parent)
+    monkeypatch.setattr(files, "TRACKS", path.parent)
     (tmp_path / "submissions").mkdir()
     return tmp_path
 

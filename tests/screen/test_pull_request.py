@@ -10,8 +10,9 @@ import pytest
 from markdown_it import MarkdownIt
 
 from harness.screen.pull_request import PullRequestError, frozen, kind, review
-from harness.tracks import track as module
-from harness.tracks.track import FROZEN, ROOT, load
+from harness.tracks import digest
+from harness.tracks.digest import FROZEN
+from harness.tracks.track import ROOT, load
 
 MANIFEST = 'name = "mine"\ntrack = "cpu-logic"\ntitle = "t"\nchange = "c"\ncontributors = ["ada"]\n'
 MINE = {"submissions/mine/train.py": "x = 1\n", "submissions/mine/submission.toml": MANIFEST}
@@ -239,7 +240,7 @@ def test_frozen_is_what_the_tracks_digest_covers():
 
 def test_the_list_is_computed_and_not_copied(monkeypatch):
     frozen.cache_clear()
-    monkeypatch.setattr(module, "FROZEN", [*FROZEN, "verify/session.py"])
+    monkeypatch.setattr(digest, "FROZEN", [*FROZEN, "verify/session.py"])
     try:
         assert kind("harness/verify/session.py") == "frozen"
     finally:

@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save
 from harness import checkpoint
 from harness.environment import Grader
 from harness.tracks.fetch import FetchError, fetch
-from harness.tracks.track import Base, TrackError, load
+from harness.tracks.schema import Base
+from harness.tracks.track import TrackError, load
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 REAL = load("cpu-logic")
@@ -48,7 +49,7 @@ def refused(track):
 
 def test_a_fetched_base_is_a_folder_of_plain_files_that_a_run_can_use(hub):
     track = named(FILES)
-    with pytest.raises(TrackError, match=r"is missing: bring it with `nano-r1 tracks fetch cpu-logic`"):
+    with pytest.raises(TrackError, match=r"is missing: download it with `nano-r1 tracks fetch cpu-logic`"):
         track.check_base()
     assert fetch(track) == {}
     track.check_base()
@@ -85,7 +86,7 @@ def test_shards_become_one_file(hub):
     data = bytearray(whole.read_bytes())
     data[-1] ^= 1
     whole.write_bytes(data)
-    with pytest.raises(TrackError, match=r"is not its shards in one file: delete it and bring it with"):
+    with pytest.raises(TrackError, match=r"is not its shards in one file: delete it and download it with"):
         track.check_base()
     whole.unlink()
     with pytest.raises(TrackError, match=r"model\.safetensors is missing"):

@@ -13,8 +13,10 @@ from transformers import PreTrainedTokenizerFast
 
 from harness.benchmarks import suites
 from harness.tasks import SPLITS, TASKS, sample
-from harness.tracks import track as module
-from harness.tracks.track import FROZEN, HERE, ROOT, TrackError, load, names
+from harness.tracks import files
+from harness.tracks.digest import FROZEN, task_sources
+from harness.tracks.files import TRACKS
+from harness.tracks.track import ROOT, TrackError, load, names
 
 
 def test_the_base_model_is_the_one_the_track_names():
@@ -43,8 +45,8 @@ def copy(tmp_path, monkeypatch):
     for name in [*load("cpu-logic").sources, "verify/session.py", "tracks/cpu-logic.toml"]:
         target = tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes((HERE.parent / name).read_bytes())
-    monkeypatch.setattr(module, "HERE", tmp_path / "tracks")
+        target.write_bytes((TRACKS.parent / name).read_bytes())
+    monkeypatch.setattr(files, "TRACKS", tmp_path / "tracks")
     return tmp_path
 
 
@@ -60,10 +62,8 @@ def test_the_digest_covers_what_decides(copy, name):
 
 def test_the_digest_covers_the_parents_of_a_task_that_is_not_used_itself():
     """`entailment-choice` asks what entailment.py draws: a change there changes what it asks."""
-    assert {"tasks/entailment_choice.py", "tasks/entailment.py", "tasks/yes_no.py"} <= module._task_sources(
-        "entailment-choice"
-    )
-    assert module._task_sources("nim") == {"tasks/nim.py", "tasks/task.py"}
+    assert {"tasks/entailment_choice.py", "tasks/entailment.py", "tasks/yes_no.py"} <= task_sources("entailment-choice")
+    assert task_sources("nim") == {"tasks/nim.py", "tasks/task.py"}
 
 
 def test_the_digest_ignores_the_rest_and_is_stable(copy):
@@ -214,21 +214,21 @@ def test_digests_are_the_same_in_another_process_without_weights_or_network(tmp_
     ],
 )
 def test_a_wrong_number_of_a_gpu_track_is_refused_with_a_reason(tmp_path, monkeypatch, old, new, message):
-    text = (HERE / "1xh100-logic.toml").read_text()
+    text = (TRACKS / "1xh100-logic.toml").read_text()
     assert old in text
     (tmp_path / "1xh100-logic.toml").write_text(text.replace(old, new, 1))
-    monkeypatch.setattr(module, "HERE", tmp_path)
+    monkeypatch.setattr(files, "TRACKS", tmp_path)
     with pytest.raises(TrackError, match=message) as caught:
         load("1xh100-logic")
     assert "\n" not in str(caught.value)
 
 
 def test_a_base_whose_hash_is_unknown_cannot_be_measured(tmp_path, monkeypatch):
-    text = (HERE / "1xh100-logic.toml").read_text()
+    text = (TRACKS / "1xh100-logic.toml").read_text()
     text = re.sub(r'"model.safetensors" = "\w+"', '"model.safetensors" = "unknown"', text)
     path = tmp_path / "1xh100-logic.toml"
     path.write_text(text)
-    monkeypatch.setattr(module, "HERE", tmp_path)
+    monkeypatch.setattr(files, "TRACKS", tmp_path)
     assert load("1xh100-logic").base.unknown == ["model.safetensors"]
     path.write_text(text.replace('status = "provisional"', 'status = "measured"'))
     with pytest.raises(TrackError, match=r"model.safetensors is unknown.*provisional.*tracks fetch 1xh100-logic"):

@@ -12,7 +12,8 @@ from harness import submission
 from harness.keys import commitment, control_round, derive, seed_of
 from harness.ledger.log import Ledger, check
 from harness.ledger.signature import generate, load_key
-from harness.tracks.track import Baseline, load
+from harness.tracks.schema import Baseline
+from harness.tracks.track import load
 from harness.verify.session import Interrupted, VerifyError, verify
 
 pytestmark = [

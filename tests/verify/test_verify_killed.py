@@ -18,6 +18,7 @@ import tiny
 from harness import submission
 from harness.ledger.log import Ledger, check
 from harness.ledger.signature import allowed_line, generate, load_key
+from harness.tracks import files
 from harness.tracks import track as tracks
 from harness.verify import session as verify_module
 from harness.verify.journal import Journal, Trained, journals
@@ -54,7 +55,7 @@ def place(tmp_path, monkeypatch):
     import torch
 
     tiny.build(tmp_path, seconds=1.2)
-    monkeypatch.setattr(tracks, "HERE", tmp_path / "harness" / "tracks")
+    monkeypatch.setattr(files, "TRACKS", tmp_path / "harness" / "tracks")
     monkeypatch.setattr(verify_module, "control_round", tiny.last_round)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -289,7 +290,7 @@ def test_a_session_goes_on_only_as_it_began(once_killed, tmp_path, monkeypatch, 
     original, entry = once_killed
     place = tmp_path / "place"
     shutil.copytree(original, place, symlinks=True)
-    monkeypatch.setattr(tracks, "HERE", place / "harness" / "tracks")
+    monkeypatch.setattr(files, "TRACKS", place / "harness" / "tracks")
     other = change(place, entry) or {}
     before = snapshot(tiny.state(place), place / "records")
     assert any(path.name == "run-0-0.json" for path in before)
@@ -303,7 +304,7 @@ def test_a_changed_copy_of_a_submission_is_refused_and_can_be_put_back(once_kill
     original, entry = once_killed
     place = tmp_path / "place"
     shutil.copytree(original, place, symlinks=True)
-    monkeypatch.setattr(tracks, "HERE", place / "harness" / "tracks")
+    monkeypatch.setattr(files, "TRACKS", place / "harness" / "tracks")
     source = tiny.state(place) / entry / "submission-1" / "train.py"
     text = source.read_text()
     source.write_text(f"{text}# changed\n")
