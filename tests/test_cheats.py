@@ -1,6 +1,7 @@
 """The cheat corpus: each case gets the verdict that tests/cheats/cases.toml says. scripts/attack/cheats.py runs them.
 
-All selected cases run once, a session for those with the same budget, in a process of their own.
+`scripts/test` runs one case for each defence, `scripts/test --all` every case. They are dealt out to two groups, so
+that both workers of the test run have some; a group's selected cases run together, in a process of their own.
 """
 
 from __future__ import annotations
@@ -13,15 +14,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cheats
 import pytest
 from markdown_it import MarkdownIt
 
 from harness.board import charts
 from harness.isolation import sandbox
 from harness.tracks.track import ROOT
-
-sys.path.insert(0, str(ROOT / "scripts"))
-import cheats
 
 CASES = {case.name: case for case in cheats.cases()}
 ISOLATION = sandbox.isolation()
@@ -31,41 +30,60 @@ pytestmark = [
 ]
 
 
-def parameters() -> list[Any]:
-    found = []
-    for case in CASES.values():
-        marks = [pytest.mark.slow] if case.slow else []
-        if case.xfail:
-            marks.append(pytest.mark.xfail(reason=case.xfail))
-        found.append(pytest.param(case.name, marks=marks))
-    return found
+GROUPS = {
+    case.name: f"cheats {number % 2}"
+    for number, case in enumerate(sorted(CASES.values(), key=lambda case: case.session))
+}
+DEFAULT = {case.name for case in cheats.representatives()}
+
+
+def param(name: str) -> Any:
+    """The case, marked with its group and tier."""
+    marks = [pytest.mark.xdist_group(GROUPS[name])]
+    marks += [pytest.mark.all] * (name not in DEFAULT) + [pytest.mark.slow] * CASES[name].slow
+    if reason := CASES[name].xfail:
+        marks.append(pytest.mark.xfail(reason=reason))
+    return pytest.param(name, marks=marks)
 
 
 @pytest.fixture(scope="session")
-def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What became of the cases that this session of pytest asks for."""
-    mine = [item for item in request.session.items if item.path == Path(__file__) and hasattr(item, "callspec")]
-    asked = {item.callspec.params.get("name") for item in mine}
-    names = [name for name in CASES if name in asked]
-    report = tmp_path_factory.mktemp("cheats") / "results.json"
-    command = [sys.executable, str(ROOT / "scripts" / "cheats.py"), "--json", str(report), *names]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={"PYTHONPATH": str(ROOT)} | env())
-    assert report.exists(), done.stderr[-3000:]
-    found: dict[str, Any] = json.loads(report.read_text())
-    return found
+def results_by_group() -> dict[str, dict[str, Any]]:
+    """What became of the cases of each group that has been run."""
+    return {}
+
+
+@pytest.fixture
+def results(
+    request: pytest.FixtureRequest,
+    results_by_group: dict[str, dict[str, Any]],
+    tmp_path_factory: pytest.TempPathFactory,
+    name: str,
+) -> dict[str, Any]:
+    """What became of the cases in this case's group that this session of pytest asks for."""
+    group = GROUPS[name]
+    if group not in results_by_group:
+        here = [item for item in request.session.items if item.path == Path(__file__) and hasattr(item, "callspec")]
+        asked = {item.callspec.params["name"] for item in here}
+        names = [other for other in CASES if other in asked and GROUPS[other] == group]
+        report = tmp_path_factory.mktemp("cheats") / "results.json"
+        command = [sys.executable, cheats.__file__, "--json", str(report), *names]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={"PYTHONPATH": str(ROOT)} | env())
+        assert report.exists(), done.stderr[-3000:]
+        results_by_group[group] = json.loads(report.read_text())
+    return results_by_group[group]
 
 
 def env() -> dict[str, str]:
     return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
-@pytest.mark.parametrize("name", parameters())
+@pytest.mark.parametrize("name", map(param, CASES))
 def test_a_case_gets_its_verdict(results: dict[str, Any], name: str) -> None:
     problems = results["cases"][name]["problems"]
     assert not problems, "; ".join(problems)
 
 
-@pytest.mark.parametrize("name", ["log-escapes"])
+@pytest.mark.parametrize("name", [param("log-escapes")])
 def test_nothing_of_a_log_or_a_header_reaches_the_terminal_raw(results: dict[str, Any], name: str) -> None:
     assert "\x1b]0;owned" in results["cases"][name]["logs"][0]
     for line in results["said"]:
@@ -73,7 +91,7 @@ def test_nothing_of_a_log_or_a_header_reaches_the_terminal_raw(results: dict[str
         assert "owned" not in line
 
 
-@pytest.mark.parametrize("name", ["hostile-manifest"])
+@pytest.mark.parametrize("name", [param("hostile-manifest")])
 def test_the_board_of_all_these_records_holds_only_our_own_structure(results: dict[str, Any], name: str) -> None:
     assert results["cases"][name]["got"] == "harmless"
     reader = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
@@ -93,7 +111,7 @@ def test_the_board_of_all_these_records_holds_only_our_own_structure(results: di
     assert "hostile-manifest" in shown and "alert(1" in shown and "@torvalds" not in shown  # as text
 
 
-@pytest.mark.parametrize("name", ["detect-verifier"])
+@pytest.mark.parametrize("name", [param("detect-verifier")])
 def test_the_runs_of_a_session_look_alike(results: dict[str, Any], name: str) -> None:
     one = results["cases"][name]
     assert len(one["logs"]) == CASES[name].runs >= 2
@@ -102,7 +120,7 @@ def test_the_runs_of_a_session_look_alike(results: dict[str, Any], name: str) ->
         seen = json.loads(re.search(r"(?m)^TRIED to tell runs apart: (.*)$", log)[1])
         # Numbers of mounts, devices and descriptors follow from what else goes on; names of folders may be random.
         seen["mounts"] = re.sub(r"(?m)^\d+ \d+ \d+:\d+ ", "", seen["mounts"])
-        seen["supervisor"] = re.sub(r"_supervise\(\d+,", "_supervise(", seen["supervisor"])
+        seen["supervisor"] = re.sub(r"supervise\(\d+,", "supervise(", seen["supervisor"])
         text = json.dumps(seen, indent=1, sort_keys=True)
         looks.append(re.sub(r"/nano-r1-\w+/", "/nano-r1-RANDOM/", text).splitlines())
     for other in looks[1:]:
@@ -110,12 +128,16 @@ def test_the_runs_of_a_session_look_alike(results: dict[str, Any], name: str) ->
         assert not differs, "; ".join(differs)
 
 
-@pytest.mark.parametrize("name", ["descriptors-to-harness"])
+@pytest.mark.parametrize("name", [param("descriptors-to-harness")])
 def test_the_session_leaves_nothing_behind(results: dict[str, Any], name: str) -> None:
     assert results["cases"][name]["got"] == "harmless"
     assert results["ledger_faults"] == []
     assert results["descriptors_left"] < 50
     assert results["peak_memory_mib"] < 4096
+
+
+def test_every_defence_is_tried_in_the_default_tier() -> None:
+    assert {CASES[name].defence for name in DEFAULT} == {case.defence for case in CASES.values()}
 
 
 def test_every_folder_is_a_case_and_says_what_it_tries() -> None:

@@ -6,7 +6,6 @@ and ledger are the real ones. `scripts/attack/kills.py` kills at random, the tes
 
 import contextlib
 import hashlib
-import multiprocessing
 import os
 import re
 import signal
@@ -22,20 +21,15 @@ from typing import Any
 
 from harness import cli, submission
 from harness.isolation import meter
-from harness.ledger import log, record
-from harness.ledger.log import Ledger
+from harness.ledger import record
+from harness.ledger.entries import Abandonment, Announced, Commitment
 from harness.ledger.signature import generate, load_key
+from harness.ledger.store import Ledger
 from harness.tracks import files
 from harness.tracks import track as tracks
 from harness.tracks.track import ROOT
 from harness.verify import session as verification
 from harness.verify.session import resume, verify
-
-# One process imports torch; the others are forked from it, as fresh as they come and ten seconds sooner.
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    ["harness.verify.session", "harness.engines.transformers", "transformers.models.llama.modeling_llama"]
-)
 
 # If the harness is gone it stays, for as long as nobody ends it: a sandbox that outlives its verifier is seen.
 TRAINER = """
@@ -212,18 +206,18 @@ def entries(made: record.Record, evidence: Mapping[str, bytes], number: int) -> 
     """A fresh announcement, then what answers it: an abandonment or, every other time, (a record, its evidence)."""
     root, nonce = (hashlib.sha256(f"{what} {number}".encode()).digest() for what in ("root", "nonce"))
     said, name, secret = made.predicate, f"s{number}", hashlib.sha256(root + nonce).hexdigest()
-    yield log.Commitment(
+    yield Commitment(
         id=f"e{number}",
         created_utc=said.created_utc,
         signer=said.signer,
         track=said.track,
         track_digest=said.track_digest,
-        submissions=[log.Announced(name=name, tree_sha256=said.submission.tree_sha256)],
+        submissions=[Announced(name=name, tree_sha256=said.submission.tree_sha256)],
         runs=len(said.runs),
         commitment_sha256=secret,
     )
     if number % 2:
-        yield log.Abandonment(
+        yield Abandonment(
             id=f"a{number}",
             created_utc=said.created_utc,
             signer=said.signer,
@@ -246,9 +240,9 @@ def append_for_ever(key: Path, folder: Path, made: Path, first: int, done: Conne
     for number in count(first):
         for said in entries(template, evidence, number):
             begun = time.monotonic()
-            if isinstance(said, log.Commitment):
+            if isinstance(said, Commitment):
                 path = ledger.commit(said, signing)
-            elif isinstance(said, log.Abandonment):
+            elif isinstance(said, Abandonment):
                 path = ledger.abandon(said, signing)
             else:
                 path = ledger.add_record(*said, signing) / "record.json"

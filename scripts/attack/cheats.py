@@ -1,7 +1,7 @@
 """The cheat corpus through the real verifier: sandbox, socket, evaluation, ledger; only the sizes are small.
 
-    python scripts/attack/cheats.py                    all cases: a Markdown table; exit code 1 if one is not as expected
-    python scripts/attack/cheats.py --quick            without the slow ones
+    python scripts/attack/cheats.py                    all cases, as a Markdown table; exit code 1 if one is wrong
+    python scripts/attack/cheats.py --quick            one case for each defence
     python scripts/attack/cheats.py daemon nan         these only
     python scripts/attack/cheats.py --page             all cases; the table goes into docs/cheats.md
     python scripts/attack/cheats.py --json FILE ...    everything that was seen, for tests/test_cheats.py
@@ -24,10 +24,11 @@ Each folder of tests/cheats is a submission that tries one attack. tests/cheats/
     min_wall_ms       what each run must have been billed at least
     seconds           the budget; default 60
     cores             the track's; default 2
-    runs              how many; default 1. The verifier adds the control run.
+    runs              how many; default 1. With more, what counts is whether runs are told apart, so the verifier also
+                      makes the control run.
     track             "small" (default) or "full": the track as it is, the real baseline, every question
     source            a recorded submission, taken instead of a folder here and cut to one step of eight questions
-    slow              takes more than five seconds: left out by --quick and `pytest -m "not slow"`
+    slow              takes more than five seconds: left out by `pytest -m "not slow"`
     xfail             why it is not as expected, known
 """
 
@@ -60,10 +61,12 @@ from harness.evaluate import questions
 from harness.isolation import sandbox
 from harness.keys import derive
 from harness.ledger import record
-from harness.ledger.log import Ledger, check
+from harness.ledger.check import check
 from harness.ledger.signature import Key, load_key
 from harness.ledger.signature import generate as generate_key
-from harness.tracks.track import ROOT, Baseline, Track, load
+from harness.ledger.store import Ledger
+from harness.tracks.schema import Baseline
+from harness.tracks.track import ROOT, Track, load
 from harness.verify import session as verify
 
 CHEATS = ROOT / "tests" / "cheats"
@@ -80,8 +83,10 @@ print([s.correct for s in run.score([(p.id, [run.end_token_id]) for p in run.pro
 shutil.copyfile(run.base / "model.safetensors", run.output / "model.safetensors")
 """
 
-# What may be held against a harmless submission: that it learnt nothing, and that one run supports no test.
-ALLOWED = re.compile(r"accuracy [0-9.]+ is not above the gate|\d runs? of the \d that the track asks for")
+# What may be held against a harmless submission: that it learnt nothing, and that so few runs support no test.
+ALLOWED = re.compile(
+    r"accuracy [0-9.]+ is not above the gate|\d runs? of the \d that the track asks for|there is no control run"
+)
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,11 @@ class Listener:
 
 def cases() -> list[Case]:
     return [Case(name, **row) for name, row in tomllib.loads((CHEATS / "cases.toml").read_text()).items()]
+
+
+def representatives() -> list[Case]:
+    """The first case of each defence."""
+    return list({case.defence: case for case in reversed(cases())}.values())[::-1]
 
 
 # ---------------------------------------------------------------- one session
@@ -205,6 +215,7 @@ def run_session(
                 state=work / "state",
                 reporter=listener,
                 cancel=threading.Event(),
+                control=first.runs > 1,
             )
         said += listener.said
         statements = {o.name: record.load((o.folder / "record.json").read_bytes()) for o in outcomes if o.folder}
@@ -389,7 +400,7 @@ def table(wanted: list[Case], results: dict[str, Any]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run the cheat corpus.")
     parser.add_argument("names", nargs="*")
-    parser.add_argument("--quick", action="store_true", help="without the slow ones")
+    parser.add_argument("--quick", action="store_true", help="one case for each defence")
     parser.add_argument("--page", action="store_true", help="write the table into docs/cheats.md")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was seen")
     parser.add_argument("--canary", help=argparse.SUPPRESS)  # given by this program to itself
@@ -402,7 +413,7 @@ def main() -> int:
     known = {case.name: case for case in cases()}
     if unknown := set(args.names) - set(known):
         parser.error(f"no such case: {', '.join(sorted(unknown))}")
-    wanted = [known[name] for name in args.names] or [c for c in known.values() if not (args.quick and c.slow)]
+    wanted = [known[name] for name in args.names] or (representatives() if args.quick else cases())
     results = run_all(wanted, args.canary)
     if args.json:
         args.json.write_text(json.dumps(results))

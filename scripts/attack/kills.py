@@ -33,13 +33,16 @@ from rich.progress import Progress
 from rich.table import Table
 
 from harness.isolation import sandbox
-from harness.ledger.log import HEAD, Ledger, check
+from harness.ledger.check import check
+from harness.ledger.index import HEAD
+from harness.ledger.store import Ledger
 from harness.tracks.track import ROOT
 from harness.verify.journal import Journal, Trained, journals
 from harness.verify.reporter import TerminalReporter
 from harness.verify.session import tidy
 
 sys.path.append(str(ROOT / "tests"))
+import forked
 import tiny  # the tiny track lives with the tests
 
 SURVIVAL_SECONDS = 0.5  # how long after its verifier a sandbox may take to die; later, the next verifier would kill it
@@ -149,7 +152,7 @@ def _run(place: Path, ledger: Ledger, entry: str | None, after: float | None, ta
     """Verify, or go on with `entry`. Returns the seconds it took, or None: killed `after` so many."""
     told = place / "told"
     told.unlink(missing_ok=True)
-    process = tiny.CONTEXT.Process(target=tiny.session, args=(place, ledger.folder, ["one"], entry, told))
+    process = forked.CONTEXT.Process(target=tiny.session, args=(place, ledger.folder, ["one"], entry, told))
     begun = time.monotonic()
     process.start()
     process.join(after)
@@ -215,9 +218,9 @@ def kill_appends(place: Path, kills: int, chance: random.Random, tally: Tally, a
     for kill in range(kills):
         if kill % KILLS_PER_LEDGER == 0:
             watched = Watched(place / f"appended-{kill}")
-        told, teller = tiny.CONTEXT.Pipe(duplex=False)
+        told, teller = forked.CONTEXT.Pipe(duplex=False)
         arguments = (place / "key", watched.ledger.folder, made, 1000 * kill, teller)
-        process = tiny.CONTEXT.Process(target=tiny.append_for_ever, args=arguments)
+        process = forked.CONTEXT.Process(target=tiny.append_for_ever, args=arguments)
         process.start()
         teller.close()
         done: set[str] = set()

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import forked
 import pytest
 import tiny
 import torch
@@ -31,9 +32,9 @@ from harness.environment import Grader
 from harness.evaluation import reported
 from harness.evaluation.reported import ReportedError
 from harness.ledger import record
-from harness.ledger.log import Ledger
 from harness.ledger.record import BenchmarkResult, BenchmarkScore, Interval
 from harness.ledger.signature import load_key
+from harness.ledger.store import Ledger
 from harness.tasks import Sample
 from harness.tracks import files
 from harness.tracks.track import ROOT, load, names
@@ -435,7 +436,7 @@ def test_the_command_ends_with_2_before_anything_is_announced(place, monkeypatch
     tiny.make(place / "submissions", "reader", 0.1)
     shown = place / "shown"
     arguments = ["verify", str(place / "submissions" / "reader"), "--runs", "1", "--key", str(place / "key")]
-    process = tiny.CONTEXT.Process(
+    process = forked.CONTEXT.Process(
         target=offline_command, args=(place, [*arguments, "--ledger", str(place / "records")], shown, dict(os.environ))
     )
     process.start()

@@ -15,6 +15,7 @@ import tomllib
 from importlib.util import find_spec
 from types import SimpleNamespace
 
+import forked
 import pytest
 import tiny
 import torch
@@ -26,7 +27,7 @@ from safetensors.torch import load_file
 from torch.multiprocessing import start_processes
 
 from harness import submission
-from harness.ledger.log import Ledger
+from harness.ledger.store import Ledger
 from harness.tracks.track import ROOT
 
 WANTED = os.environ.get("NANO_R1_TEST_VLLM") == "1"  # scripts/test-vllm: not being there is a failure then
@@ -174,7 +175,7 @@ def test_the_warm_up_learns_its_traces(monkeypatch, capsys):
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    start_processes(ranked, (2, str(folder)), nprocs=2, start_method="forkserver")  # as tiny.CONTEXT, so it is quick
+    start_processes(ranked, (2, str(folder)), nprocs=2, start_method="forkserver")  # as forked.CONTEXT, so it is quick
     return torch.load(folder / "found")
 
 
@@ -367,7 +368,7 @@ def test_two_ranks_finish_a_verified_track_run(tmp_path, name):
     track.write_text(track.read_text().replace("\nseconds = 60\n", "\nseconds = 900\n"))
     small(tmp_path, name, CPU_RANKS="2", **({"SHARD_ABOVE": "0", "LORA_RANK": "4"} if name == "sharded" else {}))
     told, ledger = tmp_path / "told", tmp_path / "records"
-    process = tiny.CONTEXT.Process(target=tiny.session, args=(tmp_path, ledger, [name], None, told))
+    process = forked.CONTEXT.Process(target=tiny.session, args=(tmp_path, ledger, [name], None, told))
     process.start()
     process.join()
     assert process.exitcode == 0 and Ledger(ledger).records(), told.read_text()

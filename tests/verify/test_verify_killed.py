@@ -12,12 +12,15 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import forked
 import pytest
 import tiny
 
 from harness import submission
-from harness.ledger.log import Ledger, check
-from harness.ledger.signature import allowed_line, generate, load_key
+from harness.ledger.check import check
+from harness.ledger.signature import generate, load_key
+from harness.ledger.store import Ledger
+from harness.ledger.trust import allowed_line
 from harness.tracks import files
 from harness.tracks import track as tracks
 from harness.verify import session as verify_module
@@ -65,7 +68,7 @@ def place(tmp_path, monkeypatch):
 
 def killed(place, at, names=("one",), entry=None):
     """Verify, or go on, in a process that is killed there. Returns the session's entry, None if there is none yet."""
-    process = tiny.CONTEXT.Process(
+    process = forked.CONTEXT.Process(
         target=tiny.session,
         args=(place, place / "records", list(names), entry, place / "told", tiny.At(*at, tiny.die)),
     )
@@ -336,7 +339,7 @@ def volume(folder, size):
 def nano(place, *arguments, at=None):
     """The command, in a process of its own. Returns (exit code, what it printed)."""
     shown = place / "shown"
-    process = tiny.CONTEXT.Process(target=tiny.command, args=(place, [str(a) for a in arguments], shown, at))
+    process = forked.CONTEXT.Process(target=tiny.command, args=(place, [str(a) for a in arguments], shown, at))
     process.start()
     process.join(200)
     return process.exitcode, shown.read_text()
@@ -400,7 +403,7 @@ def test_an_announcement_that_the_ledger_took_keeps_its_session_whatever_fails_n
 
 def test_a_second_verification_is_refused_with_exit_code_2(place):
     (place / "one" / "train.py").write_text(tiny.TRAINER.format(seconds=6))
-    first = tiny.CONTEXT.Process(
+    first = forked.CONTEXT.Process(
         target=tiny.session, args=(place, place / "records", ["one"], None, place / "told", None)
     )
     first.start()
