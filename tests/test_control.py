@@ -9,8 +9,9 @@ import torch
 
 from harness import judge, submission
 from harness.ledger import record
-from harness.ledger.log import Ledger, check
+from harness.ledger.check import check
 from harness.ledger.signature import generate, load_key
+from harness.ledger.store import Ledger
 from harness.tracks.schema import Baseline
 from harness.tracks.track import ROOT, load
 from harness.verify.session import verify

@@ -23,7 +23,10 @@ from harness import stats
 from harness.board import charts
 from harness.errors import NanoR1Error
 from harness.ledger import record
-from harness.ledger.log import Known, Ledger, LedgerError, Listed, read_file
+from harness.ledger.errors import LedgerError
+from harness.ledger.index import read_file
+from harness.ledger.state import RecordState
+from harness.ledger.store import Ledger, LoggedRecord
 from harness.tracks import track as tracks
 from harness.tracks.track import Track
 
@@ -73,7 +76,7 @@ class Entry:
 
     folder: str
     predicate: record.Predicate
-    known: Known  # whose word it is, and what has become of it
+    known: RecordState  # whose word it is, and what has become of it
     code: str | None  # the submission's folder beside the ledger, if it is there
     curves: list[list[charts.Post]]  # a list a run; empty if the record has none
 
@@ -86,14 +89,14 @@ def entries(ledger: Path) -> list[Entry]:
     """The records of the log, oldest first. Raises RenderError; an empty folder is an empty ledger."""
     try:
         return [
-            Entry(item.folder, item.record.predicate, item.known, _code(ledger, item), _curves(ledger, item))
+            Entry(item.folder, item.record.predicate, item.state, _code(ledger, item), _curves(ledger, item))
             for item in Ledger(ledger).records()
         ]
     except LedgerError as error:
         raise RenderError(f"{ledger}: {error}") from None
 
 
-def _code(ledger: Path, item: Listed) -> str | None:
+def _code(ledger: Path, item: LoggedRecord) -> str | None:
     """A ledger of one's own, such as the quick start's, has no submissions beside it: no link beats a dead one."""
     said = item.record.predicate.submission
     a_baseline = said.path == said.name and said.name.partition("-")[0] == "baseline"
@@ -101,7 +104,7 @@ def _code(ledger: Path, item: Listed) -> str | None:
     return said.path if ours else None
 
 
-def _curves(ledger: Path, item: Listed) -> list[list[charts.Post]]:
+def _curves(ledger: Path, item: LoggedRecord) -> list[list[charts.Post]]:
     """The curves that the record lists by hash, if it lists any, without the control run's: its scores say nothing.
 
     Raises LedgerError or RenderError.
@@ -220,7 +223,7 @@ def row(entry: Entry, rank: str = "", reasons: Sequence[str] = ()) -> Row:
     )
 
 
-def _status(known: Known) -> str:
+def _status(known: RecordState) -> str:
     change = known.change
     return f"**{change.status}** under {change.rule}: {plain(change.reason)}" if change else known.status
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.ledger import record
-from harness.ledger.log import Ledger
+from harness.ledger.store import Ledger
 from harness.tracks.track import ROOT
 
 sys.path.append(str(ROOT / "tests"))

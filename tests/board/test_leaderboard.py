@@ -26,8 +26,9 @@ from markdown_it import MarkdownIt
 
 from harness.board import charts
 from harness.board.render import Board, RenderError, board, entries, front, plain, ranks, render, rendered
-from harness.ledger import record, signature
-from harness.ledger.log import Announced, Commitment, Ledger, status_change
+from harness.ledger import record, signature, trust
+from harness.ledger.entries import Announced, Commitment, status_change
+from harness.ledger.store import Ledger
 from harness.tracks import track as tracks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,7 +123,7 @@ class Shelf:
         signature.generate(keys / "unlisted", "somebody")
         self.listed, self.unlisted = signature.load_key(keys / "listed"), signature.load_key(keys / "unlisted")
         window = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
-        (folder / "allowed_signers").write_text(signature.allowed_line(line, "verifier", *window) + "\n")
+        (folder / "allowed_signers").write_text(trust.allowed_line(line, "verifier", *window) + "\n")
         self.sessions = 0
 
     def add(

@@ -7,11 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from ledger_samples import FILES, HOME, NOON, commitment, record
 from nano import nano, refused
-from test_ledger_log import FILES, HOME, NOON, commitment, record
 
-from harness.ledger import signature
-from harness.ledger.log import Ledger
+from harness.ledger import signature, trust
+from harness.ledger.store import Ledger
 
 BOBS = "2026-11-20_cpu-logic_no-kl"
 
@@ -24,7 +24,7 @@ def place(tmp_path):
     for name in ("alice", "bob"):
         signature.generate(tmp_path / name, name)
     alice, bob = (signature.load_key(tmp_path / name) for name in ("alice", "bob"))
-    line = signature.allowed_line(alice.public, "alice", NOON, NOON + timedelta(days=36_500))
+    line = trust.allowed_line(alice.public, "alice", NOON, NOON + timedelta(days=36_500))
     (folder / "allowed_signers").write_text(f"{line}\n")
     ledger = Ledger(folder)
     ledger.commit(commitment(), alice)
@@ -106,7 +106,7 @@ def test_merge_names_what_it_appends_and_whom_only_they_list(place):
     run("checkout", "-qb", "theirs")
     signature.generate(place / "carol", "carol")
     carol = signature.load_key(place / "carol")
-    line = signature.allowed_line(carol.public, "carol", NOON, NOON + timedelta(hours=1))
+    line = trust.allowed_line(carol.public, "carol", NOON, NOON + timedelta(hours=1))
     with (place / "records" / "allowed_signers").open("a") as file:
         file.write(f"{line}\n")
     Ledger(place / "records").commit(commitment("carols", "carol"), carol)

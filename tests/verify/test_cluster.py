@@ -21,7 +21,8 @@ import tiny
 from harness import submission
 from harness.keys import derive, seed_of
 from harness.ledger import record
-from harness.ledger.log import Ledger, check
+from harness.ledger.check import check
+from harness.ledger.store import Ledger
 from harness.tracks.track import ROOT, load
 from harness.verify import session as verify
 from harness.verify.cluster import Cluster, ClusterError

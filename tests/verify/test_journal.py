@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness import submission
-from harness.ledger.log import Announced, Commitment
+from harness.ledger.entries import Announced, Commitment
 from harness.ledger.record import Machine, Run, TaskResult
 from harness.tracks.track import ROOT
 from harness.verify.journal import Journal, JournalError, Member, Session, Trained, alone, default_state, journals

@@ -10,8 +10,9 @@ import pytest
 
 from harness import submission
 from harness.keys import commitment, control_round, derive, seed_of
-from harness.ledger.log import Ledger, check
+from harness.ledger.check import check
 from harness.ledger.signature import generate, load_key
+from harness.ledger.store import Ledger
 from harness.tracks.schema import Baseline
 from harness.tracks.track import load
 from harness.verify.session import Interrupted, VerifyError, verify
