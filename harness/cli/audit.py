@@ -4,35 +4,44 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness.cli.options import RECORDS, Json, LedgerFolder
-from harness.cli.terminal import console, make_table, print_json, stop
+from harness.cli.options import RECORDS, ExistingLedger, Json
+from harness.cli.terminal import console, make_table, print_json
+
+app = typer.Typer()
 
 
+@app.command()
 def audit(
-    ledger: LedgerFolder = RECORDS,
-    board: Annotated[Path | None, typer.Option(help="Rendered board. Default: leaderboard beside the ledger.")] = None,
+    ledger: ExistingLedger = RECORDS,
+    board: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The rendered board. Default: leaderboard beside the ledger."),
+    ] = None,
     sample: Annotated[
-        int | None, typer.Option(min=0, metavar="K", help="Grade K records again, drawn afresh. Default: all.")
+        int | None,
+        typer.Option(min=0, metavar="K", help="Grade K records again, chosen at random. Default: all."),
     ] = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="A checkpoint that you kept: today's log must go on from it.")
+        Path | None,
+        typer.Option(metavar="FILE", help="A checkpoint that you kept: today's log must be a continuation of it."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Re-check every record offline: signatures, log, questions, grades, statistics, board."""
-    import time
+    """Re-check every record, offline.
+
+    Signatures, log, questions, grades, statistics, board. The exit code is 1 if any check fails.
+    """
     from dataclasses import asdict
 
     from harness.audit.audit import audit as run_audit
-    from harness.ledger.log import Ledger
+    from harness.ledger.store import Ledger
 
-    if not ledger.is_dir():
-        stop(f"{ledger} is not a folder; point --ledger at a ledger")
     pages = board or ledger.resolve().parent / "leaderboard"
     kept = None if checkpoint is None else checkpoint.read_bytes()
     start = time.monotonic()
@@ -54,22 +63,26 @@ def audit(
         raise typer.Exit(1)
 
 
+@app.command()
 def leaderboard(
-    ledger: LedgerFolder = RECORDS,
-    out: Annotated[Path | None, typer.Option(help="Folder to write. Default: leaderboard beside the ledger.")] = None,
+    ledger: ExistingLedger = RECORDS,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where it goes. Default: leaderboard beside the ledger.")
+    ] = None,
 ) -> None:
     """Render the board from the ledger."""
     from harness.board.render import render
 
-    if not ledger.is_dir():
-        stop(f"{ledger} is not a folder; point --ledger at a ledger")
-    written = render(ledger, out or ledger.resolve().parent / "leaderboard")
-    for path in written:
+    for path in render(ledger, out or ledger.resolve().parent / "leaderboard"):
         console().print(str(path), soft_wrap=True)
 
 
-def doctor_command(as_json: Json = False) -> None:
-    """Say what this machine can and cannot isolate and meter, by trying."""
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Try what this machine can isolate and meter.
+
+    The exit code is 1 where no valid record can be made.
+    """
     from harness.isolation import doctor, sandbox
 
     isolation = sandbox.isolation()
@@ -94,7 +107,7 @@ def doctor_command(as_json: Json = False) -> None:
             out.print(f"- {reason}")
         out.print(f"isolation: [bold]{proven}[/]")
         if isolation.level == "none":
-            out.print("Records made here are self-reported. To mend it: [bold]sudo apt-get install bubblewrap[/]")
+            out.print("Records made here are self-reported. To fix it: [bold]sudo apt-get install bubblewrap[/]")
         elif proven == "none":
             out.print("A check failed: records made here are never valid until it passes.")
     if proven == "none":

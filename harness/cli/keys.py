@@ -10,14 +10,23 @@ import typer
 
 from harness.cli.options import DEFAULT_KEY, KeyFile
 
+app = typer.Typer()
 
+
+@app.command()
 def keygen(
-    identity: Annotated[str, typer.Argument(help="Who signs: letters, digits, dots, dashes.")],
+    identity: Annotated[str, typer.Argument(metavar="IDENTITY", help="Who signs: letters, digits, dots, dashes.")],
     key: KeyFile = DEFAULT_KEY,
-    hours: Annotated[int, typer.Option(min=1, max=24 * 366, help="How long the key may sign, if it is listed.")] = 24,
+    hours: Annotated[
+        int, typer.Option(min=1, max=24 * 366, metavar="N", help="How long the key may sign, once it is listed.")
+    ] = 24,
 ) -> None:
-    """Make a signing key, and print the line that would list it in records/allowed_signers."""
-    from harness.ledger.signature import allowed_line, generate
+    """Make a signing key.
+
+    Prints the line that a maintainer adds to records/allowed_signers, which makes this key's records official.
+    """
+    from harness.ledger.signature import generate
+    from harness.ledger.trust import allowed_line
 
     public = generate(key, identity)
     now = datetime.now(UTC).replace(microsecond=0)

@@ -1,141 +1,164 @@
-"""Look after a ledger."""
+"""Look after a ledger: what is in it, the status of records, merges, interrupted appends."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_KEY, RECORDS, Json, KeyFile, LedgerFolder
+from harness.cli.options import DEFAULT_KEY, RECORDS, ExistingLedger, Json, KeyFile
 from harness.cli.terminal import console, print_json, stop
 
-app = typer.Typer(help="Look after a ledger: status of records, merges, interrupted appends.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from harness.ledger.state import State
 
-
-def _existing(folder: Path) -> Path:
-    if not folder.is_dir():
-        stop(f"{folder} is not a folder; point --ledger at a ledger")
-    return folder
+app = typer.Typer(help="Show and maintain a ledger.", no_args_is_help=True)
 
 
 @app.command()
-def show(ledger: LedgerFolder = RECORDS, as_json: Json = False) -> None:
-    """Sessions, open commitments, and every record with its status and whose word it is."""
-    from harness.ledger.log import Ledger
+def show(ledger: ExistingLedger = RECORDS, as_json: Json = False) -> None:
+    """List the sessions and the records of a ledger.
 
-    state = Ledger(_existing(ledger)).state()
+    Of a session: what is still open. Of a record: its status, and whether an official key signed it.
+    """
+    from harness.ledger.store import Ledger
+
+    state = Ledger(ledger).state()
     if as_json:
-        print_json(
-            {
-                "sessions": [
-                    {
-                        "entry": entry,
-                        "created_utc": session.commitment.created_utc,
-                        "signer": session.commitment.signer,
-                        "track": session.commitment.track,
-                        "submissions": [each.name for each in session.commitment.submissions],
-                        "open": session.open,
-                    }
-                    for entry, session in state.sessions.items()
-                ],
-                "records": [
-                    {
-                        "record": folder,
-                        "track": known.track,
-                        "signer": known.signer,
-                        "authority": known.authority,
-                        "status": known.status,
-                        "rule": known.change.rule if known.change else None,
-                        "reason": known.change.reason if known.change else None,
-                        "stands": state.standing(known.track) == folder,
-                    }
-                    for folder, known in state.records.items()
-                ],
-            }
-        )
+        _print_state_json(state)
         return
     for entry, session in state.sessions.items():
-        names = ", ".join(each.name for each in session.commitment.submissions)
-        left = f", open: {', '.join(session.open)}" if session.open else ""
-        typer.echo(f"session {entry} by {session.commitment.signer} on {session.commitment.track}: {names}{left}")
-    for folder, known in state.records.items():
-        status = f"{known.status}, stands" if state.standing(known.track) == folder else known.status
-        why = f" under {known.change.rule}: {known.change.reason}" if known.change else ""
-        typer.echo(f"record {folder} by {known.signer} on {known.track}: {known.authority}, {status}{why}")
+        commitment = session.commitment
+        names = ", ".join(submission.name for submission in commitment.submissions)
+        still_open = f", open: {', '.join(session.open)}" if session.open else ""
+        typer.echo(f"session {entry} by {commitment.signer} on {commitment.track}: {names}{still_open}")
+    for folder, record in state.records.items():
+        status = f"{record.status}, stands" if state.standing(record.track) == folder else record.status
+        reason = f" under {record.change.rule}: {record.change.reason}" if record.change else ""
+        typer.echo(f"record {folder} by {record.signer} on {record.track}: {record.authority}, {status}{reason}")
+
+
+def _print_state_json(state: State) -> None:
+    print_json(
+        {
+            "sessions": [
+                {
+                    "entry": entry,
+                    "created_utc": session.commitment.created_utc,
+                    "signer": session.commitment.signer,
+                    "track": session.commitment.track,
+                    "submissions": [submission.name for submission in session.commitment.submissions],
+                    "open": session.open,
+                }
+                for entry, session in state.sessions.items()
+            ],
+            "records": [
+                {
+                    "record": folder,
+                    "track": record.track,
+                    "signer": record.signer,
+                    "authority": record.authority,
+                    "status": record.status,
+                    "rule": record.change.rule if record.change else None,
+                    "reason": record.change.reason if record.change else None,
+                    "stands": state.standing(record.track) == folder,
+                }
+                for folder, record in state.records.items()
+            ],
+        }
+    )
 
 
 @app.command()
 def status(
-    record: Annotated[str, typer.Argument(help="Folder of a record, such as 2026-11-20_cpu-logic_lean.")],
-    status: Annotated[str, typer.Argument(help="verified, disputed, withdrawn or superseded.")],
-    rule: Annotated[str, typer.Option(help="The rule that it follows from: R1 to R13 of CONTRIBUTING.md.")],
-    reason: Annotated[str, typer.Option(help="Why, in one line; the board shows it.")],
-    ledger: LedgerFolder = RECORDS,
+    record: Annotated[
+        str, typer.Argument(metavar="RECORD", help="Folder of a record, such as 2026-11-20_cpu-logic_lean.")
+    ],
+    status: Annotated[str, typer.Argument(metavar="STATUS", help="verified, disputed, withdrawn or superseded.")],
+    rule: Annotated[
+        str, typer.Option(metavar="RULE", help="The rule that it follows from: R1 to R13 of CONTRIBUTING.md.")
+    ],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, in one line; the board shows it.")],
+    ledger: ExistingLedger = RECORDS,
     key: KeyFile = DEFAULT_KEY,
 ) -> None:
-    """Change what a record counts for, in a signed entry. The latest entry about a record wins."""
-    from harness.ledger.log import Ledger, status_change
-    from harness.ledger.signature import load_key
+    """Change the status of a record.
 
-    signing = load_key(key)
-    change = status_change(Path(record).name, status, rule, reason, signing.identity, datetime.now(UTC))
-    path = Ledger(_existing(ledger)).set_status(change, signing)
+    Appends a signed entry; the latest entry about a record counts.
+    """
+    from harness.ledger.entries import status_change
+    from harness.ledger.signature import load_key
+    from harness.ledger.store import Ledger
+
+    signing_key = load_key(key)
+    change = status_change(Path(record).name, status, rule, reason, signing_key.identity, datetime.now(UTC))
+    path = Ledger(ledger).set_status(change, signing_key)
     console().print(f"{change.record} is {change.status} under {change.rule}: {path}", soft_wrap=True, markup=False)
 
 
 @app.command()
 def abandon(
-    entry: Annotated[str, typer.Argument(help="The announcement, as `nano-r1 ledger show` names it.")],
-    reason: Annotated[str, typer.Option(help="Why there will be no record, in one line.")],
-    ledger: LedgerFolder = RECORDS,
+    entry: Annotated[str, typer.Argument(metavar="ENTRY", help="The announcement, as `nano-r1 ledger show` names it.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why there will be no record, in one line.")],
+    ledger: ExistingLedger = RECORDS,
     key: KeyFile = DEFAULT_KEY,
 ) -> None:
-    """Close what is open of a session that cannot be resumed: its journal is lost, or its machine is gone."""
-    from harness.ledger.log import Ledger
-    from harness.ledger.signature import load_key
-    from harness.verify import session as verify
+    """Close a session that cannot be resumed.
 
-    signing, folder = load_key(key), Ledger(_existing(ledger))
-    announced = next((each for each in folder.open_commitments() if each.id == entry), None)
+    For one whose journal is lost or whose machine is gone: what is still open of it ends without a record.
+    """
+    from harness.ledger.signature import load_key
+    from harness.ledger.store import Ledger
+    from harness.verify.close import abandon as close_session
+
+    signing_key, store = load_key(key), Ledger(ledger)
+    announced = next((commitment for commitment in store.open_commitments() if commitment.id == entry), None)
     if announced is None:
         stop(f"{entry} is not open in {ledger}; `nano-r1 ledger show --ledger {ledger}` lists what is")
-    left = folder.open_submissions(entry)
-    verify.abandon(folder, signing, announced, None, reason)
-    console().print(f"closed without a record: {', '.join(left)}", soft_wrap=True, markup=False)
+    names = store.open_submissions(entry)
+    close_session(store, signing_key, announced, None, reason)
+    console().print(f"closed without a record: {', '.join(names)}", soft_wrap=True, markup=False)
 
 
 @app.command()
-def repair(ledger: LedgerFolder = RECORDS) -> None:
-    """Finish or drop an append that was interrupted. Each append does this first; it needs no key."""
-    from harness.ledger.log import Ledger
+def repair(ledger: ExistingLedger = RECORDS) -> None:
+    """Finish or drop an append that was interrupted.
 
-    found = Ledger(_existing(ledger)).repair()
-    console().print("an interrupted append was cleared up" if found else "nothing to repair")
+    Every append does this first. It needs no key.
+    """
+    from harness.ledger.store import Ledger
+
+    repaired = Ledger(ledger).repair()
+    console().print("an interrupted append was cleared up" if repaired else "nothing to repair")
 
 
 @app.command()
 def merge(
-    theirs: Annotated[str, typer.Option(help="The other side, as git names it: a branch, a commit, MERGE_HEAD.")],
-    ledger: LedgerFolder = RECORDS,
+    theirs: Annotated[
+        str, typer.Option(metavar="COMMIT", help="The other side, as git names it: a branch, a commit, MERGE_HEAD.")
+    ],
+    ledger: ExistingLedger = RECORDS,
     key: KeyFile = DEFAULT_KEY,
 ) -> None:
-    """Append the entries of another branch that this log lacks, and sign the checkpoint. Changes no commit."""
-    from harness.ledger.history import Git
-    from harness.ledger.log import TRUSTED, Ledger
-    from harness.ledger.signature import load_key
+    """Append the entries of another branch.
 
-    signing = load_key(key)
-    with Git(_existing(ledger)) as git:
+    Appends those that this log lacks, and signs the checkpoint. No commit is changed. Keys that only the other
+    branch trusts are printed: adding one is a decision of yours.
+    """
+    from harness.ledger.git import Git
+    from harness.ledger.merge import merge as merge_logs
+    from harness.ledger.signature import load_key
+    from harness.ledger.store import Ledger
+    from harness.ledger.trust_difference import lines_only_theirs
+
+    signing_key, out = load_key(key), console()
+    with Git(ledger) as git:
         commit = git.commit(theirs)
-        added = Ledger(ledger).merge(git.reader(commit), signing)
-        out = console()
-        for path in added:
+        appended = merge_logs(Ledger(ledger), git.reader(commit), signing_key)
+        for path in appended:
             out.print(f"appended {path}", soft_wrap=True, markup=False)
-        out.print(f"{len(added)} new from {theirs}", markup=False)
-        for name in TRUSTED:
-            here = (ledger / name).read_bytes() if (ledger / name).is_file() else b""
-            for line in (git.read(commit, name) or b"").decode(errors="replace").splitlines():
-                if line not in here.decode(errors="replace").splitlines():
-                    out.print(f"only theirs, add it if you vouch for it: {name}: {line}", soft_wrap=True, markup=False)
+        out.print(f"{len(appended)} new from {theirs}", markup=False)
+        for file, line in lines_only_theirs(git, commit, ledger):
+            out.print(f"only theirs, add it if you vouch for it: {file}: {line}", soft_wrap=True, markup=False)

@@ -7,14 +7,40 @@ from typing import Annotated
 
 import typer
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-RECORDS = ROOT / "records"
+from harness.cli.terminal import stop
+
+RECORDS = Path(__file__).resolve().parents[2] / "records"
 DEFAULT_KEY = Path.home() / ".config" / "nano-r1" / "key"
 
-TrackName = Annotated[str, typer.Option("--track", help="Track to use; `nano-r1 tracks` lists them.")]
-FoldersTrack = Annotated[
-    str | None, typer.Option("--track", help="Track to use. Default: the one that submission.toml names.")
+
+def _check_ledger(folder: Path) -> Path:
+    if not folder.is_dir():
+        stop(f"{folder} is not a folder; point --ledger at a ledger")
+    return folder
+
+
+TrackName = Annotated[str, typer.Option("--track", metavar="TRACK", help="Track to use; `nano-r1 tracks` lists them.")]
+SubmissionsTrack = Annotated[
+    str | None,
+    typer.Option("--track", metavar="TRACK", help="Track to use. Default: the one that submission.toml names."),
 ]
-LedgerFolder = Annotated[Path, typer.Option("--ledger", help="Folder of the ledger.")]
-KeyFile = Annotated[Path, typer.Option("--key", help="Private signing key; `nano-r1 keygen` makes one.")]
+ExistingLedger = Annotated[
+    Path,
+    typer.Option(
+        "--ledger",
+        metavar="FOLDER",
+        help="Folder of the ledger.",
+        show_default="this repository's records",
+        callback=_check_ledger,
+    ),
+]
+KeyFile = Annotated[
+    Path,
+    typer.Option(
+        "--key",
+        metavar="FILE",
+        help="Private signing key; `nano-r1 keygen` makes one.",
+        show_default="~/.config/nano-r1/key",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]

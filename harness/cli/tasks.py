@@ -1,181 +1,192 @@
-"""The questions: generated tasks, fixed benchmarks, suites of them."""
+"""The questions: list them, show some, validate their graders, count what two sets share."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.options import Json
 from harness.cli.terminal import console, escape, make_table, print_json, progress_bar, stop
 
-app = typer.Typer(help="The questions: generated tasks, fixed benchmarks, suites of them.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from harness.benchmarks.suites import Suite
+
+app = typer.Typer(help="Questions: generated tasks, fixed benchmarks, suites.", no_args_is_help=True)
 
 
 @app.command("list")
-def tasks_list(as_json: Json = False) -> None:
-    """List the generated tasks, the fixed benchmarks and training sets, and the suites."""
+def list_tasks(as_json: Json = False) -> None:
+    """List the tasks, benchmarks, training sets and suites."""
     from harness.benchmarks import BENCHMARKS, NOT_PUBLIC
-    from harness.benchmarks.suites import suites
-    from harness.tasks import TASKS
+    from harness.benchmarks import suites as module
+    from harness.tasks import GENERATED
 
-    found = suites()
-    part_of = {
-        part: [name for name, suite in found.items() if part in suite.parts and name != "all"]
-        for part in (*TASKS, *BENCHMARKS)
+    suites = module.suites()
+    suites_of = {
+        part: [name for name, suite in suites.items() if part in suite.parts and name != "all"]
+        for part in (*GENERATED, *BENCHMARKS)
     }
     if as_json:
-        print_json(
-            {
-                "tasks": [
-                    {"task": name, "distinct": task.distinct, "suites": part_of[name]} for name, task in TASKS.items()
-                ],
-                "benchmarks": [
-                    {
-                        "benchmark": name,
-                        "role": each.role,
-                        "rows": each.source.rows,
-                        "repo": each.source.repo,
-                        "revision": each.source.revision,
-                        "unknown": each.unknown,
-                        "suites": part_of[name],
-                    }
-                    for name, each in BENCHMARKS.items()
-                ],
-                "not_public": NOT_PUBLIC,
-                "suites": {name: suite.parts for name, suite in found.items()},
-            }
-        )
+        _print_tasks_json(suites, suites_of)
         return
-    table = make_table("task", "distinct questions", "suites", title=f"{len(TASKS)} generated tasks")
-    for name, task in TASKS.items():
-        table.add_row(name, f"{task.distinct:,}", ", ".join(part_of[name]))
+    table = make_table("task", "distinct questions", "suites", title=f"{len(GENERATED)} generated tasks")
+    for name, task in GENERATED.items():
+        table.add_row(name, f"{task.distinct:,}", ", ".join(suites_of[name]))
     console().print(table)
     table = make_table(
         "set", "role", "rows", "from", "suites", title=f"{len(BENCHMARKS)} fixed sets, at pinned commits"
     )
-    for name, each in BENCHMARKS.items():
-        rows = "not pinned" if each.source.rows is None else f"{each.source.rows:,}"
-        table.add_row(name, each.role, rows, escape(each.source.repo), ", ".join(part_of[name]))
+    for name, benchmark in BENCHMARKS.items():
+        rows = "not pinned" if benchmark.source.rows is None else f"{benchmark.source.rows:,}"
+        table.add_row(name, benchmark.role, rows, escape(benchmark.source.repo), ", ".join(suites_of[name]))
     console().print(table)
-    for name, why in NOT_PUBLIC.items():
-        console().print(f"{name}: {escape(why)}\n")
-    table = make_table("suite", "parts", "", title=f"{len(found)} suites, for nano-r1 eval --suite")
-    for name, suite in found.items():
+    for name, reason in NOT_PUBLIC.items():
+        console().print(f"{name}: {escape(reason)}\n")
+    table = make_table("suite", "parts", "", title=f"{len(suites)} suites, for nano-r1 eval --suite")
+    for name, suite in suites.items():
         table.add_row(name, str(len(suite.parts)), escape(suite.title))
     console().print(table)
 
 
-@app.command("show")
-def tasks_show(
-    name: Annotated[str, typer.Argument(help="A task or a fixed set; `nano-r1 tasks list` names them.")],
-    count: Annotated[int, typer.Option("--questions", min=1, help="How many questions to print.")] = 4,
-    track: Annotated[str | None, typer.Option(help="Render them as this track does, chat template and all.")] = None,
+def _print_tasks_json(suites: dict[str, Suite], suites_of: dict[str, list[str]]) -> None:
+    from harness.benchmarks import BENCHMARKS, NOT_PUBLIC
+    from harness.tasks import GENERATED
+
+    print_json(
+        {
+            "tasks": [
+                {"task": name, "distinct": task.distinct, "suites": suites_of[name]} for name, task in GENERATED.items()
+            ],
+            "benchmarks": [
+                {
+                    "benchmark": name,
+                    "role": benchmark.role,
+                    "rows": benchmark.source.rows,
+                    "repo": benchmark.source.repo,
+                    "revision": benchmark.source.revision,
+                    "unknown": benchmark.unknown,
+                    "suites": suites_of[name],
+                }
+                for name, benchmark in BENCHMARKS.items()
+            ],
+            "not_public": NOT_PUBLIC,
+            "suites": {name: suite.parts for name, suite in suites.items()},
+        }
+    )
+
+
+@app.command()
+def show(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A task or a fixed set; `nano-r1 tasks list` names them.")
+    ],
+    count: Annotated[int, typer.Option("--questions", min=1, metavar="N", help="How many questions to print.")] = 4,
+    track: Annotated[
+        str | None, typer.Option(metavar="TRACK", help="Print them as this track does, with its chat template.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Print questions as a model gets them, their gold answers, and answers that must score 0."""
-    from harness.answers.attacks import attacks
-    from harness.answers.forms import asked
-    from harness.benchmarks import suites
-    from harness.tasks import TASKS
-    from harness.tracks import track as module
+    """Print questions, right answers and attacks.
 
-    template = "{prompt}" if track is None else module.load(track).base.template
+    The questions are printed as a model gets them; an attack is an answer that must score 0.
+    """
+    from dataclasses import asdict
 
-    def shown(item: suites.Item) -> tuple[str, str, list[str]] | None:
-        """(question, gold answer, attacks), or None where its authors ask that it is not shown."""
-        if not item.republish:
-            return None
-        tried = TASKS[name].attacks(item.sample) if name in TASKS else attacks(item.grader, item.sample)
-        return template.format(prompt=asked(item.sample, item.grader)), item.sample.target, tried
+    from harness.evaluation.examples import examples
+    from harness.tracks import track as tracks
 
-    rows = [shown(item) for item in suites.part(_part(name), b"shown by nano-r1 tasks show", count).items]
+    rows = examples(name, count) if track is None else examples(name, count, tracks.load(track).base.template)
     if as_json:
-        keys = ("prompt", "target", "attacks")
-        print_json({name: [dict(zip(keys, row or (None, None, []), strict=True)) for row in rows]})
+        hidden = {"prompt": None, "target": None, "attacks": []}
+        print_json({name: [asdict(row) if row else hidden for row in rows]})
         return
     table = make_table("question", "a right answer", "answers that score 0", title=name)
     for row in rows:
         if row is None:
             table.add_row("(its authors ask that it is not shown)", "", "")
             continue
-        prompt, target, tried = row
-        short = (repr(a if len(a) < 32 else a[:29] + "…") for a in tried)
-        table.add_row(escape(prompt), escape(target), escape("  ".join(short)))
+        attacks = "  ".join(repr(_shortened(attack, 32)) for attack in row.attacks)
+        table.add_row(escape(row.prompt), escape(row.target), escape(attacks))
     console().print(table)
 
 
-def _part(name: str) -> str:
-    from harness.benchmarks import BENCHMARKS, NOT_PUBLIC
-    from harness.tasks import TASKS
-
-    if name in NOT_PUBLIC:
-        stop(f"{name} is {NOT_PUBLIC[name]}")
-    if name not in TASKS and name not in BENCHMARKS:
-        stop(f"there is no task {name!r}; tasks: {', '.join(TASKS)}; fixed sets: {', '.join(BENCHMARKS)}")
-    return name
+def _shortened(text: str, limit: int) -> str:
+    return text if len(text) < limit else text[: limit - 3] + "…"
 
 
-@app.command("validate")
-def tasks_validate(
-    names: Annotated[list[str] | None, typer.Argument(help="Tasks to validate.")] = None,
+@app.command()
+def validate(
+    names: Annotated[list[str] | None, typer.Argument(metavar="TASK", help="Tasks to validate.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every task, in under ten minutes.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Grade gold answers, which must all score, and attacks, which must not; exit code 1 if one does otherwise."""
+    """Try the graders of tasks.
+
+    Every gold answer must score 1 and every attack 0; the exit code is 1 if one does not. The floor is how often the
+    best constant answer is right.
+    """
     from dataclasses import asdict
 
-    from harness.tasks import TASKS
+    from harness.tasks import GENERATED
     from harness.tasks.validate import validate_all
 
     if bool(names) == every:
         stop("name the tasks to validate, or say --all")
-    if unknown := [name for name in names or [] if name not in TASKS]:
-        stop(f"there is no task {unknown[0]!r}; tasks: {', '.join(TASKS)}")
-    chosen, found = names or list(TASKS), []
+    if unknown := [name for name in names or [] if name not in GENERATED]:
+        stop(f"there is no task {unknown[0]!r}; tasks: {', '.join(GENERATED)}")
+    chosen = names or list(GENERATED)
+    rows = []
     with progress_bar(f"{len(chosen)} tasks", len(chosen), quiet=as_json) as advance:
         for row in validate_all(chosen):
-            found.append(row)
-            advance(len(found))
+            rows.append(row)
+            advance(len(rows))
+    wrong = [row.task for row in rows if row.gold_right < 1 or row.attacks_right]
     if as_json:
-        print_json([asdict(row) for row in found])
+        print_json([asdict(row) for row in rows])
     else:
         table = make_table("task", "questions", "gold answers right", "attacks right", "best constant", "floor")
-        for row in found:
+        for row in rows:
             attacks = f"{row.attacks_right} of {row.attacks:,}"
-            constant = row.best_constant if len(row.best_constant) < 40 else row.best_constant[:39] + "…"
+            constant = escape(_shortened(row.best_constant, 40))
             table.add_row(
-                row.task, f"{row.questions:,}", f"{row.gold_right:.1%}", attacks, escape(constant), f"{row.floor:.1%}"
+                row.task, f"{row.questions:,}", f"{row.gold_right:.1%}", attacks, constant, f"{row.floor:.1%}"
             )
         console().print(table)
-    wrong = [row.task for row in found if row.gold_right < 1 or row.attacks_right]
-    if not as_json:
-        told = f"[red]these do not hold: {', '.join(wrong)}[/]" if wrong else "[green]every grader holds[/]"
-        console().print(f"{len(found)} tasks: {told}")
+        verdict = f"[red]these do not hold: {', '.join(wrong)}[/]" if wrong else "[green]every grader holds[/]"
+        console().print(f"{len(rows)} tasks: {verdict}")
     if wrong:
         raise typer.Exit(1)
 
 
-@app.command("overlap")
-def tasks_overlap(
-    training: Annotated[str, typer.Argument(help="What was trained on, such as gsm8k-train or nim/train.")],
-    benchmark: Annotated[str, typer.Argument(help="What is held out, such as gsm8k or nim/heldout.")],
-    count: Annotated[int, typer.Option("--questions", min=1, help="Of a generated task.")] = 10_000,
+@app.command()
+def overlap(
+    training: Annotated[
+        str, typer.Argument(metavar="TRAINING", help="What was trained on, such as gsm8k-train or nim/train.")
+    ],
+    benchmark: Annotated[
+        str, typer.Argument(metavar="BENCHMARK", help="What is held out, such as gsm8k or nim/heldout.")
+    ],
+    count: Annotated[
+        int, typer.Option("--questions", min=1, metavar="N", help="How many to draw of a generated task.")
+    ] = 10_000,
     as_json: Json = False,
 ) -> None:
-    """Count the questions that two sets share, and between fixed sets the runs of words too, with examples."""
+    """Count the questions that two sets share.
+
+    Between fixed sets the shared runs of words (n-grams) are counted too, and examples printed.
+    """
     from dataclasses import asdict
 
     from harness.benchmarks import BENCHMARKS
-    from harness.benchmarks.overlap import GRAMS, describe, overlap, texts, withheld
+    from harness.benchmarks import overlap as module
 
     # Generated questions share their wording by design: only the same question means something there.
-    n = GRAMS if {training, benchmark} <= BENCHMARKS.keys() else ()
-    found = overlap(texts(training, count=count), texts(benchmark, count=count), n)
+    grams = module.GRAMS if {training, benchmark} <= BENCHMARKS.keys() else ()
+    shared = module.overlap(module.texts(training, count=count), module.texts(benchmark, count=count), grams)
     if as_json:
-        print_json(
-            {"training": training, "benchmark": benchmark, "overlap": asdict(withheld(training, benchmark, found))}
-        )
+        shown = asdict(module.withheld(training, benchmark, shared))
+        print_json({"training": training, "benchmark": benchmark, "overlap": shown})
         return
-    for line in describe(training, benchmark, found):
+    for line in module.describe(training, benchmark, shared):
         console().print(escape(line))

@@ -3,43 +3,41 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_KEY, FoldersTrack, Json, KeyFile, LedgerFolder
+from harness.cli.options import DEFAULT_KEY, Json, KeyFile, SubmissionsTrack
 from harness.cli.terminal import cancel_on_signal, console, escape, make_table, print_json, stop
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from harness.ledger.record import BenchmarkScore, Interval, Verdict
+    from harness.verify.close import Outcome
+    from harness.verify.executor import Executor
+    from harness.verify.reporter import TerminalReporter
 
-    from harness.ledger.record import BenchmarkScore, Verdict
-    from harness.tracks.track import Track
-    from harness.verify.session import Where
-
-
-def _needs_its_gpus(track: Track) -> None:
-    """Stop where a GPU track would be run without the GPUs: nothing that came of it could count."""
-    if track.hardware.kind == "gpu" and (here := len(list(Path("/dev").glob("nvidia[0-9]*")))) < track.hardware.gpus:
-        stop(
-            f"{track.name} runs on {track.hardware.label}, and this machine has {here or 'none'}; "
-            f"`nano-r1 tracks plan {track.name}` says what it would take"
-        )
+app = typer.Typer()
 
 
+@app.command()
 def verify(
     folders: Annotated[
-        list[Path] | None, typer.Argument(help="Submissions; several share one set of baseline runs.")
+        list[Path] | None,
+        typer.Argument(metavar="FOLDER", help="Submissions; several share one set of baseline runs."),
     ] = None,
-    track: FoldersTrack = None,
-    runs: Annotated[int | None, typer.Option(min=1, max=100, help="Runs each. Default: the track's number.")] = None,
-    ledger: LedgerFolder = Path("runs/records"),
+    track: SubmissionsTrack = None,
+    runs: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, metavar="N", help="Runs of each submission. Default: the track's number."),
+    ] = None,
+    ledger: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the ledger.")] = Path("runs/records"),
     key: KeyFile = DEFAULT_KEY,
     resume: Annotated[
         str | None,
-        typer.Option(metavar="ENTRY", help="Go on with this session, which was killed; no submissions then."),
+        typer.Option(metavar="ENTRY", help="Resume this session, which was killed, instead of naming submissions."),
     ] = None,
     control: Annotated[
         bool, typer.Option("--control/--no-control", help="Without the control run no result is valid.")
@@ -50,97 +48,109 @@ def verify(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Run submissions in the sandbox in turn with the baseline, judge, sign, append to the ledger."""
+    """Verify submissions and record the result.
+
+    Runs them in the sandbox in turn with the baseline, judges, signs, and appends to the ledger. The exit code is 1 if
+    a submission gets no record.
+    """
     from harness import submission
-    from harness.ledger.log import Ledger
     from harness.ledger.signature import load_key
-    from harness.tracks import track as module
+    from harness.ledger.store import Ledger
+    from harness.tracks import track as tracks
+    from harness.verify import session
+    from harness.verify.hardware import check_gpus
     from harness.verify.journal import default_state
-    from harness.verify.reporter import TerminalReporter
-    from harness.verify.session import Interrupted
-    from harness.verify.session import resume as resume_verification
-    from harness.verify.session import verify as run_verification
 
     if bool(folders) == (resume is not None):
-        stop("name the submissions to verify, or a session to go on with (--resume ENTRY), not both")
+        stop("name the submissions to verify, or a session to resume (--resume ENTRY), not both")
     if resume is not None and not control:
-        stop("--no-control is for the beginning of a session: this one goes on as it was announced")
-    items = [submission.load(folder) for folder in folders or []]
-    chosen = module.load(track or submission.track_of(items)) if items else None  # a killed session has its own
-    if chosen is not None and cluster is None:  # else its nodes are asked
-        _needs_its_gpus(chosen)
-    signing, log, state = load_key(key), Ledger(ledger), default_state()
-    with cancel_on_signal() as cancel, _where(cluster) as where, TerminalReporter(quiet=as_json) as reporter:
-        try:
-            if chosen is not None:
-                outcomes = run_verification(
-                    chosen, items, runs=runs or chosen.verdict.runs, ledger=log, key=signing, state=state,
-                    reporter=reporter, cancel=cancel, control=control, where=where,
-                )  # fmt: skip
-            else:
-                assert resume is not None
-                outcomes = resume_verification(
-                    resume, ledger=log, key=signing, state=state, reporter=reporter, cancel=cancel, where=where
-                )
-        except Interrupted as error:
-            reporter.say(f"interrupted: {error}. Nothing else was written; the next `nano-r1 verify` starts afresh.")
-            raise typer.Exit(130) from None
+        stop("--no-control is for the start of a session: this one is resumed as it was announced")
+    submissions = [submission.load(folder) for folder in folders or []]
+    chosen = tracks.load(track or submission.track_of(submissions)) if submissions else None
+    if chosen is not None and cluster is None:  # the nodes of a cluster are asked later
+        check_gpus(chosen)
+    signing_key, store = load_key(key), Ledger(ledger)
+    with _executor(cluster) as executor, _session(as_json) as (reporter, cancel):
+        verifier = session.Verifier(store, signing_key, default_state(), reporter, cancel, executor)
+        if chosen is not None:
+            outcomes = session.verify(chosen, submissions, verifier, runs=runs or chosen.verdict.runs, control=control)
+        else:
+            assert resume is not None
+            outcomes = session.resume(resume, verifier)
     if as_json:
-        print_json(
-            [
-                {
-                    "name": o.name,
-                    "record": str(o.folder) if o.folder else None,
-                    "reason": o.reason,
-                    "verdict": o.verdict.model_dump(mode="json") if o.verdict else None,
-                    "benchmarks": {name: score.model_dump() for name, score in (o.benchmarks or {}).items()},
-                }
-                for o in outcomes
-            ]
-        )
+        print_json([_outcome_json(outcome) for outcome in outcomes])
     else:
-        out = console()
-        for outcome in outcomes:
-            if outcome.verdict is None:
-                out.print(f"[bold red]{outcome.name}: no record.[/] {escape(outcome.reason or '')}")
-            else:
-                _show_verdict(out, outcome.name, outcome.verdict)
-                _show_benchmarks(out, outcome.benchmarks or {})
-                out.print(f"signed: {outcome.folder}/record.json", soft_wrap=True)
+        _show_outcomes(outcomes)
     if any(outcome.verdict is None for outcome in outcomes):
         raise typer.Exit(1)
 
 
-def _where(cluster: str | None) -> contextlib.AbstractContextManager[Where]:
-    """Where a session's runs are made."""
-    from harness.verify.session import HERE
+@contextlib.contextmanager
+def _session(quiet: bool) -> Iterator[tuple[TerminalReporter, threading.Event]]:
+    """A reporter, and an event that Ctrl-C sets; a session that was interrupted ends the command with code 130."""
+    from harness.verify.executor import Interrupted
+    from harness.verify.reporter import TerminalReporter
 
-    if cluster is None:
-        return contextlib.nullcontext(HERE)
+    with cancel_on_signal() as cancel, TerminalReporter(quiet=quiet) as reporter:
+        try:
+            yield reporter, cancel
+        except Interrupted as error:
+            if str(error):
+                reporter.say(
+                    f"interrupted: {error}. Nothing else was written; the next `nano-r1 verify` starts afresh."
+                )
+            raise typer.Exit(130) from None
+
+
+def _executor(cluster: str | None) -> contextlib.AbstractContextManager[Executor]:
+    """What makes a session's runs: this machine, or the cluster at this address."""
     from harness.verify.cluster import Cluster
+    from harness.verify.local import LocalExecutor
 
-    return Cluster(cluster)
+    return contextlib.nullcontext(LocalExecutor()) if cluster is None else Cluster(cluster)
 
 
-def _show_verdict(out: Console, name: str, verdict: Verdict) -> None:
+def _outcome_json(outcome: Outcome) -> dict[str, object]:
+    return {
+        "name": outcome.name,
+        "record": str(outcome.folder) if outcome.folder else None,
+        "reason": outcome.reason,
+        "verdict": outcome.verdict.model_dump(mode="json") if outcome.verdict else None,
+        "benchmarks": {name: score.model_dump() for name, score in (outcome.benchmarks or {}).items()},
+    }
+
+
+def _show_outcomes(outcomes: Sequence[Outcome]) -> None:
+    out = console()
+    for outcome in outcomes:
+        if outcome.verdict is None:
+            out.print(f"[bold red]{outcome.name}: no record.[/] {escape(outcome.reason or '')}")
+        else:
+            _show_verdict(outcome.name, outcome.verdict)
+            _show_benchmarks(outcome.benchmarks or {})
+            out.print(f"signed: {outcome.folder}/record.json", soft_wrap=True)
+
+
+def _show_verdict(name: str, verdict: Verdict) -> None:
     table = make_table("gate", "accuracy", "95% interval", "needed", "sigma", "p", title=f"{name}: verdict")
     for gate, test in verdict.gates.items():
-        a = test.accuracy_ppm
+        several = test.p_ppb is not None
         table.add_row(
             gate,
-            f"{a.mean / 1e6:.4f}",
-            f"{a.low / 1e6:.4f} – {a.high / 1e6:.4f}" if test.p_ppb is not None else "one run",
+            f"{test.accuracy_ppm.mean / 1e6:.4f}",
+            _interval(test.accuracy_ppm) if several else "one run",
             f"> {test.gate_ppm / 1e6:.2f}",
-            f"{test.sigma_ppm / 1e6:.4f}" if test.p_ppb is not None else "",
+            f"{test.sigma_ppm / 1e6:.4f}" if several else "",
             f"{test.p_ppb / 1e9:.2g}" if test.p_ppb is not None else "",
         )
+    out = console()
     out.print(table)
     cost = verdict.relative_cost_ppm
     out.print(f"wall time over the baseline's {cost.mean / 1e6:.3f} ({cost.low / 1e6:.3f} – {cost.high / 1e6:.3f})")
     if verdict.standing_p_ppb is not None:
         out.print(f"against {verdict.standing}: p = {verdict.standing_p_ppb / 1e9:.3g} (one-sided Mann-Whitney)")
     if verdict.control_ppm is not None:
-        learned = ", ".join(f"{name} {value / 1e6:.3f}" for name, value in verdict.control_ppm.items())
+        learned = ", ".join(f"{task} {value / 1e6:.3f}" for task, value in verdict.control_ppm.items())
         out.print(f"control run, on scores that say nothing: {learned}")
     for reason in verdict.reasons:
         out.print(f"- {reason}", markup=False)
@@ -148,51 +158,57 @@ def _show_verdict(out: Console, name: str, verdict: Verdict) -> None:
     out.print(f"[bold]{label}[/]")
 
 
-def _show_benchmarks(out: Console, benchmarks: Mapping[str, BenchmarkScore]) -> None:
+def _show_benchmarks(benchmarks: Mapping[str, BenchmarkScore]) -> None:
     if not benchmarks:
         return
     table = make_table("reported, deciding nothing", "accuracy", "95% interval", "control run", "95% interval")
     for name, score in benchmarks.items():
-        cells = [(f"{a.mean / 1e6:.4f}", f"{a.low / 1e6:.4f} – {a.high / 1e6:.4f}") if a else ("none", "")
-                 for a in (score.accuracy_ppm, score.control_ppm)]  # fmt: skip
+        cells = [
+            (f"{accuracy.mean / 1e6:.4f}", _interval(accuracy)) if accuracy else ("none", "")
+            for accuracy in (score.accuracy_ppm, score.control_ppm)
+        ]
         table.add_row(name, *cells[0], *cells[1])
-    out.print(table)
+    console().print(table)
 
 
+def _interval(accuracy: Interval) -> str:
+    return f"{accuracy.low / 1e6:.4f} – {accuracy.high / 1e6:.4f}"
+
+
+@app.command()
 def reproduce(
     record_folder: Annotated[Path, typer.Argument(metavar="RECORD", help="Folder of a record.")],
-    runs: Annotated[int, typer.Option(min=1, max=100, help="Runs to make.")] = 1,
+    runs: Annotated[int, typer.Option(min=1, max=100, metavar="N", help="Runs to make.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Run a record's submission again, in turn with the baseline, and say whether it agrees. Writes no record."""
+    """Run a record's submission again and compare.
+
+    Runs it in turn with the baseline; the exit code is 1 if a quantity is outside the 99% prediction interval of the
+    record's own runs. Writes no record.
+    """
     from dataclasses import asdict
 
     from harness.ledger import record
-    from harness.tracks import track as module
+    from harness.tracks import track as tracks
+    from harness.verify.hardware import check_gpus
     from harness.verify.journal import default_state
-    from harness.verify.reporter import TerminalReporter
     from harness.verify.reproduce import reproduce as run_reproduction
-    from harness.verify.session import Interrupted
 
     path = record_folder / "record.json"
     if not path.is_file():
         stop(f"{path} is missing; name a folder under records/")
-    item = record.load(path.read_bytes())
-    _needs_its_gpus(module.load(item.predicate.track.partition("@")[0]))
-    with cancel_on_signal() as cancel, TerminalReporter(quiet=as_json) as reporter:
-        try:
-            found = run_reproduction(item, runs=runs, state=default_state(), reporter=reporter, cancel=cancel)
-        except Interrupted:
-            raise typer.Exit(130) from None
+    loaded = record.load(path.read_bytes())
+    check_gpus(tracks.load(loaded.predicate.track.partition("@")[0]))
+    with _session(as_json) as (reporter, cancel):
+        rows = run_reproduction(loaded, runs=runs, state=default_state(), reporter=reporter, cancel=cancel)
     if as_json:
-        print_json([{**asdict(row), "agrees": row.agrees} for row in found])
+        print_json([{**asdict(row), "agrees": row.agrees} for row in rows])
     else:
         table = make_table("quantity", "record", "99% prediction interval", "here", "")
-        for row in found:
+        for row in rows:
             mark = "[green]agrees[/]" if row.agrees else "[red]differs[/]"
-            table.add_row(
-                row.quantity, f"{row.recorded:.4f}", f"{row.low:.4f} – {row.high:.4f}", f"{row.found:.4f}", mark
-            )
+            interval = f"{row.low:.4f} – {row.high:.4f}"
+            table.add_row(row.quantity, f"{row.recorded:.4f}", interval, f"{row.measured:.4f}", mark)
         console().print(table)
-    if not all(row.agrees for row in found):
+    if not all(row.agrees for row in rows):
         raise typer.Exit(1)

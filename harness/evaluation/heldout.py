@@ -1,0 +1,48 @@
+"""Weights on a track's held-out questions, as a verification asks them; but the questions follow from a seed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import checkpoint, judge
+from harness.evaluate import evaluate
+from harness.ledger.record import TaskResult
+from harness.tracks.track import Track
+
+
+@dataclass(frozen=True)
+class HeldoutResult:
+    weights_sha256: str
+    tasks: dict[str, TaskResult]
+    mean_accuracy: float  # over the gated tasks
+    passed_gate: bool  # by point estimates on one set of questions: a verification tests several runs
+    evaluate_ms: int
+
+
+def key_of(seed: int) -> bytes:
+    """The key that a seed's questions are drawn with. Anyone can compute it: a verification's key is secret."""
+    return hashlib.sha256(f"eval/{seed}".encode()).digest()
+
+
+def evaluate_weights(track: Track, weights: Path, seed: int, on_progress: Callable[[int], None]) -> HeldoutResult:
+    """Read a model.safetensors strictly and evaluate it; `on_progress` gets the number of questions done.
+
+    Raises CheckpointError for weights that a verification would refuse.
+    """
+    checked = checkpoint.read(weights, track.base_folder / "model.safetensors")
+    result = evaluate(track, checked.data, key_of(seed), on_progress)
+    return HeldoutResult(
+        weights_sha256=checked.sha256,
+        tasks=result.tasks,
+        mean_accuracy=judge.mean_accuracy(track, result.tasks),
+        passed_gate=judge.passed_gate(track, result.tasks),
+        evaluate_ms=result.evaluate_ms,
+    )
+
+
+def total(results: list[TaskResult]) -> TaskResult:
+    """Several tasks' counts added up."""
+    return TaskResult(**{field: sum(getattr(result, field) for result in results) for field in TaskResult.model_fields})

@@ -1,0 +1,39 @@
+"""A new submission: a copy of a track's baseline that `nano-r1 train` and `nano-r1 verify` accept as it is."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from harness.ledger import record
+from harness.submission import SubmissionError
+from harness.tracks.track import ROOT, Track
+
+MANIFEST = """\
+name = "{name}"
+track = "{track}"
+title = "{name}"
+change = "what differs from the baseline, in one line"
+contributors = ["your name"]
+"""
+README = "# {name}\n\nWhat changed, why it should help, and what you measured.\n"
+
+
+def copy_baseline(track: Track, name: str, submissions: Path) -> Path:
+    """Make the folder `name` under `submissions` and return it. Raises SubmissionError for a name that is not one."""
+    try:
+        TypeAdapter(record.Name).validate_python(name)
+    except ValidationError:
+        raise SubmissionError(
+            f"{name!r} is not a name: use lower-case letters, digits and dashes, at most 64"
+        ) from None
+    folder = submissions / name
+    if folder.exists():
+        raise SubmissionError(f"{folder} exists; choose another name, or edit it")
+    folder.mkdir(parents=True)
+    shutil.copyfile(ROOT / track.baseline.folder / "train.py", folder / "train.py")
+    (folder / "submission.toml").write_text(MANIFEST.format(name=name, track=track.name))
+    (folder / "README.md").write_text(README.format(name=name))
+    return folder
