@@ -3,16 +3,21 @@
 The joined file is a function of the shards alone: tensors by falling width and then by name, so that each stays
 aligned, their bytes copied, the only metadata that the strict reader allows. Nothing is loaded: the weights pass
 through in pieces. Format: https://github.com/huggingface/safetensors#format
+
+The strict reader, harness.checkpoint, cannot read shards: it refuses the metadata that their makers wrote into them.
+The safetensors library hands out tensors, and this needs where their bytes lie.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from harness import files
 from harness.checkpoint import WIDTHS
 from harness.errors import NanoR1Error
 
@@ -23,15 +28,24 @@ class ShardError(NanoR1Error):
     """The files do not make one checkpoint; the message names the file."""
 
 
+@dataclass(frozen=True)
+class Tensor:
+    """What a header says of a tensor, and where its `size` bytes begin in the file."""
+
+    file: Path
+    begin: int
+    size: int
+    dtype: str
+    shape: Any  # as the header has it
+    width: int  # bytes a number
+
+
 def join(path: Path, parts: Sequence[Path]) -> None:
-    """Write the parts' tensors into one file, which appears whole or not at all. Raises ShardError."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".joining.") as partial:
+    """Write the parts' tensors into one file, which appears whole or not at all. Raises ShardError, OSError."""
+    with files.replacing(path) as whole:
+        os.fchmod(whole.fileno(), 0o644)  # whatever the umask: the sandbox user reads it too
         for piece in _joined(parts):
-            partial.write(piece)
-        partial.flush()
-        os.chmod(partial.name, 0o644)  # the sandbox user reads it too
-        path.unlink(missing_ok=True)
-        os.link(partial.name, path)
+            whole.write(piece)
 
 
 def is_joined(path: Path, parts: Sequence[Path]) -> bool:
@@ -42,41 +56,50 @@ def is_joined(path: Path, parts: Sequence[Path]) -> bool:
 
 def _joined(parts: Sequence[Path]) -> Iterator[bytes]:
     """The joined file, piece by piece."""
-    found: dict[str, tuple[Path, int, int]] = {}  # tensor -> file, first byte and how many there
-    entries = {}
+    tensors: dict[str, Tensor] = {}
     for part in parts:
-        try:
-            with part.open("rb") as file:
-                length = int.from_bytes(file.read(8), "little")
-                header = json.loads(file.read(length))
-            header.pop("__metadata__", None)
-            for name, entry in header.items():
-                if name in found:
-                    raise ShardError(f"{part}: tensor {name!r} stands in {found[name][0].name} too")
-                begin, end = entry["data_offsets"]
-                found[name] = part, 8 + length + begin, end - begin
-                entries[name] = {"dtype": entry["dtype"], "shape": entry["shape"], "width": WIDTHS[entry["dtype"]]}
-        except (ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError) as error:
-            if isinstance(error, ShardError):
-                raise
-            raise ShardError(f"{part} is not a safetensors file: delete it and fetch it again") from None
-    order = sorted(found, key=lambda name: (-entries[name]["width"], name))
-    joined: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    at = 0
+        for name, tensor in _tensors(part).items():
+            if name in tensors:
+                raise ShardError(f"{part}: tensor {name!r} stands in {tensors[name].file.name} too")
+            tensors[name] = tensor
+    order = sorted(tensors, key=lambda name: (-tensors[name].width, name))
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    end = 0
     for name in order:
-        entry, size = entries[name], found[name][2]
-        joined[name] = {"dtype": entry["dtype"], "shape": entry["shape"], "data_offsets": [at, at + size]}
-        at += size
-    text = json.dumps(joined, separators=(",", ":")).encode()
+        tensor, begin = tensors[name], end
+        end += tensor.size
+        header[name] = {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     yield len(text).to_bytes(8, "little") + text
     for name in order:
-        part, begin, left = found[name]
+        yield from _bytes_of(name, tensors[name])
+
+
+def _tensors(part: Path) -> dict[str, Tensor]:
+    """What the shard's header lists, by name. Raises ShardError where it is not that of a safetensors file."""
+    try:
         with part.open("rb") as file:
-            file.seek(begin)
-            while left:
-                piece = file.read(min(left, PIECE))
-                if not piece:
-                    raise ShardError(f"{part} breaks off inside tensor {name!r}: delete it and fetch it again")
-                yield piece
-                left -= len(piece)
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        tensors = {}
+        for name, entry in header.items():
+            begin, end = entry["data_offsets"]
+            width = WIDTHS[entry["dtype"]]
+            tensors[name] = Tensor(part, 8 + length + begin, end - begin, entry["dtype"], entry["shape"], width)
+        return tensors
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError):
+        raise ShardError(f"{part} is not a safetensors file: delete it and fetch it again") from None
+
+
+def _bytes_of(name: str, tensor: Tensor) -> Iterator[bytes]:
+    with tensor.file.open("rb") as file:
+        file.seek(tensor.begin)
+        left = tensor.size
+        while left:
+            piece = file.read(min(left, PIECE))
+            if not piece:
+                raise ShardError(f"{tensor.file} breaks off inside tensor {name!r}: delete it and fetch it again")
+            yield piece
+            left -= len(piece)
