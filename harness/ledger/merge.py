@@ -6,10 +6,12 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from harness.ledger.entries import RECORD_PATH, SignedEntry, StatusChange, first_free
 from harness.ledger.errors import FileError, LedgerError
-from harness.ledger.index import Entry, Reader, parse_index, read_entry, verify_checkpoint
+from harness.ledger.git import Git
+from harness.ledger.index import TRUSTED, Entry, Reader, parse_index, read_entry, verify_checkpoint
 from harness.ledger.record import Record
 from harness.ledger.signature import Key
 from harness.ledger.staging import write_lock
@@ -52,6 +54,16 @@ def merge(ledger: Ledger, theirs: Reader, key: Key) -> list[str]:
             files |= _files_to_add(ledger, theirs, entry, signed)
         ledger.publish(merged, files, key)
     return [entry.path for entry in merged[len(ours) :]]
+
+
+def trusted_only_there(git: Git, commit: str, ledger: Path) -> list[tuple[str, str]]:
+    """(file, line) of allowed_signers and revoked_keys as of `commit` that the ledger lacks, for a person to add."""
+    missing = []
+    for name in TRUSTED:
+        ours = (ledger / name).read_bytes().splitlines() if (ledger / name).is_file() else []
+        lines = (git.read(commit, name) or b"").splitlines()
+        missing += [(name, line.decode(errors="replace")) for line in lines if line not in ours]
+    return missing
 
 
 def _check_same_origin(ours: Sequence[Entry], theirs: Sequence[Entry], places: Mapping[str, int]) -> None:
