@@ -11,16 +11,18 @@ from typing import IO
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
     """A binary file that takes the place of `path` when the block ends well; otherwise `path` stays as it was.
 
-    It is written beside `path` under another name, flushed to the disk and renamed. Raises OSError.
+    It is written beside `path` under another name, flushed to the disk and renamed. `private`: only its owner may read
+    it. Raises OSError.
     """
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     draft = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o666 & ~_umask())
+            if not private:  # as mkstemp made it
+                os.fchmod(descriptor, 0o666 & ~_umask())
             yield file
             file.flush()
             os.fsync(descriptor)
@@ -31,15 +33,25 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     sync_folder(path.parent)
 
 
-def write(path: Path, data: bytes | str) -> None:
+def write(path: Path, data: bytes | str, *, private: bool = False) -> None:
     """Replace the file at `path`, or make it, in one step. Text is written as UTF-8. Raises OSError."""
-    with replacing(path) as file:
+    with replacing(path, private=private) as file:
         file.write(data.encode() if isinstance(data, str) else data)
 
 
 def sync_folder(folder: Path) -> None:
     """Flush a folder's list of names to the disk: without it a power cut takes a new name back. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(folder)
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush a folder and all that is in it to the disk. Raises OSError."""
+    for path in [*folder.rglob("*"), folder]:
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

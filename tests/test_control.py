@@ -14,7 +14,7 @@ from harness.ledger.signature import generate, load_key
 from harness.ledger.store import Ledger
 from harness.tracks.schema import Baseline
 from harness.tracks.track import ROOT, load
-from harness.verify.session import verify
+from harness.verify.session import Verifier, verify
 
 CHEATS = ROOT / "tests" / "cheats"
 SPEC = importlib.util.spec_from_file_location("make_hidden_weights", CHEATS / "make_hidden_weights.py")
@@ -68,16 +68,8 @@ def test_the_control_run_and_nothing_else_refuses(tmp_path, name):
     )
     generate(tmp_path / "key", "tester")
     ledger = Ledger(tmp_path / "records")
-    (outcome,) = verify(
-        track,
-        [submission.load(CHEATS / name)],
-        runs=1,
-        ledger=ledger,
-        key=load_key(tmp_path / "key"),
-        state=tmp_path / "state",
-        reporter=Quiet(),
-        cancel=threading.Event(),
-    )
+    verifier = Verifier(ledger, load_key(tmp_path / "key"), tmp_path / "state", Quiet(), threading.Event())
+    (outcome,) = verify(track, [submission.load(CHEATS / name)], verifier, runs=1)
     assert outcome.folder is not None, outcome.reason
     found = record.load((outcome.folder / "record.json").read_bytes()).predicate
     (run,) = found.runs

@@ -28,8 +28,8 @@ from harness.ledger.store import Ledger
 from harness.tracks import files
 from harness.tracks import track as tracks
 from harness.tracks.track import ROOT
-from harness.verify import session as verification
-from harness.verify.session import resume, verify
+from harness.verify import schedule
+from harness.verify.session import Verifier, resume, verify
 
 # If the harness is gone it stays, for as long as nobody ends it: a sandbox that outlives its verifier is seen.
 TRAINER = """
@@ -92,7 +92,7 @@ def last_round(root: bytes, tree_sha256: str, rounds: int) -> int:
 def use(place: Path) -> tracks.Track:
     """From here on, `cpu-logic` is this process's tiny track."""
     files.TRACKS = place / "harness" / "tracks"
-    verification.control_round = last_round
+    schedule.control_round = last_round
     return tracks.load("cpu-logic")
 
 
@@ -166,12 +166,11 @@ def session(place: Path, ledger: Path, names: list[str], entry: str | None, told
     torch.set_num_threads(1)  # a model this small is no faster on two cores, and far slower on two that are busy
     track, key, teller = use(place), load_key(place / "key"), Teller(told, at)
     teller.watch_renames()
-    cancel = threading.Event()
+    verifier = Verifier(Ledger(ledger), key, state(place), teller, threading.Event())
     if entry is not None:
-        resume(entry, ledger=Ledger(ledger), key=key, state=state(place), reporter=teller, cancel=cancel)
+        resume(entry, verifier)
     else:
-        items = [submission.load(place / name) for name in names]
-        verify(track, items, runs=1, ledger=Ledger(ledger), key=key, state=state(place), reporter=teller, cancel=cancel)
+        verify(track, [submission.load(place / name) for name in names], verifier, runs=1)
 
 
 def command(place: Path, arguments: list[str], shown: Path, at: At | None = None) -> None:

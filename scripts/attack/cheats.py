@@ -67,7 +67,9 @@ from harness.ledger.signature import generate as generate_key
 from harness.ledger.store import Ledger
 from harness.tracks.schema import Baseline
 from harness.tracks.track import ROOT, Track, load
-from harness.verify import session as verify
+from harness.verify import run as training
+from harness.verify.close import Outcome
+from harness.verify.session import Verifier, verify
 
 CHEATS = ROOT / "tests" / "cheats"
 PAGE = ROOT / "docs" / "cheats.md"
@@ -206,17 +208,8 @@ def run_session(
     listener = Listener()
     if items:
         with listening(usages):
-            outcomes = verify.verify(
-                track,
-                items,
-                runs=first.runs,
-                ledger=ledger,
-                key=key,
-                state=work / "state",
-                reporter=listener,
-                cancel=threading.Event(),
-                control=first.runs > 1,
-            )
+            verifier = Verifier(ledger, key, work / "state", listener, threading.Event())
+            outcomes = verify(track, items, verifier, runs=first.runs, control=first.runs > 1)
         said += listener.said
         statements = {o.name: record.load((o.folder / "record.json").read_bytes()) for o in outcomes if o.folder}
         hidden = [canary, (work / "key").read_text().splitlines()[1], *_secrets(statements)]
@@ -248,7 +241,7 @@ class listening:
     """While it lasts, the log of every run in a sandbox is kept: an abandoned verification keeps none."""
 
     def __init__(self, usages: dict[str, list[sandbox.Usage]]) -> None:
-        self._usages, self._run, self._environment = usages, sandbox.run, verify.Environment
+        self._usages, self._run, self._environment = usages, sandbox.run, training.Environment
         self._control = False
 
     def __enter__(self) -> None:
@@ -264,10 +257,10 @@ class listening:
                 self._usages[f"{name} control" if self._control else name].append(usage)
             return usage
 
-        sandbox.run, verify.Environment = run, environment  # type: ignore[assignment, misc]
+        sandbox.run, training.Environment = run, environment  # type: ignore[assignment, misc]
 
     def __exit__(self, *_: object) -> None:
-        sandbox.run, verify.Environment = self._run, self._environment  # type: ignore[misc]
+        sandbox.run, training.Environment = self._run, self._environment  # type: ignore[misc]
 
 
 def _secrets(statements: dict[str, record.Record]) -> list[str]:
@@ -312,7 +305,7 @@ def _judge_record(
     case: Case,
     one: Seen,
     track: Track,
-    outcome: verify.Outcome,
+    outcome: Outcome,
     statements: dict[str, record.Record],
     honest_answers: dict[str, list[list[list[int]]]],
 ) -> None:

@@ -37,9 +37,9 @@ from harness.ledger.check import check
 from harness.ledger.index import HEAD
 from harness.ledger.store import Ledger
 from harness.tracks.track import ROOT
-from harness.verify.journal import Journal, Trained, journals
+from harness.verify.journal import Journal, RunResult, journals
 from harness.verify.reporter import TerminalReporter
-from harness.verify.session import tidy
+from harness.verify.session import remove_stale_journals
 
 sys.path.append(str(ROOT / "tests"))
 import forked
@@ -107,7 +107,7 @@ def kill_sessions(place: Path, kills: int, chance: random.Random, tally: Tally, 
     tiny.build(place, TRAINING_SECONDS)
     for name in ("warm", "timed"):  # the first one waits for torch to be imported
         duration = _run(place, Ledger(place / f"records-{name}"), None, None, tally)
-    workplaces: set[str] = set()
+    workspaces: set[str] = set()
     killed = number = 0
     while killed < kills and len(tally.wrong) < 20:  # enough to see that something is wrong
         if number % SESSIONS_PER_LEDGER == 0:
@@ -135,17 +135,17 @@ def kill_sessions(place: Path, kills: int, chance: random.Random, tally: Tally, 
             lost = sorted(name for name, data in kept.items() if found.get(name) != data)
             tally.must(not lost, f"{entry}: {lost} had been kept, and were lost or changed")
             kept = found
-            if (folder / "workplace").exists():
-                workplaces.add((folder / "workplace").read_text())
+            if (folder / "workspace").exists():
+                workspaces.add((folder / "workspace").read_text())
         if entry is None:
             tally.unannounced += 1
         else:
             _compare(watched.ledger, entry, kept, tally)
     for folder in place.glob("records-*"):
-        tidy(tiny.state(place), Ledger(folder), TerminalReporter(quiet=True))
+        remove_stale_journals(tiny.state(place), Ledger(folder), TerminalReporter(quiet=True))
     tally.must(not journals(tiny.state(place)), f"sessions were left behind in {tiny.state(place)}")
-    for workplace in workplaces:
-        tally.must(not Path(workplace).exists(), f"{workplace} was left behind")
+    for workspace in workspaces:
+        tally.must(not Path(workspace).exists(), f"{workspace} was left behind")
 
 
 def _run(place: Path, ledger: Ledger, entry: str | None, after: float | None, tally: Tally) -> float | None:
@@ -178,7 +178,7 @@ def _doing(lines: list[str]) -> str:
     last = lines[-1] if lines else ""
     if last.startswith("rename"):
         return "verify: keeping a run" if "/state/" in last else "verify: appending to the ledger"
-    if not any(line.startswith(("say announced", "say going on")) for line in lines):
+    if not any(line.startswith(("say announced", "say resuming")) for line in lines):
         return "verify: starting, proving isolation"
     if last.startswith(("begin", "advance")):
         return "verify: training" if last.endswith("train") else "verify: evaluating"
@@ -200,11 +200,11 @@ def _compare(ledger: Ledger, entry: str, kept: dict[str, bytes], tally: Tally) -
         tally.resumes += said.resumed or 0
         for name, data in kept.items():
             arm, run = (int(part) for part in name.removesuffix(".json").split("-")[1:])
-            trained = Trained.model_validate_json(data)
+            result = RunResult.model_validate_json(data)
             if arm == 0:
-                same = said.reference.wall_ms[run] == trained.wall_ms
+                same = said.reference.wall_ms[run] == result.wall_ms
             else:
-                same = [*said.runs, said.control][run] == trained.run
+                same = [*said.runs, said.control][run] == result.run
             tally.must(same, f"{entry}: {name} is not what the record holds")
 
 

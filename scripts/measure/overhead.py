@@ -19,7 +19,8 @@ from harness import stats, submission
 from harness.environment import Environment, development_key
 from harness.isolation import sandbox
 from harness.tracks.track import ROOT, Track, load
-from harness.verify import session as verify
+from harness.verify.clock import Clock
+from harness.verify.run import sandbox_limits
 
 STEPS = 12
 
@@ -62,15 +63,14 @@ runpy.run_path(sys.argv[1], run_name="__main__")
 def harnessed(track: Track, folder: Path, place: Path) -> float:
     place.mkdir(mode=0o755)
     (place / "output").mkdir()
-    clock = verify.Clock()
+    clock = Clock()
     with Environment(track, development_key(0), 0, place / "s", "/base", "/output", clock.elapsed_ms) as environment:
         usage = sandbox.run(
             ["train.py"],
             mounts=sandbox.Mounts(folder, track.base_folder, place / "output", place / "s"),
-            limits=verify.limits(track),
+            limits=sandbox_limits(track),
             level="full",
-            on_start=clock.start,
-            on_tick=lambda elapsed: None,
+            hooks=sandbox.Hooks(on_start=clock.start),
         )
         environment.totals()
     if usage.failure:

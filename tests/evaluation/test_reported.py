@@ -24,7 +24,7 @@ from test_benchmarks_pinned import parquet
 from harness import stats
 from harness.audit.audit import audit as auditing
 from harness.benchmarks import BENCHMARKS
-from harness.benchmarks.pinned import read
+from harness.benchmarks.rows import read
 from harness.benchmarks.suites import Item, Part
 from harness.board.render import rendered
 from harness.engines.transformers import generate
@@ -38,7 +38,8 @@ from harness.ledger.store import Ledger
 from harness.tasks import Sample
 from harness.tracks import files
 from harness.tracks.track import ROOT, load, names
-from harness.verify.session import VerifyError, verify
+from harness.verify.executor import VerifyError
+from harness.verify.session import Verifier, verify
 
 TRACK = load("cpu-logic")
 FILES = {"temporal-clue": "temporal_clue_test.json", "aiw-paper": "aiw_prompts.json"}
@@ -369,17 +370,16 @@ class Listener(tiny.Teller):
 def test_a_verification_asks_them_and_the_record_has_the_scores_and_no_question(place, hub, monkeypatch):
     item = tiny.make(place / "submissions", "reader", 0.1)
     ledger = Ledger(place / "records")
-    options = {"runs": 1, "ledger": ledger, "key": load_key(place / "key"), "state": tiny.state(place)}
-    options |= {"reporter": Listener(place), "cancel": threading.Event()}
+    verifier = Verifier(ledger, load_key(place / "key"), tiny.state(place), Listener(place), threading.Event())
     for name, file in FILES.items():
         serve(hub, monkeypatch, name, whole(file).read_bytes())  # byte for byte what is pinned
     serve(hub, monkeypatch, "gpqa-diamond", gpqa(), rows=2, gated=True)
     with pytest.raises(VerifyError, match=r"gpqa-diamond.*HF_TOKEN"):
-        verify(load("cpu-logic"), [item], **options)
+        verify(load("cpu-logic"), [item], verifier, runs=1)
     assert not ledger.folder.exists() and "train" not in (place / "told").read_text()  # found out before, not behind
     monkeypatch.setenv("HF_TOKEN", TOKEN)
 
-    (outcome,) = verify(load("cpu-logic"), [item], **options)
+    (outcome,) = verify(load("cpu-logic"), [item], verifier, runs=1)
     said = record.load((outcome.folder / "record.json").read_bytes()).predicate
     assert outcome.benchmarks == said.benchmarks and list(said.benchmarks) == [
         "aiw-paper", "gpqa-diamond", "temporal-clue",

@@ -10,7 +10,6 @@ import re
 import shutil
 import signal
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -24,10 +23,11 @@ from harness.ledger import record
 from harness.ledger.check import check
 from harness.ledger.store import Ledger
 from harness.tracks.track import ROOT, load
-from harness.verify import session as verify
-from harness.verify.cluster import Cluster, ClusterError
-from harness.verify.journal import Journal, JournalError, Trained, journals
-from harness.verify.session import Plan, cluster, job_of
+from harness.verify import cluster
+from harness.verify.cluster import Cluster
+from harness.verify.journal import Journal, JournalError, RunResult, journals
+from harness.verify.node import ClusterError, RunRequest, attest_node, matching_track, unpack, version_of, workspace
+from harness.verify.schedule import Participant, Schedule
 
 MACHINE = record.Machine(cpu="a", cores=2, memory_bytes=10**10, kernel="k", python="3", packages={"torch": "2"})
 LOST = record.Lost(submission="one", run=1, node="0" * 12, lost_utc="2026-11-21T10:00:00Z", reason="its node died")
@@ -48,10 +48,10 @@ def test_records_of_one_machine_keep_their_bytes_and_others_say_where():
 
 def test_a_lost_run_is_kept_in_the_journal(tmp_path):
     journal = Journal(tmp_path, "e")
-    journal.begin([])
+    journal.create([])
     assert journal.losses() == []
-    journal.lose(LOST)
-    journal.lose(LOST.model_copy(update={"run": 2}))
+    journal.save_loss(LOST)
+    journal.save_loss(LOST.model_copy(update={"run": 2}))
     assert [lost.run for lost in Journal(tmp_path, "e").losses()] == [1, 2]
 
 
@@ -60,70 +60,71 @@ def on_track(in_turn):
     return track.model_copy(update={"hardware": track.hardware.model_copy(update={"runs_in_turn": in_turn})})
 
 
-def plan_of(tmp_path):
+def schedule_of(tmp_path):
     items = [tiny.make(tmp_path, name, 0) for name in ("first", "second")]
     journal = Journal(tmp_path / "state", "e")
-    journal.begin(items)
-    arms = [
-        verify.Arm(number, item.manifest.name, item.tree_sha256, wanted=number > 0) for number, item in enumerate(items)
+    journal.create(items)
+    participants = [
+        Participant(number, item.manifest.name, item.tree_sha256, for_record=number > 0)
+        for number, item in enumerate(items)
     ]
-    told = tiny.Teller(tmp_path / "told")
-    return arms, Plan(on_track(in_turn=True), 3, bytes(32), None, "full", journal, True, told, threading.Event())
+    return participants, Schedule(on_track(in_turn=True), participants, 3, bytes(32), control=True), journal
 
 
 def test_a_round_goes_to_one_node_where_cost_is_relative_and_each_run_by_itself_elsewhere(tmp_path):
-    arms, plan = plan_of(tmp_path)
-    whole = cluster._portions(arms, plan)
-    assert len(whole) == 4 and whole == verify.rounds(arms, plan)
-    assert sorted((arm.name, run) for turns in whole for arm, run in turns) == [
+    participants, schedule, journal = schedule_of(tmp_path)
+    whole = cluster.batches(schedule)
+    assert len(whole) == 4 and whole == schedule.rounds()
+    assert sorted((participant.name, run) for turns in whole for participant, run in turns) == [
         *(("first", run) for run in range(3)), *(("second", run) for run in range(4)),
     ]  # fmt: skip
-    elsewhere = dataclasses.replace(plan, track=on_track(in_turn=False))
-    assert [[turn] for turns in whole for turn in turns] == cluster._portions(arms, elsewhere)
+    elsewhere = dataclasses.replace(schedule, track=on_track(in_turn=False))
+    assert [[turn] for turns in whole for turn in turns] == cluster.batches(elsewhere)
     # What the journal has is not made again.
-    trained = Trained(wall_ms=1, run=None, completions=[], curve=[], log=b"", failure=None, node="0" * 12)
-    plan.journal.keep(0, 1, trained)
-    cluster._recall(arms, plan)
-    assert arms[0].done == {1: trained}
-    assert (arms[0], 1) not in [turn for turns in cluster._portions(arms, plan) for turn in turns]
+    result = RunResult(wall_ms=1, run=None, completions=[], curve=[], log=b"", failure=None, node="0" * 12)
+    journal.save_result(0, 1, result)
+    cluster.load_results(schedule, journal)
+    assert participants[0].results == {1: result}
+    assert (participants[0], 1) not in [turn for turns in cluster.batches(schedule) for turn in turns]
 
 
-def test_a_job_has_its_own_keys_and_nothing_that_leads_to_another(tmp_path):
-    (_, second), plan = plan_of(tmp_path)
-    plan = dataclasses.replace(plan, root=b"r" * 32)
-    job = job_of(second, plan, 2)
-    tree = second.tree_sha256
-    assert (job.seed, job.train) == (seed_of(plan.root, tree, 2), derive(plan.root, "train", tree, 2))
-    assert job.heldout == derive(plan.root, "heldout", tree, 2) and job.control is None
-    assert job_of(second, plan, 3).control == derive(plan.root, "control", tree, 3)
-    told = [value for field in dataclasses.fields(job) if isinstance(value := getattr(job, field.name), bytes)]
-    assert plan.root not in told and len(told) == 2
+def test_a_run_has_its_own_keys_and_nothing_that_leads_to_another(tmp_path):
+    (_, second), schedule, _ = schedule_of(tmp_path)
+    root, tree = b"r" * 32, second.tree_sha256
+    schedule = dataclasses.replace(schedule, root=root)
+    spec = schedule.spec(second, 2)
+    assert (spec.seed, spec.train) == (seed_of(root, tree, 2), derive(root, "train", tree, 2))
+    assert spec.heldout == derive(root, "heldout", tree, 2) and spec.control is None
+    assert schedule.spec(second, 3).control == derive(root, "control", tree, 3)
+    keys = [value for field in dataclasses.fields(spec) if isinstance(value := getattr(spec, field.name), bytes)]
+    assert root not in keys and len(keys) == 2
 
 
 def test_a_submission_travels_as_bytes_and_arrives_whole_or_not_at_all(tmp_path):
-    arms, plan = plan_of(tmp_path)
-    files = plan.journal.files(1, arms[1].tree_sha256)
+    (_, second), schedule, journal = schedule_of(tmp_path)
+    files = journal.submission_files(1, second.tree_sha256)
     assert sorted(files) == ["submission.toml", "train.py"]
-    order = cluster.Order(cluster.version_of(plan.track), job_of(arms[1], plan, 0), arms[1].tree_sha256, files, "n")
+    version = version_of(schedule.track)
+    request = RunRequest(version, schedule.spec(second, 0), second.tree_sha256, files, "n")
     (tmp_path / "a").mkdir()
-    cluster._unpack(order, tmp_path / "a")
-    assert submission.tree_digest(tmp_path / "a" / "submission") == arms[1].tree_sha256
+    unpack(request, tmp_path / "a")
+    assert submission.tree_digest(tmp_path / "a" / "submission") == second.tree_sha256
     (tmp_path / "b").mkdir()
-    spoilt = dataclasses.replace(order, files=files | {"train.py": b"print()\n"})
+    corrupted = dataclasses.replace(request, files=files | {"train.py": b"print()\n"})
     with pytest.raises(submission.SubmissionError):
-        cluster._unpack(spoilt, tmp_path / "b")
+        unpack(corrupted, tmp_path / "b")
     # The verifier sends nothing but what was announced.
-    (plan.journal.place(1) / "train.py").write_text("print()\n")
+    (journal.submission_folder(1) / "train.py").write_text("print()\n")
     with pytest.raises(JournalError, match="submission-1 is not what was announced"):
-        plan.journal.files(1, arms[1].tree_sha256)
+        journal.submission_files(1, second.tree_sha256)
 
 
 def test_a_node_with_another_harness_or_track_is_refused():
-    version = cluster.version_of(load("cpu-logic"))
-    assert cluster._same(version).id == load("cpu-logic").id
-    other = cluster.introduce("0" * 64, version.track, version.track_digest, bytes(32))["refused"]
+    version = version_of(load("cpu-logic"))
+    assert matching_track(version).id == load("cpu-logic").id
+    other = attest_node("0" * 64, version.track, version.track_digest, bytes(32))["refused"]
     assert "is not the verifier's" in other and "check out the same commit there" in other and "its harness" in other
-    track = cluster.introduce(version.code_sha256, version.track, "0" * 64, bytes(32))["refused"]
+    track = attest_node(version.code_sha256, version.track, "0" * 64, bytes(32))["refused"]
     assert "its track cpu-logic@" in track and "is not the verifier's" in track
 
 
@@ -155,12 +156,12 @@ def test_the_reason_of_a_loss_names_no_machine():
     assert "10.1.2.3" not in cluster._reason(OSError("10.1.2.3"))
 
 
-def test_left_workplaces_of_dead_processes_are_removed(monkeypatch, tmp_path):
+def test_left_workspaces_of_dead_processes_are_removed(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     dead, alive = tmp_path / "nano-r1-node-4194305-ab", tmp_path / "nano-r1-node-1-ab"  # no pid is above 2**22
     dead.mkdir()
     alive.mkdir()
-    with cluster._workplace() as place:
+    with workspace() as place:
         assert place.stat().st_mode & 0o777 == 0o755 and not dead.exists() and alive.exists()
     assert not place.exists()
 
@@ -229,7 +230,7 @@ def test_five_runs_over_two_nodes_one_killed(place, code, machines):
     second = machines.add(1)
     other = place / "other"
     shutil.copytree(code, other)
-    with (other / "harness" / "meter.py").open("a") as file:
+    with (other / "harness" / "isolation" / "meter.py").open("a") as file:
         file.write("# changed\n")
     third = machines.add(2, code=other)
     command = ray_nodes.Command(
@@ -318,7 +319,7 @@ def test_when_no_node_is_left_the_session_stays_open_and_goes_on_elsewhere(place
 
     fresh = machines.add(5)
     command = ray_nodes.Command(place, code, "without", "--resume", left.id)
-    assert command.wait() == 2 and "was begun on a cluster: go on with --cluster" in command.shown()
+    assert command.wait() == 2 and "was started on a cluster: resume it with --cluster" in command.shown()
     command = ray_nodes.Command(place, code, "resumed", "--resume", left.id, *options)
     assert command.wait() == 0, command.shown()
     said = Ledger(code / "records").records()[-1].record.predicate

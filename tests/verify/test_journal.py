@@ -21,7 +21,16 @@ from harness import submission
 from harness.ledger.entries import Announced, Commitment
 from harness.ledger.record import Machine, Run, TaskResult
 from harness.tracks.track import ROOT
-from harness.verify.journal import Journal, JournalError, Member, Session, Trained, alone, default_state, journals
+from harness.verify.journal import (
+    Journal,
+    JournalError,
+    RunResult,
+    Session,
+    SessionSubmission,
+    default_state,
+    journals,
+    session_lock,
+)
 
 FORK = multiprocessing.get_context("fork")
 
@@ -49,7 +58,7 @@ def session(**other):
             commitment_sha256="e" * 64,
         ),
         "ledger": "/somewhere/records",
-        "public": "ssh-ed25519 AAAA",
+        "public_key": "ssh-ed25519 AAAA",
         "announced": True,
         "root_hex": "1" * 64,
         "nonce_hex": "2" * 64,
@@ -58,7 +67,7 @@ def session(**other):
         "machine": Machine(
             cpu="c", cores=2, memory_bytes=1 << 33, kernel="Linux 6", python="3.11", packages={"torch": "2.13.0"}
         ),
-        "members": [Member(name="one", tree_sha256="a" * 64, wanted=True)],
+        "submissions": [SessionSubmission(name="one", tree_sha256="a" * 64, for_record=True)],
         "control": True,
     }
     return Session(**(values | other))
@@ -73,7 +82,7 @@ def trained(**other):
         "log": b"x",
         "failure": None,
     }
-    return Trained(**(values | other))
+    return RunResult(**(values | other))
 
 
 @pytest.fixture
@@ -94,7 +103,7 @@ def source(tmp_path):
 @pytest.fixture
 def journal(tmp_path, source):
     found = Journal(tmp_path / "state", "entry")
-    found.begin([source])
+    found.create([source])
     return found
 
 
@@ -129,7 +138,7 @@ POINT = st.fixed_dictionaries({
     "t_ms": COUNT, "completions": COUNT, "tasks": st.dictionaries(st.text(max_size=8), st.lists(COUNT, max_size=2))
 })  # fmt: skip
 TRAINED = st.builds(
-    Trained,
+    RunResult,
     wall_ms=COUNT,
     run=st.none() | RUN,
     completions=st.lists(st.lists(st.integers(0, 2**31), max_size=5), max_size=4),
@@ -143,10 +152,10 @@ SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], d
 @SHARED
 @given(TRAINED)
 def test_a_run_comes_back_as_it_was(journal, value):
-    journal.keep(0, 3, value)
-    found = Journal(journal.folder.parent, "entry").kept(0, 3)
+    journal.save_result(0, 3, value)
+    found = Journal(journal.folder.parent, "entry").result(0, 3)
     assert found == value and found.log == value.log
-    assert journal.kept(0, 2) is None and journal.kept(3, 0) is None
+    assert journal.result(0, 2) is None and journal.result(3, 0) is None
 
 
 @SHARED
@@ -160,24 +169,26 @@ def test_a_run_comes_back_as_it_was(journal, value):
         isolation=st.sampled_from(["full", "none"]),
         isolation_checks=st.dictionaries(st.text(max_size=20), st.booleans()),
         ledger=st.text(max_size=40),
-        members=st.lists(st.builds(Member, name=st.text(), tree_sha256=st.text(), wanted=st.booleans()), max_size=4),
+        submissions=st.lists(
+            st.builds(SessionSubmission, name=st.text(), tree_sha256=st.text(), for_record=st.booleans()), max_size=4
+        ),
     )
 )
 def test_a_session_comes_back_as_it_was(journal, value):
-    journal.save(value)
+    journal.save_session(value)
     assert Journal(journal.folder.parent, "entry").session() == value
 
 
 def test_a_log_of_any_bytes_comes_back(journal):
     log = bytes(range(256)) * 40
-    journal.keep(0, 0, trained(log=log))
-    assert journal.kept(0, 0).log == log
+    journal.save_result(0, 0, trained(log=log))
+    assert journal.result(0, 0).log == log
 
 
 @SHARED
 @given(st.binary(max_size=200) | st.just(b"[" * 100_000))
 def test_a_file_of_any_bytes_is_refused_and_named(journal, data):
-    for name, read in (("session.json", journal.session), ("run-0-0.json", lambda: journal.kept(0, 0))):
+    for name, read in (("session.json", journal.session), ("run-0-0.json", lambda: journal.result(0, 0))):
         (journal.folder / name).write_bytes(data)
         with pytest.raises(JournalError, match=f"{name} cannot be read"):
             read()
@@ -187,9 +198,9 @@ def test_only_its_owner_may_look(tmp_path, source):
     before = os.umask(0)
     try:
         journal = Journal(tmp_path / "kept" / "state", "entry")
-        journal.begin([source])
-        journal.save(session())
-        journal.keep(0, 0, trained())
+        journal.create([source])
+        journal.save_session(session())
+        journal.save_result(0, 0, trained())
     finally:
         os.umask(before)
     for folder in (journal.folder.parent, journal.folder):
@@ -203,13 +214,13 @@ def test_an_unknown_session_names_those_that_are_kept(tmp_path, source):
         Journal(tmp_path / "state", "nothing").session()
     for entry in ("second", "first", "half-begun"):
         journal = Journal(tmp_path / "state", entry)
-        journal.begin([source])
+        journal.create([source])
         if entry != "half-begun":
-            journal.save(session())
-    with alone(tmp_path / "state"), pytest.raises(JournalError, match=r"kept: first, second$"):
+            journal.save_session(session())
+    with session_lock(tmp_path / "state"), pytest.raises(JournalError, match=r"kept: first, second$"):
         Journal(tmp_path / "state", "nothing").session()
     assert [each.folder.name for each in journals(tmp_path / "state")] == ["first", "half-begun", "second"]
-    journal.end()
+    journal.remove()
     assert not journal.folder.exists()
 
 
@@ -229,12 +240,12 @@ def test_the_state_folder_is_the_users(monkeypatch, given_, expected):
 
 
 def test_each_copy_is_fresh_and_tells_nothing_of_when_the_session_began(journal, source, tmp_path):
-    old = {path.stat().st_ino for path in [*source.folder.rglob("*"), *journal.place(0).rglob("*")]}
+    old = {path.stat().st_ino for path in [*source.folder.rglob("*"), *journal.submission_folder(0).rglob("*")]}
     seen = set()
     for number in range(2):
         time.sleep(0.02)
         begun = time.time_ns() - 15_000_000  # the clock of file times ticks every few milliseconds
-        journal.copy(0, source.tree_sha256, tmp_path / f"copy-{number}")
+        journal.copy_submission(0, source.tree_sha256, tmp_path / f"copy-{number}")
         paths = [tmp_path / f"copy-{number}", *(tmp_path / f"copy-{number}").rglob("*")]
         assert files(tmp_path / f"copy-{number}") == files(source.folder) and len(paths) == 5
         for path in paths:
@@ -246,13 +257,13 @@ def test_each_copy_is_fresh_and_tells_nothing_of_when_the_session_began(journal,
 
 def test_an_edit_meanwhile_changes_nothing(journal, source, tmp_path):
     (source.folder / "train.py").write_text("print('another')\n")
-    journal.copy(0, source.tree_sha256, tmp_path / "copy")
+    journal.copy_submission(0, source.tree_sha256, tmp_path / "copy")
     assert (tmp_path / "copy" / "train.py").read_text() == "print('one')\n"
 
 
 @pytest.mark.parametrize("change", ["edit", "remove", "add"])
 def test_a_changed_copy_is_refused(journal, source, tmp_path, change):
-    home = journal.place(0)
+    home = journal.submission_folder(0)
     if change == "edit":
         (home / "train.py").write_text("print('another')\n")
     elif change == "remove":
@@ -260,21 +271,21 @@ def test_a_changed_copy_is_refused(journal, source, tmp_path, change):
     else:
         (home / "more.py").touch()
     with pytest.raises(JournalError, match="submission-0 is not what was announced"):
-        journal.copy(0, source.tree_sha256, tmp_path / "copy")
+        journal.copy_submission(0, source.tree_sha256, tmp_path / "copy")
 
 
 def test_a_source_that_changed_before_it_was_copied_leaves_no_session(tmp_path, source):
     (source.folder / "train.py").write_text("print('another')\n")
     with pytest.raises(submission.SubmissionError, match="changed while it was being copied"):
-        Journal(tmp_path / "state", "entry").begin([source])
+        Journal(tmp_path / "state", "entry").create([source])
     assert journals(tmp_path / "state") == []
 
 
 def test_a_session_never_replaces_another(journal, source):
-    journal.save(session())
+    journal.save_session(session())
     before = files(journal.folder)
     with pytest.raises(JournalError, match="File exists"):
-        Journal(journal.folder.parent, "entry").begin([source])
+        Journal(journal.folder.parent, "entry").create([source])
     assert files(journal.folder) == before
 
 
@@ -282,28 +293,28 @@ def test_a_session_never_replaces_another(journal, source):
 
 
 def test_a_full_disk_leaves_what_was_kept_and_nothing_half_written(journal, tmp_path, source):
-    journal.save(session())
-    journal.keep(0, 0, trained())
+    journal.save_session(session())
+    journal.save_result(0, 0, trained())
     before = files(journal.folder)
     large = trained(log=bytes(100_000))
     for number in (0, 1):
         with no_file_over(10_000), pytest.raises(JournalError, match=f"run-0-{number}.json: File too large"):
-            journal.keep(0, number, large)
+            journal.save_result(0, number, large)
         assert files(journal.folder) == before
     with no_file_over(5), pytest.raises(JournalError, match="cannot keep the session"):
-        Journal(tmp_path / "state", "other").begin([source])
+        Journal(tmp_path / "state", "other").create([source])
     with no_file_over(5), pytest.raises(JournalError, match="cannot keep the session"):
-        journal.copy(0, source.tree_sha256, tmp_path / "copy")
+        journal.copy_submission(0, source.tree_sha256, tmp_path / "copy")
     assert [each.folder.name for each in journals(tmp_path / "state")] == ["entry"]
-    journal.keep(0, 1, large)
-    assert journal.kept(0, 1) == large
+    journal.save_result(0, 1, large)
+    assert journal.result(0, 1) == large
 
 
 def test_what_a_kill_left_half_written_is_not_read(journal):
     (journal.folder / ".run-0-0.json").write_text(trained().model_dump_json()[:50])
-    assert journal.kept(0, 0) is None
-    journal.keep(0, 0, trained())
-    assert journal.kept(0, 0) == trained()
+    assert journal.result(0, 0) is None
+    journal.save_result(0, 0, trained())
+    assert journal.result(0, 0) == trained()
 
 
 def die_at_a_rename():
@@ -324,23 +335,23 @@ def killed(step):
 
 
 def test_killed_before_the_rename_the_older_file_stands(journal):
-    journal.save(session(resumed=1))
-    killed(lambda: journal.save(session(resumed=2)))
+    journal.save_session(session(resumed=1))
+    killed(lambda: journal.save_session(session(resumed=2)))
     assert journal.session().resumed == 1
-    killed(lambda: journal.keep(0, 0, trained()))
-    assert journal.kept(0, 0) is None
-    journal.keep(0, 0, trained())
-    assert journal.kept(0, 0) == trained()
+    killed(lambda: journal.save_result(0, 0, trained()))
+    assert journal.result(0, 0) is None
+    journal.save_result(0, 0, trained())
+    assert journal.result(0, 0) == trained()
 
 
-def test_the_workplace_of_a_killed_run_is_cleared(journal):
-    with journal.workplace() as place:
+def test_the_workspace_of_a_killed_run_is_cleared(journal):
+    with journal.workspace() as place:
         assert stat.S_IMODE(place.stat().st_mode) == 0o755 and place.parent == Path(tempfile.gettempdir())
         assert list(place.iterdir()) == []
     assert not place.exists()
 
     def work():
-        with journal.workplace() as place:
+        with journal.workspace() as place:
             (place / "output").mkdir()
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -348,13 +359,13 @@ def test_the_workplace_of_a_killed_run_is_cleared(journal):
         process = FORK.Process(target=work)
         process.start()
         process.join()
-        left = Path((journal.folder / "workplace").read_text())
+        left = Path((journal.folder / "workspace").read_text())
         assert (left / "output").exists()
         if clear == "next":
-            with journal.workplace() as place:
+            with journal.workspace() as place:
                 assert not left.exists() and place != left
         else:
-            journal.end()
+            journal.remove()
             assert not left.exists() and not journal.folder.exists()
 
 
@@ -363,8 +374,8 @@ def test_the_workplace_of_a_killed_run_is_cleared(journal):
 HOLD = """
 import sys, time
 from pathlib import Path
-from harness.verify.journal import alone
-with alone(Path(sys.argv[1])):
+from harness.verify.journal import session_lock
+with session_lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -375,16 +386,19 @@ def test_a_second_verification_is_refused_until_the_first_is_dead(tmp_path):
     command = [sys.executable, "-c", HOLD, str(state)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(JournalError, match=r"another verification is running here .*/state/lock"), alone(state):
+        with (
+            pytest.raises(JournalError, match=r"another verification is running here .*/state/lock"),
+            session_lock(state),
+        ):
             pass
         holder.kill()
-    with alone(state), pytest.raises(JournalError, match="another verification"), alone(state):
+    with session_lock(state), pytest.raises(JournalError, match="another verification"), session_lock(state):
         pass
-    with alone(state):  # and let go of at the end of the block
+    with session_lock(state):  # and let go of at the end of the block
         pass
 
 
 def test_a_state_folder_that_cannot_be_written_is_said_plainly(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(JournalError, match="cannot write"), alone(tmp_path / "file" / "state"):
+    with pytest.raises(JournalError, match="cannot write"), session_lock(tmp_path / "file" / "state"):
         pass

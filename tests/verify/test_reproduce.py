@@ -7,18 +7,18 @@ import pytest
 
 from harness.ledger import record
 from harness.tracks.track import ROOT
+from harness.verify.executor import VerifyError
 from harness.verify.reproduce import Comparison, compare, reproduce
-from harness.verify.session import VerifyError
 
 RECORDS = sorted((ROOT / "records").glob("*/record.json"))
 
 
 def test_the_prediction_interval_by_hand():
     # Five runs, mean 3, s = 1.5811; t(0.995, 4) = 4.6041; one new run: 4.6041 · 1.5811 · sqrt(1/5 + 1) = 7.9746
-    found = compare("x", [1.0, 2.0, 3.0, 4.0, 5.0], [10.9])
-    assert (found.recorded, found.found) == (3.0, 10.9)
-    assert (found.low, found.high) == pytest.approx((3 - 7.9746, 3 + 7.9746), abs=1e-3)
-    assert found.agrees
+    comparison = compare("x", [1.0, 2.0, 3.0, 4.0, 5.0], [10.9])
+    assert (comparison.recorded, comparison.measured) == (3.0, 10.9)
+    assert (comparison.low, comparison.high) == pytest.approx((3 - 7.9746, 3 + 7.9746), abs=1e-3)
+    assert comparison.agrees
     assert not compare("x", [1.0, 2.0, 3.0, 4.0, 5.0], [11.0]).agrees
     # More new runs, a narrower interval: sqrt(1/5 + 1/5).
     assert compare("x", [1.0, 2.0, 3.0, 4.0, 5.0], [8.0] * 5).high == pytest.approx(3 + 4.6041, abs=1e-3)

@@ -15,7 +15,8 @@ from harness.ledger.signature import generate, load_key
 from harness.ledger.store import Ledger
 from harness.tracks.schema import Baseline
 from harness.tracks.track import load
-from harness.verify.session import Interrupted, VerifyError, verify
+from harness.verify.executor import Interrupted, VerifyError
+from harness.verify.session import Verifier, verify
 
 pytestmark = [
     pytest.mark.slow,
@@ -24,11 +25,16 @@ pytestmark = [
 
 # Learns nothing: asks, answers with an empty completion, saves the base model as it is.
 QUICK = """
-from safetensors.torch import load_file
+import shutil
 from harness.client import connect
 run = connect()
 prompts = run.prompts(4)
 print([s.correct for s in run.score([(p.id, [run.end_token_id]) for p in prompts])])
+"""
+COPY = 'shutil.copyfile(run.base / "model.safetensors", run.output / "model.safetensors")\n'
+# As a trainer does it, which imports torch: seconds a run.
+LOAD = """
+from safetensors.torch import load_file
 weights = load_file(run.base / "model.safetensors")
 """
 SAVE = "run.save(weights)\n"
@@ -67,7 +73,7 @@ def make(folder, name, source):
 def place(tmp_path):
     """A track of four questions with a quick baseline, an empty ledger, a key that is not listed."""
     tmp_path.chmod(0o755)
-    baseline = make(tmp_path, "quick-baseline", QUICK + SAVE)
+    baseline = make(tmp_path, "quick-baseline", QUICK + COPY)
     track = load("cpu-logic")
     small = [suite.model_copy(update={"questions": 2}) for suite in track.heldout.suites]
     track = track.model_copy(
@@ -81,18 +87,10 @@ def place(tmp_path):
     return track, baseline, Ledger(tmp_path / "records"), load_key(tmp_path / "key"), tmp_path
 
 
-def run(place, items, runs=1, listener=None, cancel=None):
-    track, _, ledger, key, _ = place
-    return verify(
-        track,
-        items,
-        runs=runs,
-        ledger=ledger,
-        key=key,
-        state=place[4] / "state",
-        reporter=listener or Listener(),
-        cancel=cancel or threading.Event(),
-    )
+def run(place, items, runs=1, listener=None, cancel=None, control=True):
+    track, _, ledger, key, folder = place
+    verifier = Verifier(ledger, key, folder / "state", listener or Listener(), cancel or threading.Event())
+    return verify(track, items, verifier, runs=runs, control=control)
 
 
 def failures(ledger):
@@ -102,7 +100,7 @@ def failures(ledger):
 def test_two_submissions_in_turn_with_the_baseline(place):
     _, _, ledger, _, folder = place
     listener = Listener()
-    outcomes = run(place, [make(folder, "one", QUICK + SAVE), make(folder, "two", QUICK + SAVE)], 2, listener)
+    outcomes = run(place, [make(folder, "one", QUICK + COPY), make(folder, "two", QUICK + COPY)], 2, listener)
     assert [o.name for o in outcomes] == ["one", "two"]
     item = ledger.records()[1].record.predicate
     assert item.submission.name == "two" and item.isolation == "full" and all(item.isolation_checks.values())
@@ -138,12 +136,9 @@ def test_two_submissions_in_turn_with_the_baseline(place):
 
 
 def test_without_a_control_run_there_is_a_record_and_it_is_not_valid(place):
-    track, baseline, ledger, key, folder = place
+    _, baseline, ledger, _, _ = place
     listener = Listener()
-    (outcome,) = verify(
-        track, [baseline], runs=2, ledger=ledger, key=key, state=folder / "state", reporter=listener,
-        cancel=threading.Event(), control=False,
-    )  # fmt: skip
+    (outcome,) = run(place, [baseline], 2, listener, control=False)
     assert [run for _, run, phase in listener.phases if phase == "train"] == [0, 1]
     assert "there is no control run" in outcome.verdict.reasons and outcome.verdict.control_ppm is None
     assert ledger.records()[0].record.predicate.control is None and not failures(ledger)
@@ -165,14 +160,14 @@ WRONG = {
     "crash": (QUICK + "raise SystemExit(3)\n", "exited with code 3"),
     "overrun": (QUICK + "import time\ntime.sleep(60)\n", "over the budget of 6 s"),
     "shape": (
-        QUICK + 'weights["model.norm.weight"] = weights["model.norm.weight"][:-1].clone()\n',
+        QUICK + LOAD + 'weights["model.norm.weight"] = weights["model.norm.weight"][:-1].clone()\n',
         "model.norm.weight",
     ),
-    "nan": (QUICK + 'weights["model.norm.weight"][0] = float("nan")\n' + SAVE, "model.norm.weight"),
+    "nan": (QUICK + LOAD + 'weights["model.norm.weight"][0] = float("nan")\n' + SAVE, "model.norm.weight"),
     "silent": (QUICK, "model.safetensors was not written"),
     "background": (
         QUICK
-        + SAVE
+        + COPY
         + "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(30)'])\n",
         "left 1 process",
     ),
@@ -203,7 +198,7 @@ def test_a_failed_run_gets_the_right_message_and_no_record(place, name):
 
 def test_one_submission_failing_leaves_the_other_its_record(place):
     folder = place[4]
-    bad, good = run(place, [make(folder, "bad", "raise SystemExit(1)\n"), make(folder, "good", QUICK + SAVE)])
+    bad, good = run(place, [make(folder, "bad", "raise SystemExit(1)\n"), make(folder, "good", QUICK + LOAD + SAVE)])
     assert bad.folder is None and good.folder is not None
     assert not place[2].open_commitments() and not failures(place[2])
 
@@ -214,7 +209,7 @@ def test_interrupt_closes_the_commitment_and_the_next_verification_works(place, 
     cancel, listener = threading.Event(), Listener()
     listener.on_begin = lambda begun: cancel.set() if begun == phase else None
     start = time.monotonic()
-    source = QUICK + "import time\ntime.sleep(15)\n" if phase == "train" else QUICK + SAVE
+    source = QUICK + "import time\ntime.sleep(15)\n" if phase == "train" else QUICK + COPY
     with pytest.raises(Interrupted):
         run(place, [make(folder, "slow", source)], listener=listener, cancel=cancel)
     assert time.monotonic() - start < 18

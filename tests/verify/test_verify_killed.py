@@ -23,9 +23,10 @@ from harness.ledger.store import Ledger
 from harness.ledger.trust import allowed_line
 from harness.tracks import files
 from harness.tracks import track as tracks
-from harness.verify import session as verify_module
-from harness.verify.journal import Journal, Trained, journals
-from harness.verify.session import Interrupted, VerifyError, resume, verify
+from harness.verify import clock, schedule
+from harness.verify.executor import Interrupted, VerifyError
+from harness.verify.journal import Journal, RunResult, journals
+from harness.verify.session import Verifier, resume, verify
 
 pytestmark = [
     pytest.mark.slow,
@@ -59,7 +60,7 @@ def place(tmp_path, monkeypatch):
 
     tiny.build(tmp_path, seconds=1.2)
     monkeypatch.setattr(files, "TRACKS", tmp_path / "harness" / "tracks")
-    monkeypatch.setattr(verify_module, "control_round", tiny.last_round)
+    monkeypatch.setattr(schedule, "control_round", tiny.last_round)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield tmp_path
@@ -80,26 +81,25 @@ def killed(place, at, names=("one",), entry=None):
     while tiny.sandboxed(process.pid):
         assert time.monotonic() < deadline, "the sandbox outlived its verifier"
         time.sleep(0.01)
-    kept = [journal.folder.name for journal in journals(tiny.state(place)) if journal.complete]
+    kept = [journal.folder.name for journal in journals(tiny.state(place)) if journal.has_session]
     return kept[0] if kept else None
 
 
 def go_on(place, entry, listener=None, **other):
-    chosen = {"ledger": Ledger(place / "records"), "key": load_key(place / "key"), "cancel": threading.Event()} | other
-    return resume(entry, state=tiny.state(place), reporter=listener or Listener(), **chosen)
+    return resume(entry, verifier(place, listener or Listener(), **other))
 
 
-def begin(place, listener, cancel=None):
+def begin(place, listener, **other):
     return verify(
-        tracks.load("cpu-logic"),
-        [submission.load(place / "one")],
-        runs=1,
-        ledger=Ledger(place / "records"),
-        key=load_key(place / "key"),
-        state=tiny.state(place),
-        reporter=listener,
-        cancel=cancel or threading.Event(),
+        tracks.load("cpu-logic"), [submission.load(place / "one")], verifier(place, listener, **other), runs=1
     )
+
+
+def verifier(place, listener, ledger=None, key=None, cancel=None):
+    return Verifier(
+        ledger or Ledger(place / "records"), key or load_key(place / "key"), tiny.state(place), listener,
+        cancel or threading.Event(),
+    )  # fmt: skip
 
 
 def snapshot(*folders):
@@ -130,7 +130,7 @@ MOMENTS = {
     "training": ((r"advance one 0 train", 1), ["0-0"]),
     "evaluating": ((r"advance one 0 evaluate", 1), ["0-0"]),
     "about to keep a run": ((r"rename .*/run-1-0.json$", 1), ["0-0"]),
-    "between two runs": ((r"rename .*/workplace$", 3), ["0-0", "1-0"]),
+    "between two runs": ((r"rename .*/workspace$", 3), ["0-0", "1-0"]),
     "about to append the record": ((r"rename .*/\.next$", 2), ["0-0", "1-0", "1-1"]),
 }
 
@@ -142,8 +142,8 @@ def test_a_killed_session_goes_on_from_its_finished_runs(place, moment):
     folder = Journal(tiny.state(place), entry).folder
     kept = runs_of(folder)
     assert sorted(kept) == [f"run-{name}.json" for name in finished]
-    note = folder / "workplace"
-    workplace = note.read_text() if note.exists() else None
+    note = folder / "workspace"
+    workspace = note.read_text() if note.exists() else None
 
     listener = Listener()
     (outcome,) = go_on(place, entry, listener)
@@ -155,14 +155,14 @@ def test_a_killed_session_goes_on_from_its_finished_runs(place, moment):
     assert outcome.folder == place / "records" / Ledger(place / "records").records()[0].folder
     assert said.resumed == 1 and said.commitment.entry == entry
     for name, data in kept.items():
-        before = Trained.model_validate_json(data)
+        before = RunResult.model_validate_json(data)
         if name == "run-0-0.json":
             assert said.reference.wall_ms == [before.wall_ms]
         else:
             now = said.control if name == "run-1-1.json" else said.runs[0]
             assert now == before.run  # its start and its weights among all the rest
     is_sound(place)
-    assert workplace is None or not Path(workplace).exists()
+    assert workspace is None or not Path(workspace).exists()
 
 
 def test_killed_between_two_records(place):
@@ -200,7 +200,7 @@ def test_killed_in_the_middle_of_the_last_append_there_is_nothing_left_to_do(pla
 
 
 def test_killed_twice(place):
-    entry = killed(place, (r"rename .*/workplace$", 2))
+    entry = killed(place, (r"rename .*/workspace$", 2))
     before = runs_of(tiny.state(place) / entry)
     assert killed(place, (r"advance one 1 evaluate", 1), entry=entry) == entry
     between = runs_of(tiny.state(place) / entry)
@@ -209,7 +209,7 @@ def test_killed_twice(place):
     go_on(place, entry)
     (item,) = Ledger(place / "records").records()
     assert item.record.predicate.resumed == 2
-    assert item.record.predicate.runs[0] == Trained.model_validate_json(between["run-1-0.json"]).run
+    assert item.record.predicate.runs[0] == RunResult.model_validate_json(between["run-1-0.json"]).run
     is_sound(place)
 
 
@@ -227,12 +227,12 @@ def test_a_run_that_failed_before_the_kill_stands(place):
 def test_the_next_verification_names_what_was_killed_and_clears_what_never_began(place):
     assert killed(place, (r"rename .*/\.next$", 1)) is not None  # one step before it is announced
     assert Ledger(place / "records").entries() == []
-    entry = killed(place, (r"rename .*/workplace$", 1))
+    entry = killed(place, (r"rename .*/workspace$", 1))
     assert [journal.folder.name for journal in journals(tiny.state(place))] == [entry]
     listener, cancel = Listener(), threading.Event()
     cancel.set()
     with pytest.raises(Interrupted):
-        begin(place, listener, cancel)
+        begin(place, listener, cancel=cancel)
     assert any(f"{entry} was killed" in line and f"--resume {entry} --ledger" in line for line in listener.lines)
     with pytest.raises(Interrupted):  # Ctrl-C while going on closes it
         go_on(place, entry, cancel=cancel)
@@ -246,7 +246,7 @@ def test_the_next_verification_names_what_was_killed_and_clears_what_never_began
 def once_killed(tmp_path_factory):
     place = tmp_path_factory.mktemp("killed")
     tiny.build(place, seconds=0.1)
-    return place, killed(place, (r"rename .*/workplace$", 2))
+    return place, killed(place, (r"rename .*/workspace$", 2))
 
 
 def other_key(place, entry):
@@ -285,8 +285,8 @@ def other_isolation(place, entry):
         (other_name, "announced by tester with another key than this of somebody"),
         (other_ledger, r"not in .*elsewhere: its ledger is .*/records: name that with --ledger"),
         (other_track, "announced for another cpu-logic@"),
-        (other_machine, "begun on another machine"),
-        (other_isolation, "begun with isolation none; here it is full"),
+        (other_machine, "started on another machine"),
+        (other_isolation, "started with isolation none; here it is full"),
     ],
 )
 def test_a_session_goes_on_only_as_it_began(once_killed, tmp_path, monkeypatch, change, message):
@@ -325,7 +325,7 @@ def test_a_changed_copy_of_a_submission_is_refused_and_can_be_put_back(once_kill
 
 @contextmanager
 def volume(folder, size):
-    """A disk of its own; only root can make one. Without, test_journal and test_ledger_log limit the size of files."""
+    """A disk of its own; only root can make one. Without, test_journal and test_ledger_staging limit file sizes."""
     folder.mkdir(parents=True)
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", folder], capture_output=True)
     if done.returncode != 0:
@@ -350,7 +350,7 @@ def nano(place, *arguments, at=None):
     [
         (
             "state/nano-r1",
-            r"rename .*/workplace$",
+            r"rename .*/workspace$",
             r"cannot keep the session: .*run-1-0.json: No space left on device",
             1,
         ),
@@ -359,7 +359,7 @@ def nano(place, *arguments, at=None):
 )
 def test_a_full_disk_leaves_the_session_open(place, disk, filled_before, message, finished):
     with (place / "one" / "train.py").open("a") as file:
-        file.write("print('x' * 20_000)\n")  # more than fits where the note of the workplace was
+        file.write("print('x' * 20_000)\n")  # more than fits where the note of the workspace was
     options = ["--key", place / "key", "--ledger", place / "records"]
     with volume(place / disk, "1m"):
         times = 2 if finished == 1 else 1
@@ -381,7 +381,7 @@ def test_a_full_disk_leaves_the_session_open(place, disk, filled_before, message
         (item,) = Ledger(place / "records").records()
         assert item.record.predicate.resumed == 1
         if finished == 3:
-            assert item.record.predicate.control == Trained.model_validate_json(kept["run-1-1.json"]).run
+            assert item.record.predicate.control == RunResult.model_validate_json(kept["run-1-1.json"]).run
         is_sound(place)
 
 
@@ -434,7 +434,7 @@ def test_a_clock_that_was_set_back_makes_no_answer_older_than_its_announcement(p
     (place / "records" / "allowed_signers").write_text(f"{line}\n")
     listener = Listener()
     yesterday = (now - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    listener.on_begin = lambda: monkeypatch.setattr(verify_module, "utc_now", lambda: yesterday)
+    listener.on_begin = lambda: monkeypatch.setattr(clock, "utc_now", lambda: yesterday)
     (outcome,) = begin(place, listener)
     (item,) = Ledger(place / "records").records()
     announced = json.loads(next((place / "records" / "log").glob("*.json")).read_text())
