@@ -80,14 +80,14 @@ class Cgroup:
     def _distinct(self) -> list[Path]:
         return list(dict.fromkeys(self._folders.values()))
 
-    def doors(self) -> list[Path]:
+    def join_files(self) -> list[Path]:
         """The files into which a process writes its pid to join; a launcher does so before it execs."""
         return [folder / "cgroup.procs" for folder in self._distinct()]
 
     def attach(self, pid: int) -> None:
         """Move one process, with its future children, into the group."""
-        for door in self.doors():
-            door.write_text(str(pid))
+        for file in self.join_files():
+            file.write_text(str(pid))
 
     def cpu_ms(self) -> int:
         """User and system milliseconds of all processes that were ever in the group."""
@@ -196,17 +196,17 @@ def find_homes(mountinfo: str, own: str) -> dict[str, Path]:
 
 def _mounts(mountinfo: str) -> dict[str, tuple[str, Path]]:
     """v1 controller, or "v2" -> (the tree's directory that is mounted, where)."""
-    found: dict[str, tuple[str, Path]] = {}
+    mounts: dict[str, tuple[str, Path]] = {}
     for line in mountinfo.splitlines():
         left, _, right = line.partition(" - ")
         root, where = left.split()[3:5]
         kind, _, options = right.split(maxsplit=2)
         if kind == "cgroup2":
-            found.setdefault("v2", (root, Path(where)))
+            mounts.setdefault("v2", (root, Path(where)))
         elif kind == "cgroup":
             for option in options.split(","):
-                found.setdefault(option, (root, Path(where)))
-    return found
+                mounts.setdefault(option, (root, Path(where)))
+    return mounts
 
 
 def _delegated(own: Path, top: Path) -> Path | None:

@@ -16,7 +16,6 @@ without a sandbox pays too: `bare first line` is that, from its spawn.
 from __future__ import annotations
 
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,7 @@ import time
 from pathlib import Path
 
 from harness.isolation import doctor, sandbox
+from harness.isolation.watch import Channel
 
 TRAINER = "import time\nprint(time.monotonic(), flush=True)\n"
 
@@ -32,15 +32,15 @@ TRAINER = "import time\nprint(time.monotonic(), flush=True)\n"
 def start(mounts: sandbox.Mounts) -> dict[str, float]:
     """Seconds from the call to each milestone."""
     milestones: dict[str, float] = {}
-    hear = sandbox._hear
+    read = Channel.read
 
-    def listening(ours: socket.socket, report: dict[str, int]) -> tuple[bool, list[int]]:
-        heard = hear(ours, report)
-        if "ready" in report:
+    def timed_read(channel: Channel) -> bool:
+        alive = read(channel)
+        if "ready" in channel.report:
             milestones.setdefault("ready", time.monotonic())
-        return heard
+        return alive
 
-    sandbox._hear = listening
+    Channel.read = timed_read  # type: ignore[assignment,method-assign]
     called = time.monotonic()
     try:
         usage = sandbox.run(
@@ -48,10 +48,10 @@ def start(mounts: sandbox.Mounts) -> dict[str, float]:
             mounts=mounts,
             limits=doctor.LIMITS,
             level="full",
-            on_start=lambda: milestones.setdefault("spawn", time.monotonic()),  # type: ignore[arg-type,return-value]
+            hooks=sandbox.Hooks(on_start=lambda: milestones.setdefault("spawn", time.monotonic())),
         )
     finally:
-        sandbox._hear = hear
+        Channel.read = read  # type: ignore[method-assign]
     milestones["over"] = time.monotonic()
     if usage.failure is not None:
         raise SystemExit(f"{usage.failure}: {usage.log.decode(errors='replace')}")

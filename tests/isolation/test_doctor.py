@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from harness import cli
-from harness.isolation import doctor, sandbox
+from harness.cli.app import app
+from harness.isolation import command_line, doctor, sandbox
 
 ISOLATION = sandbox.isolation()
 needs_sandbox = pytest.mark.skipif(ISOLATION.level != "full", reason="; ".join(ISOLATION.reasons))
@@ -34,7 +34,7 @@ def test_a_sound_sandbox_passes_every_check(monkeypatch: pytest.MonkeyPatch) -> 
 
 @needs_sandbox
 def test_a_weakened_sandbox_fails_the_checks_it_should(monkeypatch: pytest.MonkeyPatch) -> None:
-    sound = sandbox._bwrap
+    sound = command_line.bwrap
 
     def weak(limits: sandbox.Limits, binds: list[str]) -> list[str]:
         line = sound(dataclasses.replace(limits, shm_bytes=1 << 22), binds)
@@ -44,8 +44,8 @@ def test_a_weakened_sandbox_fails_the_checks_it_should(monkeypatch: pytest.Monke
         del line[filtered : filtered + 2]
         return [*line[:-4], "--ro-bind-try", "/etc/passwd", "/etc/passwd"]  # without the two --remount-ro
 
-    monkeypatch.setattr(sandbox, "_bwrap", weak)
-    monkeypatch.setattr(sandbox, "GRACE_SECONDS", 0.3)
+    monkeypatch.setattr(command_line, "bwrap", weak)
+    monkeypatch.setattr(command_line, "GRACE_SECONDS", 0.3)
     failed = {check.name for check in doctor.isolation_checks() if not check.ok}
     assert {"network_refused", "host_files_hidden", "host_files_unwritable", "folders_capped"} <= failed
     assert {"user_namespaces_refused", "calls_filtered"} <= failed
@@ -54,21 +54,23 @@ def test_a_weakened_sandbox_fails_the_checks_it_should(monkeypatch: pytest.Monke
 
 @needs_sandbox
 def test_the_command_says_what_a_record_made_here_would_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    def said(*arguments: str) -> tuple[int, str]:
-        done = CliRunner().invoke(cli.app, ["doctor", *arguments])
+    def output(*arguments: str) -> tuple[int, str]:
+        done = CliRunner().invoke(app, ["doctor", *arguments])
         return done.exit_code, done.stdout
 
-    code, text = said()
+    code, text = output()
     assert code == 0 and "isolation: full" in text and "FAILED" not in text
     assert "gpus" in text
     monkeypatch.setattr(sandbox, "isolation", lambda: ISOLATION)  # namespaces and cgroups work, and yet:
-    sound = sandbox._bwrap
+    sound = command_line.bwrap
     monkeypatch.setattr(
-        sandbox, "_bwrap", lambda limits, binds: [word for word in sound(limits, binds) if word != "--disable-userns"]
+        command_line,
+        "bwrap",
+        lambda limits, binds: [word for word in sound(limits, binds) if word != "--disable-userns"],
     )
-    code, text = said()
+    code, text = output()
     assert code == 1 and "FAILED" in text and "isolation: none" in text and "isolation: full" not in text
-    code, text = said("--json")
+    code, text = output("--json")
     found = json.loads(text)
     assert code == 1 and found["isolation"] == "none" and found["checks"]["user_namespaces_refused"]["ok"] is False
 

@@ -27,7 +27,7 @@ def group() -> Iterator[Cgroup]:
 
 def started(group: Cgroup, program: str) -> subprocess.Popen[bytes]:
     """A Python process that joins the group first, as the sandbox's launcher does."""
-    join = "".join(f"echo $$ > {door} && " for door in group.doors())
+    join = "".join(f"echo $$ > {file} && " for file in group.join_files())
     return subprocess.Popen(["/bin/sh", "-c", f'{join}exec "$@"', "sh", sys.executable, "-c", program])
 
 
@@ -78,7 +78,7 @@ def test_attach_moves_a_process_in(group: Cgroup) -> None:
     assert group.processes() == [process.pid]
     group.remove()
     assert process.wait() == -9
-    assert not any(door.exists() for door in group.doors())
+    assert not any(file.exists() for file in group.join_files())
 
 
 @needs_cgroup
@@ -87,15 +87,15 @@ def test_groups_of_a_dead_verifier_are_swept_and_those_of_a_live_one_are_not(gro
         "import os, signal, subprocess\nfrom harness.isolation.meter import Cgroup\n"
         "group = Cgroup.create(1 << 27, 16)\nchild = subprocess.Popen(['/bin/sleep', '60'], stdout=-3)\n"
         "group.attach(child.pid)\n"
-        "print(*group.doors(), flush=True)\nos.kill(os.getpid(), signal.SIGKILL)"
+        "print(*group.join_files(), flush=True)\nos.kill(os.getpid(), signal.SIGKILL)"
     )
     verifier = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], stdout=subprocess.PIPE)
-    stale = [Path(door.decode()) for door in verifier.stdout.split()]
-    assert stale and all(door.exists() for door in stale)
+    stale = [Path(file.decode()) for file in verifier.stdout.split()]
+    assert stale and all(file.exists() for file in stale)
     assert stale[0].read_text().strip(), "its process is still alive"
     Cgroup.create(1 << 27, 16).remove()
-    assert not any(door.exists() for door in stale)
-    assert all(door.exists() for door in group.doors())
+    assert not any(file.exists() for file in stale)
+    assert all(file.exists() for file in group.join_files())
 
 
 # ---------------------------------------------------------------- v2, from files as Linux 6.1 writes them
@@ -154,7 +154,7 @@ def test_v2_readings(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become a user without cgroups")
 def test_a_user_without_cgroups_is_told_what_is_not_metered() -> None:
-    code = "from harness import meter; print(meter.unavailable())"
+    code = "from harness.isolation import meter; print(meter.unavailable())"
     user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c", code]
     done = subprocess.run(user, cwd=Path(__file__).parents[2], capture_output=True, text=True)
     if "Permission denied" in done.stderr:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import inspect
 import os
 import platform
 import re
@@ -19,9 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.isolation import sandbox
+from harness.isolation import command_line, sandbox
+from harness.isolation.budgets import CoreTime
 from harness.isolation.meter import Cgroup
-from harness.isolation.sandbox import Level, Limits, Mounts, SandboxError, Usage, _Cores
+from harness.isolation.sandbox import Hooks, Level, Limits, Mounts, SandboxError, Usage
 
 ISOLATION = sandbox.isolation()
 needs_sandbox = pytest.mark.skipif(ISOLATION.level != "full", reason="; ".join(ISOLATION.reasons))
@@ -45,10 +45,10 @@ class Place:
                 path.chmod(0o755)
         self.socket: Path | None = None
 
-    def run(self, program: str, level: Level = "full", limits: Limits = LIMITS, **more: object) -> Usage:
+    def run(self, program: str, level: Level = "full", limits: Limits = LIMITS, hooks: Hooks | None = None) -> Usage:
         (self.submission / "train.py").write_text(program)
         mounts = Mounts(self.submission, self.base, self.output, self.socket)
-        return sandbox.run(["train.py"], mounts=mounts, limits=limits, level=level, **more)  # type: ignore[arg-type]
+        return sandbox.run(["train.py"], mounts=mounts, limits=limits, level=level, hooks=hooks)
 
 
 @pytest.fixture
@@ -113,10 +113,10 @@ def test_only_the_weights_come_out(place: Place) -> None:
 
 @both_levels
 def test_start_and_ticks_are_told(place: Place, level: Level) -> None:
-    told: list[int] = []
-    usage = place.run("import time; time.sleep(0.6)", level, on_start=lambda: told.append(-1), on_tick=told.append)
-    assert told[0] == -1 and len(told) >= 4
-    assert told == sorted(told) and told[-1] <= usage.wall_ms
+    calls: list[int] = []
+    usage = place.run("import time; time.sleep(0.6)", level, hooks=Hooks(lambda: calls.append(-1), calls.append))
+    assert calls[0] == -1 and len(calls) >= 4
+    assert calls == sorted(calls) and calls[-1] <= usage.wall_ms
 
 
 @both_levels
@@ -142,7 +142,7 @@ def test_a_crash_and_a_signal(place: Place, level: Level) -> None:
 def test_a_background_process_is_found_killed_and_on_the_clock(
     place: Place, level: Level, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sandbox, "GRACE_SECONDS", 0.6)
+    monkeypatch.setattr(command_line, "GRACE_SECONDS", 0.6)
     usage = place.run("print('done')\n" + DAEMON.format("while True: pass"), level)
     assert usage.failure == "left 1 process running after its main process exited"
     assert (usage.exit_code, usage.log) == (0, b"done\n")
@@ -160,14 +160,14 @@ HOPPING = "while os.fork() == 0 or os._exit(0): pass"
 @needs_sandbox
 @pytest.mark.parametrize("program", [HEADLESS, HOPPING], ids=["headless", "hopping"])
 def test_a_daemon_that_no_listing_shows_is_found(place: Place, program: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "GRACE_SECONDS", 0.6)
+    monkeypatch.setattr(command_line, "GRACE_SECONDS", 0.6)
     usage = place.run(f"import os, time\nif os.fork():\n os._exit(0)\nos.setsid()\n{program}")
     assert usage.failure is not None and usage.failure.endswith("running after its main process exited")
 
 
 @needs_sandbox
 def test_no_signal_keeps_the_supervisor_from_counting(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "GRACE_SECONDS", 0.6)
+    monkeypatch.setattr(command_line, "GRACE_SECONDS", 0.6)
     usage = place.run(DAEMON.format("time.sleep(0.1); [os.kill(1, n) for n in range(1, 65)]; time.sleep(60)"))
     assert usage.failure == "left 1 process running after its main process exited"
 
@@ -176,10 +176,10 @@ def test_no_signal_keeps_the_supervisor_from_counting(place: Place, monkeypatch:
 def test_a_supervisor_that_dies_before_it_has_counted_fails_the_run(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = inspect.getsource(sandbox._supervise)
+    source = command_line.SUPERVISOR
     mortal = source.replace("    left = 0 if childless", "    raise SystemExit\n    left = 0 if childless")
     assert mortal != source
-    monkeypatch.setattr(sandbox.inspect, "getsource", lambda _: mortal)  # type: ignore[attr-defined]
+    monkeypatch.setattr(command_line, "SUPERVISOR", mortal)
     usage = place.run("pass")
     assert (usage.exit_code, usage.failure) == (
         0,
@@ -263,7 +263,7 @@ def test_a_run_that_takes_more_cores_than_its_track_gives_has_failed(place: Plac
 @needs_two_cores
 def test_cores_are_counted_by_the_window(place: Place) -> None:
     """An hour of idling does not pay for a second of many cores."""
-    cores = _Cores(2, time.monotonic() - 3600)
+    cores = CoreTime(2, time.monotonic() - 3600)
     assert cores.failure(lambda: 1000) is None
     cores.since -= 1
     assert cores.failure(lambda: 3000) is None
@@ -361,7 +361,7 @@ def test_weights_that_are_no_plain_file(place: Place, program: str) -> None:
 def test_cancel_ends_it_at_once(place: Place, level: Level) -> None:
     cancel = threading.Event()
     threading.Timer(0.5, cancel.set).start()
-    usage = place.run("import time; time.sleep(60)", level, cancel=cancel)
+    usage = place.run("import time; time.sleep(60)", level, hooks=Hooks(cancel=cancel))
     assert usage.failure == "cancelled"
     assert usage.wall_ms < 2500
 
@@ -380,8 +380,8 @@ def test_an_exception_in_a_callback_goes_up_and_nothing_is_left(place: Place, mo
 
     monkeypatch.setattr(Cgroup, "create", remember)
     with pytest.raises(KeyboardInterrupt):
-        place.run("import time; time.sleep(60)", on_tick=interrupt)
-    assert made[0].is_empty() and not any(door.exists() for door in made[0].doors())
+        place.run("import time; time.sleep(60)", hooks=Hooks(on_tick=interrupt))
+    assert made[0].is_empty() and not any(file.exists() for file in made[0].join_files())
 
 
 def alive(marker: str) -> bool:
@@ -460,15 +460,12 @@ def test_a_device_file_is_there_for_those_who_ask_and_for_nobody_else(place: Pla
 
 @both_levels
 def test_the_clock_waits_for_what_is_held_elsewhere(place: Place, level: Level) -> None:
-    def wait(seconds: float, says: str | None) -> str | None:
-        time.sleep(seconds)
-        return says
-
-    usage = place.run("", level, until_free=lambda: wait(0.7, None))
+    usage = place.run("", level, hooks=Hooks(wait_until_free=lambda: time.sleep(0.7)))
     assert usage.failure is None and usage.wall_ms >= 700
-    usage = place.run("", level, until_free=lambda: wait(0, "GPU 0 is held by process 7"))
+    held = Hooks(wait_until_free=lambda: "GPU 0 is held by process 7")
+    usage = place.run("", level, hooks=held)
     assert usage.failure == "GPU 0 is held by process 7"
-    usage = place.run("raise SystemExit(3)", level, until_free=lambda: "GPU 0 is held by process 7")
+    usage = place.run("raise SystemExit(3)", level, hooks=held)
     assert usage.failure == "exited with code 3"  # what came first is the reason
 
 
@@ -507,8 +504,8 @@ def test_without_bubblewrap_the_reason_is_the_command_to_install_it(monkeypatch:
 def test_a_sandbox_that_does_not_start_is_no_failure_of_the_submission(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sound = sandbox._bwrap
-    monkeypatch.setattr(sandbox, "_bwrap", lambda limits, binds: [*sound(limits, binds), "--no-such-option"])
+    sound = command_line.bwrap
+    monkeypatch.setattr(command_line, "bwrap", lambda limits, binds: [*sound(limits, binds), "--no-such-option"])
     with pytest.raises(SandboxError, match=r"did not start.*no-such-option"):
         place.run("pass")
 
@@ -540,10 +537,9 @@ def test_a_user_without_cgroups_gets_level_none_and_still_a_bill(place: Place) -
 
 def test_the_supervisor_imports_nothing_that_takes_long() -> None:
     """Its start is the sandbox's; enum and re alone take as long as the namespaces."""
-    (function,) = ast.parse(inspect.getsource(sandbox._supervise)).body
-    assert isinstance(function, ast.FunctionDef)
-    imports = [ast.unparse(node) for node in function.body if isinstance(node, ast.Import)]
+    tree = ast.parse(command_line.SUPERVISOR)
+    imports = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     code = "\n".join([*imports, "import sys", "print(*sys.modules)"])
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
-    assert len(imports) >= 7
+    assert len(imports) >= 8 and imports[0] == "from __future__ import annotations"
     assert not {"enum", "re", "functools", "json", "typing", "subprocess"} & set(done.stdout.split())

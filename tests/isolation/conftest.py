@@ -1,0 +1,25 @@
+"""What the tests of isolation share: a stand-in for NVML, compiled once."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from nvml_machine import Machine
+
+from harness.tracks.track import ROOT
+
+
+@pytest.fixture(scope="session")
+def nvml(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("nvml")
+    folder.chmod(0o755)
+    source, target = ROOT / "tests" / "nvml_standin.c", folder / "libnvidia-ml.so.1"
+    subprocess.run(["cc", "-shared", "-fPIC", "-Wall", "-Werror", "-O1", "-o", target, source], check=True)
+    return folder
+
+
+@pytest.fixture
+def machine(nvml: Path, tmp_path: Path) -> Machine:
+    return Machine(nvml, tmp_path)
