@@ -1,16 +1,16 @@
 """A Hub on this machine: a real HTTP server that answers huggingface_hub as the Hub does, from bytes in memory.
 
 What it copies: HEAD and GET of /datasets/OWNER/NAME/resolve/REVISION/FILE, and of a model without /datasets, with
-X-Repo-Commit and ETag, big files
-redirected to another host with X-Linked-Etag and X-Linked-Size, the X-Error-Code of each refusal, a gate that a token
-opens, the refusal of a token that is no token, a disabled repository, a relative redirect for a renamed one,
-/api/datasets/OWNER/NAME, and raw files as GitHub serves them (/OWNER/NAME/REVISION/FILE, 404 for what is not there).
-Headers and codes are those that huggingface_hub 1.33 reads in `utils/_http.py`.
+X-Repo-Commit and ETag, big files redirected to another host with X-Linked-Etag and X-Linked-Size, the X-Error-Code of
+each refusal, a gate that a token opens, the refusal of a token that is no token, a disabled repository, a relative
+redirect for a renamed one, /api/datasets/OWNER/NAME, and raw files as GitHub serves them (/OWNER/NAME/REVISION/FILE,
+404 for what is not there). Headers and codes are those that huggingface_hub 1.33 reads in `utils/_http.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import threading
 import time
@@ -20,10 +20,11 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import pytest
 
-from harness.benchmarks import BENCHMARKS, pinned
+from harness.benchmarks import BENCHMARKS, remote
 
 TOKEN = "hf_a_token_that_was_granted_access"
 OTHER_TOKEN = "hf_a_token_of_somebody_else"  # valid, and without access to what is gated
@@ -143,7 +144,7 @@ def reached(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Hub]:
         monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(folder / "no token"))
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # read when imported, by whichever test
         monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        monkeypatch.setattr(pinned, "GITHUB", standin.url)
+        monkeypatch.setattr(remote, "GITHUB", standin.url)
         monkeypatch.setattr(time, "sleep", lambda seconds: None)  # huggingface_hub tries again five times, 23 s
         yield standin
 
@@ -158,3 +159,11 @@ def serve(
         source = replace(source, files={path: hashlib.sha256(data).hexdigest()}, rows=rows, sha256=None)
         monkeypatch.setitem(BENCHMARKS, name, replace(BENCHMARKS[name], source=source))
     hub.repositories[source.repo] = Repository({str(source.revision): {path: data}}, gated=gated)
+
+
+def parquet(rows: list[dict[str, Any]]) -> bytes:
+    """As the Hub stores it: written by datasets, with its features in the file's metadata."""
+    datasets = pytest.importorskip("datasets", reason=remote.INSTALL)
+    file = io.BytesIO()
+    datasets.Dataset.from_list(rows).to_parquet(file)
+    return file.getvalue()

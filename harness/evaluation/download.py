@@ -11,7 +11,7 @@ from harness.tracks.track import Track
 
 
 def download(track: Track, report: Callable[[str], None]) -> None:
-    """Each file is checked against its pinned hash; `report` gets a line about each. Raises FetchError, SourceError."""
+    """Each file is checked against its pinned hash; `report` gets a line about each. Raises SourceError, TrackError."""
     benchmarks, left_out = reported.benchmarks(track)
     unlisted = {}
     if track.base.repo is not None or not (benchmarks or track.train.sets):

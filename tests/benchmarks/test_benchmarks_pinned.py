@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
-import io
 import json
 import os
 import re
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub_standin import BIG, OTHER_TOKEN, TOKEN, Hub, Repository, reached
+from hub_standin import BIG, OTHER_TOKEN, TOKEN, Hub, Repository, parquet, reached
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from real_data import whole
@@ -32,28 +31,21 @@ from harness.benchmarks import (
     humaneval,
     load,
     pin,
-    pinned,
+    remote,
     temporal_clue,
     unknown,
 )
 from harness.benchmarks.__main__ import main
 from harness.benchmarks.aiw import SOURCE as AIW
 from harness.benchmarks.ioi import TESTS
-from harness.benchmarks.pinned import check, content, read
+from harness.benchmarks.pinned import check, content
+from harness.benchmarks.rows import read
 
 DATA = Path(__file__).parents[1] / "data" / "benchmarks"
 BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be, for a moment
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 NEWER = "f" * 40
 ROWS = [json.loads(line) for line in (DATA / "gsm8k_test.jsonl").read_text(encoding="utf-8").splitlines()]
-
-
-def parquet(rows: list[dict[str, Any]]) -> bytes:
-    """As the Hub stores it: written by datasets, with its features in the file's metadata."""
-    datasets = pytest.importorskip("datasets", reason=pinned.INSTALL)
-    file = io.BytesIO()
-    datasets.Dataset.from_list(rows).to_parquet(file)
-    return file.getvalue()
 
 
 def lines(rows: list[dict[str, Any]]) -> bytes:
@@ -191,7 +183,7 @@ def test_offline_and_not_in_the_cache(hub: Hub, monkeypatch: pytest.MonkeyPatch)
 def test_nobody_answers(hub: Hub, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     nowhere = "http://127.0.0.1:9"  # the discard port: nothing listens
     monkeypatch.setenv("HF_ENDPOINT", nowhere)
-    monkeypatch.setattr(pinned, "GITHUB", nowhere)
+    monkeypatch.setattr(remote, "GITHUB", nowhere)
     message = refused(source(lines(ROWS), host=host))
     assert nowhere in message and "check the connection" in message
 
@@ -329,7 +321,7 @@ def test_a_renamed_column(hub: Hub) -> None:
     ids=range(14),
 )  # fmt: skip
 def test_a_file_that_is_no_such_thing(hub: Hub, file: str, data: bytes) -> None:
-    pytest.importorskip("datasets", reason=pinned.INSTALL)
+    pytest.importorskip("datasets", reason=remote.INSTALL)
     serve(hub, data, file=file)
     with pytest.raises(SourceError) as caught:
         load(source(data, file=file))
@@ -338,7 +330,7 @@ def test_a_file_that_is_no_such_thing(hub: Hub, file: str, data: bytes) -> None:
 
 def test_without_huggingface_hub_the_message_names_the_extra(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # as if it were not installed
-    assert pinned.INSTALL in refused(source(lines(ROWS)))
+    assert remote.INSTALL in refused(source(lines(ROWS)))
 
 
 def test_without_datasets_parquet_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

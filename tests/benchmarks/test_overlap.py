@@ -29,8 +29,8 @@ from harness.benchmarks.overlap import (
     withheld,
     words,
 )
-from harness.benchmarks.pinned import read
-from harness.tasks import TASKS, split_of
+from harness.benchmarks.rows import read
+from harness.tasks import GENERATED, split_of
 
 DATA = Path(__file__).parents[1] / "data" / "benchmarks"
 BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be, for a moment
@@ -58,13 +58,13 @@ def test_normal_keeps_operators_and_forgets_order() -> None:
     assert fingerprint("a b") == fingerprint("B, a!") != fingerprint("a b b")
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", GENERATED)
 def test_what_has_one_normal_form_lives_on_one_side(name: str) -> None:
     """Else a question could be trained on and held out at once, and `same` would be right to find it."""
     if name == "clue":
         pytest.importorskip("pysat", reason="PySAT is not installed (extra `tasks`)")
     side: dict[bytes, str] = {}
-    many = 1500 if TASKS[name].distinct < 100_000 and not name.startswith("gym-") else 4 if name == "clue" else 50
+    many = 1500 if GENERATED[name].distinct < 100_000 and not name.startswith("gym-") else 4 if name == "clue" else 50
     for split in ("train", "heldout"):
         for _, prompt in texts(f"{name}/{split}", count=many):
             assert side.setdefault(fingerprint(prompt), split) == split == split_of(name, prompt)
@@ -208,13 +208,13 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     pytest.importorskip("huggingface_hub")  # before HF_HUB_OFFLINE is set, or it stays offline for all tests
     for name, value in {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(decontamination, "TASKS", {"nim": TASKS["nim"]})
+    monkeypatch.setattr(decontamination, "GENERATED", {"nim": GENERATED["nim"]})
     monkeypatch.setattr("sys.argv", ["decontamination.py", "--data", str(WHOLE), "--draws", "30"])
     decontamination.main()
     page = capsys.readouterr().out
     for name, questions in (("gsm8k", "1,319"), ("humaneval", "164"), ("temporal-clue", "64"), ("aiw-paper", "807")):
         assert f"| `gsm8k-train` | 7,473 | `{name}` | {questions} |" in page
-    assert f"| `nim` | {TASKS['nim'].distinct:,} | 30 | 0 | 0 | none |" in page
+    assert f"| `nim` | {GENERATED['nim'].distinct:,} | 30 | 0 | 0 | none |" in page
     _, _, absent = page.partition("## Not looked at")
     local = {*decontamination.LOCAL}
     assert all((f"- `{name}`: " in absent) == (name not in local) for name in BENCHMARKS)

@@ -6,16 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hub_standin import Hub, reached, serve
+from harness.answers.attacks import attacks
+from hub_standin import Hub, parquet, reached, serve
 from hypothesis import given
 from hypothesis import strategies as st
 from real_data import needs, whole
-from test_benchmarks_pinned import parquet
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from harness import cli
 from harness.answers import by_name, latex, maths
-from harness.answers.attacks import attacks
 from harness.benchmarks import BENCHMARKS, Question, stream, suites, training_sets
 from harness.benchmarks.pinned import read
 from harness.client import connect
@@ -146,51 +145,6 @@ def test_latex_is_graded_by_normal_form(hub: Hub, monkeypatch: pytest.MonkeyPatc
     assert not any(task.accepts(one, attack) for attack in task.attacks(one))
 
 
-@given(st.text(max_size=200), st.text(max_size=200))
-def test_latex_is_graded_in_no_time_whatever_it_is(answer: str, gold: str) -> None:
-    start = time.process_time()
-    assert latex.strict(answer, gold) is bool(latex.normal(gold) and latex.normal(answer) == latex.normal(gold))
-    assert latex.strict(gold, gold) is bool(latex.normal(gold))
-    assert time.process_time() - start < 0.05
-
-
-@pytest.mark.parametrize("answer", ["9^{9^{9^{9}}}", "(1+\\sqrt{2})^{999999}", "\\left(" * 30, "{" * 200, "," * 200])
-def test_a_tower_of_powers_costs_nothing(answer: str) -> None:
-    """math-verify needs seconds for it, while the environment's clock runs and its lock is held."""
-    start = time.process_time()
-    for _ in range(1000):
-        assert not latex.strict(answer, "\\boxed{x^2+1}")
-    assert time.process_time() - start < 1.0
-
-
-@pytest.mark.parametrize(
-    ("answer", "gold"),
-    [
-        ("\\dfrac{1}{2}", "\\frac{1}{2}"), ("\\frac12", "\\frac{1}{2}"), ("1/2", "\\frac{1}{2}"),
-        ("-1/2", "\\frac{-1}{2}"), ("\\sqrt2", "\\sqrt{2}"), ("\\left(1, 2\\right)", "(1,2)"), (" 5 ", "5"),
-        ("$5$", "5"), ("5.", "5"), (".5", "0.5"), ("1,234", "1234"), ("1{,}234.5", "1234.5"),
-        ("\\boxed{5}", "\\boxed{5}"),
-        ("30^\\circ", "30^{\\circ}"), ("30", "30^\\circ"), ("50\\%", "50"), ("\\text{even}", "even"),
-        ("x \\in [0, 1)", "x\\in[0,1)"),
-    ],
-)  # fmt: skip
-def test_what_makes_no_difference(answer: str, gold: str) -> None:
-    assert latex.strict(answer, gold) and latex.strict(gold, answer)
-
-
-@pytest.mark.parametrize(
-    ("answer", "gold"),
-    [
-        ("0.5", "\\frac{1}{2}"), ("", ""), ("", "\\boxed{}"), ("(1,234)", "1234"), ("12", "1,2"),
-        ("\\frac{1}{2}", "\\frac{2}{1}"),
-        ("x+1", "1+x"), ("2\\sqrt{3}", "\\sqrt{12}"), ("-5", "5"), ("5 or 6", "5"), ("\\leftarrow", "arrow"),
-        ("A", "a"),
-    ],
-)  # fmt: skip
-def test_what_makes_one(answer: str, gold: str) -> None:
-    assert not latex.strict(answer, gold)
-
-
 # ---------------------------------------------------------------- tasks, but not generated ones
 
 
@@ -203,51 +157,6 @@ def test_a_training_set_is_found_by_its_name_and_listed_nowhere() -> None:
     for name in ("gsm8k", "chess"):  # a test set is never trained on
         with pytest.raises(KeyError):
             TASKS[name]
-
-
-@pytest.mark.parametrize("grader", ["integer", "maths", "choice", "clue", "code"])
-def test_attacks_of_every_grader(grader: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(maths, "CPU_SECONDS", 1)  # towers of powers end at it
-    monkeypatch.setattr(maths, "_pools", {})
-    question = {
-        "integer": Question("q", "How many?", "12", grader="integer"),
-        "maths": Question("q", "What is $3/7$?", "\\boxed{\\frac{3}{7}}", grader="maths"),
-        "choice": Question("q", "Which?", "C", {"options": list("wxyz")}, grader="choice"),
-        "clue": Question("q", "Who?", "A. Mrs. Peacock\nB. Rope", {"solution": {"A": "Mrs. Peacock", "B": "Rope"}},
-                         grader="clue"),
-        "code": Question("q", "def f():\n", "", {"form": "function", "stub": "def f():\n", "entry_point": "f",
-                                                 "test": "def check(f):\n    assert f() == 1\n"}, grader="code"),
-    }[grader]  # fmt: skip
-    if grader == "maths":
-        pytest.importorskip("math_verify")
-    if grader == "code" and sandbox.isolation().reasons:
-        pytest.skip("no sandbox on this machine")
-    tried = attacks(grader, question)
-    assert len(tried) >= 5
-    for attack in tried:
-        given = by_name.grade(
-            grader, f"<think></think><answer>{attack}</answer>",
-            prompt=question.prompt, target=question.target, metadata=question.metadata,
-        )  # fmt: skip
-        assert not given.strict, attack
-
-
-EXCERPTS = {"gsm8k": "gsm8k_test.jsonl", "temporal-clue": "temporal_clue.json", "aiw-paper": "aiw.json"}
-
-
-@pytest.mark.parametrize("name", EXCERPTS)
-def test_attacks_on_real_questions(name: str) -> None:
-    path = Path(__file__).parents[1] / "data" / "benchmarks" / EXCERPTS[name]
-    rows = read(path, BENCHMARKS[name].source.columns)
-    questions = [item for item in stream(BENCHMARKS[name], rows) if isinstance(item, Question)]
-    assert questions
-    for question in questions:
-        for attack in attacks(question.grader, question):
-            given = by_name.grade(
-                question.grader, f"<think></think><answer>{attack}</answer>",
-                prompt=question.prompt, target=question.target, metadata=question.metadata,
-            )  # fmt: skip
-            assert not given.strict, attack
 
 
 @needs("gsm8k_train.jsonl")

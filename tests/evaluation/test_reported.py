@@ -15,11 +15,10 @@ import forked
 import pytest
 import tiny
 import torch
-from hub_standin import TOKEN, Repository, reached, serve
+from hub_standin import TOKEN, Repository, parquet, reached, serve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from real_data import needs, whole
-from test_benchmarks_pinned import parquet
 
 from harness import stats
 from harness.audit.audit import audit as auditing

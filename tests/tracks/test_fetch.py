@@ -7,8 +7,9 @@ from hub_standin import OTHER_TOKEN, TOKEN, Repository, reached
 from safetensors.torch import load_file, save
 
 from harness import checkpoint
+from harness.benchmarks.remote import SourceError
 from harness.environment import Grader
-from harness.tracks.fetch import FetchError, fetch
+from harness.tracks.fetch import fetch
 from harness.tracks.schema import Base
 from harness.tracks.track import TrackError, load
 
@@ -38,7 +39,7 @@ def hub(monkeypatch, tmp_path):
 
 
 def refused(track):
-    with pytest.raises(FetchError) as caught:
+    with pytest.raises(SourceError) as caught:
         fetch(track)
     message = str(caught.value)
     assert "\n" not in message and message.startswith(track.name)
@@ -166,5 +167,5 @@ def test_a_hub_that_is_unwell_or_hangs_up_leaves_nothing(hub):
 
 
 def test_a_base_of_this_repository_needs_no_fetching():
-    with pytest.raises(FetchError, match="part of this repository: harness/models/logic-base"):
+    with pytest.raises(TrackError, match="part of this repository: harness/models/logic-base"):
         fetch(REAL)
