@@ -242,7 +242,7 @@ def ours(name: str, folder: Path, work: Work, tell: Tell) -> None:
     trainer.COMPUTE = torch.bfloat16 if device.type == "cuda" else torch.float32
     trainer.MICRO_TOKENS = work.micro * (work.prompt_tokens + work.new_tokens)
     recipe = trainer.Recipe(
-        1 + work.steps, work.prompts, work.group, 1, work.new_tokens, LEARNING_RATE, 0.0, checkpointing=True
+        1 + work.steps, work.prompts, work.group, 1, work.new_tokens, LEARNING_RATE, checkpointing=True
     )
     run = SimpleNamespace(base=folder, end_token_id=shape.vocabulary - 1)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
@@ -255,18 +255,17 @@ def ours(name: str, folder: Path, work: Work, tell: Tell) -> None:
     trained = list(policy.parameters())
     optimizer = torch.optim.AdamW(trained, LEARNING_RATE, trainer.BETAS, weight_decay=trainer.WEIGHT_DECAY)
     tell({"mismatch": trainer.check_agreement(policy, sampler, device)})
-    prompts = work_prompts(shape, work)
+    prompts = [prompt for prompt in work_prompts(shape, work) for _ in range(work.group)]
     for _ in range(1 + work.steps):
         start = now()
         sampler.load(trainer.full_weights(policy))
-        drawn = sampler.sample(prompts, work.group)
+        drawn = sampler.sample(prompts)
         sampled = now()
         advantages, live = trainer.group_advantages(torch.tensor(rewards(work)).view(work.prompts, work.group))
         assert live.all()
         rows = [
             trainer.Row(prompt + ids, len(prompt), logps, advantage)
-            for prompt, group, values in zip(prompts, drawn, advantages.tolist(), strict=True)
-            for (ids, logps), advantage in zip(group, values, strict=True)
+            for prompt, (ids, logps), advantage in zip(prompts, drawn, advantages.flatten().tolist(), strict=True)
         ]
         sums = trainer.accumulate(policy, rows, float(len(rows)), 0, 1, device)
         norm = torch.nn.utils.clip_grad_norm_(trained, trainer.MAX_GRAD_NORM).item()
@@ -639,7 +638,7 @@ def parity(show: Show) -> dict[str, Any]:
     for step in steps:  # of an earlier run
         (folder / f"{step}.json").unlink(missing_ok=True)
     show.hide()
-    command = [sys.executable, str(ROOT / "scripts" / "engine_parity.py"), *steps]
+    command = [sys.executable, str(ROOT / "scripts" / "measure" / "engine_parity.py"), *steps]
     code = attended(command, environment())
     found = {step: json.loads(path.read_text()) for step in steps if (path := folder / f"{step}.json").exists()}
     if code not in (0, 1) or set(found) != set(steps):

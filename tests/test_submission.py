@@ -184,4 +184,5 @@ def test_the_baseline_of_a_track_is_for_it_and_is_the_frozen_one(name):
     baseline = submission.load(ROOT / track.baseline.folder)
     assert baseline.tree_sha256 == track.baseline.tree_sha256
     assert name in baseline.manifest.every_track
-    assert (track.baseline.folder == "baseline-gpu") == (track.hardware.kind == "gpu")
+    assert track.baseline.folder.startswith("baseline-gpu") == (track.hardware.kind == "gpu")
+    assert bool(track.warmup) == (track.baseline.folder in ("baseline-deduction", "baseline-gpu-warmup"))

@@ -29,7 +29,6 @@ FILE = Path(__file__).with_suffix(".toml")
 
 MASTER, GRADIENT, ADAM = 4, 4, 8  # bytes a trained weight: all in float32, Adam with two moments
 ACTIVATION, LOGIT = 2, 4  # bytes: bfloat16, and float32 for what the loss is computed from
-PROJECTIONS = 7  # linear layers of a block: q, k, v, o, gate, up, down
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -103,12 +102,6 @@ class Shape(Part):
         """Numbers that one token leaves in the KV cache."""
         return 2 * self.layers * self.kv_heads * self.head_width
 
-    def lora_parameters(self, rank: int) -> int:
-        """Weights of adapters on all linear layers (Hu et al. 2021, arXiv:2106.09685): rank × (in + out) each."""
-        q, kv = self.heads * self.head_width, self.kv_heads * self.head_width
-        ends = 2 * (self.width + q) + 2 * (self.width + kv) + 3 * (self.width + self.intermediate)
-        return self.layers * rank * ends
-
 
 class Recipe(Part):
     """See harness/planning/plan.toml."""
@@ -120,7 +113,6 @@ class Recipe(Part):
     prompt_tokens: Positive
     completion_tokens: Positive
     shards: Positive
-    lora_rank: Annotated[int, Field(ge=0)]
     micro_tokens: Positive
     chunk_tokens: Positive
     concurrent: Positive
@@ -183,7 +175,7 @@ def shape_of(config: object) -> Shape:
 
 def memory(shape: Shape, recipe: Recipe, max_new_tokens: int) -> dict[str, int]:
     """Bytes on one GPU, by what for. Sampler and trainer stay resident side by side."""
-    n, trained = shape.parameters, shape.lora_parameters(recipe.lora_rank) or shape.parameters
+    n = shape.parameters
     q, kv = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
     tokens = recipe.micro_tokens
     layer = 6 * shape.width + 2 * q + 2 * kv + 4 * shape.intermediate  # numbers a token while one layer is recomputed
@@ -192,9 +184,9 @@ def memory(shape: Shape, recipe: Recipe, max_new_tokens: int) -> dict[str, int]:
     return {
         "weights": -(-n * recipe.bytes_per_weight // recipe.shards),
         "gathered layers": gathered * recipe.bytes_per_weight,
-        "master weights": -(-trained * MASTER // recipe.shards),
-        "gradients": -(-trained * GRADIENT // recipe.shards),
-        "Adam": -(-trained * ADAM // recipe.shards),
+        "master weights": -(-n * MASTER // recipe.shards),
+        "gradients": -(-n * GRADIENT // recipe.shards),
+        "Adam": -(-n * ADAM // recipe.shards),
         "activations": tokens * (shape.layers * shape.width + layer) * ACTIVATION,
         "logits": 2 * min(tokens, recipe.chunk_tokens) * shape.vocabulary * LOGIT,  # and their gradient
         "sampler's weights": n * recipe.bytes_per_weight,
@@ -259,7 +251,6 @@ class Plan:
     track: str
     hardware: str
     parameters: int
-    trained: int
     memory: dict[str, int]
     memory_bytes: int
     usable_bytes: int
@@ -336,7 +327,6 @@ def reckon(track: Track, hardware: GpuHardware, shape: Shape, recipe: Recipe, nu
         track=track.id,
         hardware=hardware.label,
         parameters=shape.parameters,
-        trained=shape.lora_parameters(recipe.lora_rank) or shape.parameters,
         memory=needed,
         memory_bytes=sum(needed.values()),
         usable_bytes=int(hardware.gpu_memory_bytes * assumed.usable_memory),
@@ -364,13 +354,12 @@ def reckon(track: Track, hardware: GpuHardware, shape: Shape, recipe: Recipe, nu
 def assumptions(hardware: GpuHardware, recipe: Recipe, numbers: Declared) -> list[str]:
     """In words, in the order in which they matter."""
     chip, assumed = numbers.chips[hardware.gpu], numbers.assumed
-    method = f"LoRA of rank {recipe.lora_rank}" if recipe.lora_rank else "all weights trained"
     states = "on each GPU" if recipe.shards == 1 else f"sharded over {recipe.shards} GPUs (FSDP2)"
     counted = ", counted as an L4" if hardware.gpu == "any" else ""
     return [
         f"{recipe.steps} steps of {recipe.prompts} prompts × {recipe.group} completions, no reference model",
         f"{recipe.prompt_tokens} tokens a prompt and {recipe.completion_tokens} a completion on average",
-        f"{method}; float32 master weights, gradients and Adam {states}; every layer recomputed in the backward pass",
+        f"all weights trained; float32 master weights, gradients and Adam {states}; every layer recomputed in the backward pass",
         f"{recipe.micro_tokens:,} tokens a micro-batch; log-probs {recipe.chunk_tokens:,} tokens at a time",
         f"vLLM resident on each GPU with {recipe.concurrent} sequences at a time, room for each to run to the limit",
         f"{hardware.gpu}{counted}: {chip.bf16_flops / 1e12:.0f} dense bf16 TFLOPS, "
@@ -395,7 +384,7 @@ def check(found: Plan, track: Track, recipe: Recipe) -> None:
         worst = max(found.memory, key=lambda name: found.memory[name])
         raise PlanError(
             f"{found.track} does not fit: {gb(found.memory_bytes)} a GPU, of which {gb(found.usable_bytes)} are "
-            f"usable; most of it is {worst} ({gb(found.memory[worst])}): more shards, LoRA, smaller micro-batches or "
+            f"usable; most of it is {worst} ({gb(found.memory[worst])}): more shards, smaller micro-batches or "
             "fewer concurrent sequences would make room"
         )
     if found.seconds > found.budget_seconds:

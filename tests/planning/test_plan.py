@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from gpu_ranks import train as trainer
+from gpu_ranks import load_trainer
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config
@@ -36,7 +36,7 @@ SMALL = Shape(
     layers=2, width=8, heads=2, kv_heads=1, head_width=4, intermediate=16, vocabulary=32, tied=True, qkv_bias=True
 )
 RECIPE = Recipe(
-    start_seconds=7, steps=2, prompts=4, group=8, prompt_tokens=10, completion_tokens=20, shards=1, lora_rank=0,
+    start_seconds=7, steps=2, prompts=4, group=8, prompt_tokens=10, completion_tokens=20, shards=1,
     micro_tokens=64, chunk_tokens=16, concurrent=8, bytes_per_weight=2,
 )  # fmt: skip
 CHIP = Chip(fp32_flops=10**11, bf16_flops=10**12, bandwidth_bytes=10**9)
@@ -50,7 +50,7 @@ shapes = st.builds(
 recipes = st.builds(
     Recipe, start_seconds=st.integers(1, 1000), steps=st.integers(1, 500), prompts=st.integers(1, 1024),
     group=st.integers(2, 64), prompt_tokens=st.integers(1, 1024), completion_tokens=st.integers(1, 4096),
-    shards=st.just(1), lora_rank=st.sampled_from([0, 8, 64]), micro_tokens=st.integers(1024, 65_536),
+    shards=st.just(1), micro_tokens=st.integers(1024, 65_536),
     chunk_tokens=st.integers(256, 8192), concurrent=st.integers(1, 1024), bytes_per_weight=st.sampled_from([2, 4]),
 )  # fmt: skip
 
@@ -138,8 +138,6 @@ def test_the_formulas_by_hand():
     assert SMALL.multiplied == 2 * 576 + 32 * 8 == 1408
     assert SMALL.parameters == 1408 + 2 * (2 * 8 + (2 + 2) * 4) + 8 == 1480
     assert SMALL.kv_values == 2 * 2 * 1 * 4
-    # two layers, rank 3: (8+8) for q and o, (8+4) for k and v, (8+16) for each of the MLP's
-    assert SMALL.lora_parameters(3) == 2 * 3 * (32 + 24 + 72)
     assert forward_flops(SMALL, 5, 7) == 5 * (2 * 1408 + 4 * 2 * 8 * 7)
     found = memory(SMALL, RECIPE, 30)
     assert found == {
@@ -200,14 +198,6 @@ def test_sharding_divides_what_is_sharded_and_nothing_else(shape, recipe, shards
     assert one["gathered layers"] == 0 < many["gathered layers"]
 
 
-@given(shapes, recipes, st.integers(1, 4096))
-def test_lora_trains_less(shape, recipe, longest):
-    full, lora = (memory(shape, change(recipe, lora_rank=rank), longest) for rank in (0, 8))
-    if shape.lora_parameters(8) < shape.parameters:
-        assert all(lora[name] < full[name] for name in ("master weights", "gradients", "Adam"))
-    assert lora["weights"] == full["weights"]
-
-
 @given(shapes, recipes, st.integers(1, 2000), st.sampled_from([1, 2, 8]))
 def test_dollars_are_gpu_hours_times_the_price(shape, recipe, cents, gpus):
     hardware = change(HARDWARE, usd_per_gpu_hour_cents=cents, gpus=gpus)
@@ -257,7 +247,7 @@ def test_what_has_no_plan_says_why():
 @pytest.mark.parametrize(
     ("part", "changes", "words"),
     [
-        ("hardware", {"gpu_memory_bytes": 24_000_000_000}, ["a GPU, of which 21.6 GB are usable", "LoRA"]),
+        ("hardware", {"gpu_memory_bytes": 24_000_000_000}, ["a GPU, of which 21.6 GB are usable", "more shards"]),
         ("budget", {"seconds": 60}, ["300 of them to start", "the budget is 60 s"]),
         ("budget", {"reward_queries": 1000}, ["153,600 completions to grade", "the budget is 1,000"]),
         ("budget", {"queries_per_prompt": 4}, ["8 completions a prompt", "at most 4"]),
@@ -313,8 +303,9 @@ def test_a_wrong_number_in_plan_toml_is_refused(tmp_path, monkeypatch, old, new,
 
 @pytest.mark.parametrize("name", GPU)
 def test_the_recipe_is_the_baselines(name):
-    """What baseline-gpu/train.py does on the track's GPUs, and its engine's share of one leaves room for the rest."""
+    """What the track's baseline does on its GPUs, and its engine's share of one leaves room for the rest."""
     track, recipe = load(name), declared().recipes[name]
+    trainer = load_trainer(track.baseline.folder)
     shape, gpus = base_shape(track), track.hardware.gpus
     its = trainer.LOGIC if shape.parameters < trainer.SMALL else trainer.LANGUAGE
     its = trainer.LANGUAGE_RANKS if its is trainer.LANGUAGE and gpus > 1 else its
@@ -322,7 +313,7 @@ def test_the_recipe_is_the_baselines(name):
     assert recipe.completion_tokens <= its.max_new_tokens
     assert (recipe.micro_tokens, recipe.chunk_tokens) == (trainer.MICRO_TOKENS, trainer.LOGIT_TOKENS)
     sharded = gpus > 1 and shape.parameters > trainer.SHARD_ABOVE
-    assert (recipe.lora_rank, recipe.shards) == (trainer.LORA_RANK, gpus if sharded else 1)
+    assert recipe.shards == (gpus if sharded else 1)
 
     found = plan(track)
     engine = trainer.VLLM_MEMORY * track.hardware.gpu_memory_bytes

@@ -1,38 +1,20 @@
-"""The GPU baseline on a CPU: its losses by hand, two gloo ranks against one process, a verified run of two ranks."""
+"""The GPU baseline on a CPU: its losses by hand, two gloo ranks against one process, its samplers."""
 
-import contextlib
-import hashlib
-import lzma
 import math
-import os
 import re
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import tomllib
-from importlib.util import find_spec
 from types import SimpleNamespace
 
-import forked
 import pytest
-import tiny
 import torch
-import yaml
-from gpu_ranks import BASE, CASES, CPU, base_model, fixed_rows, gradients, imitated, make_policy, ranked, train, update
+from gpu_ranks import BASE, CPU, fixed_rows, gradients, largest_difference, make_policy, ranked, train, update
+from gpu_runs import ON_CPU, needs_vllm
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 from torch.multiprocessing import start_processes
 
-from harness import submission
-from harness.ledger.store import Ledger
 from harness.tracks.track import ROOT
-
-WANTED = os.environ.get("NANO_R1_TEST_VLLM") == "1"  # scripts/test-vllm: not being there is a failure then
-needs_vllm = pytest.mark.skipif(find_spec("vllm") is None and not WANTED, reason="vLLM is not here: scripts/test-vllm")
-ON_CPU = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "TORCH_COMPILE_DISABLE": "1"}
 
 # ---------------------------------------------------------------- losses
 
@@ -114,13 +96,6 @@ def one_process(checkpointing=False):
     return gradients(policy), sums
 
 
-def furthest(ours, theirs):
-    """Largest difference of a gradient's element, and relative to the largest element."""
-    assert ours.keys() == theirs.keys()
-    difference = max((ours[name] - theirs[name]).abs().max().item() for name in ours)
-    return difference, difference / max(g.abs().max().item() for g in theirs.values())
-
-
 def test_the_gradient_is_that_of_the_plain_formula():
     """Row by row, without padding, chunks or micro-batches: mean over tokens, then over 16 completions."""
     policy = make_policy()
@@ -132,7 +107,7 @@ def test_the_gradient_is_that_of_the_plain_formula():
         surrogate = torch.minimum(ratio * row.advantage, ratio.clamp(0.8, 1.2) * row.advantage)
         loss = loss - surrogate.mean() / 16
     loss.backward()
-    difference, relative = furthest(one_process()[0], gradients(policy))
+    difference, relative = largest_difference(one_process()[0], gradients(policy))
     assert difference < 1e-5 and relative < 1e-5
 
 
@@ -143,80 +118,34 @@ def test_micro_batches_do_not_change_the_gradient(monkeypatch, checkpointing):
     monkeypatch.setattr(train, "LOGIT_TOKENS", 10)
     assert len(train.micro_batches([len(row.ids) for row in fixed_rows()], 1, 90)[0]) > 4
     split, split_sums = one_process(checkpointing)
-    difference, relative = furthest(split, whole)
+    difference, relative = largest_difference(split, whole)
     assert difference < 1e-5 and relative < 1e-5
     assert split_sums.tolist() == pytest.approx(sums.tolist(), rel=1e-4)
-
-
-def test_the_gradient_of_imitation_is_that_of_the_plain_formula(monkeypatch):
-    """Row by row: mean over a trace's tokens, then over the traces."""
-    policy, loss = make_policy(), torch.zeros(())
-    for row in fixed_rows():
-        logits = policy.model(torch.tensor([row.ids])).logits[0].log_softmax(-1)
-        logp = logits[row.start - 1 : -1].gather(1, torch.tensor(row.ids[row.start :])[:, None])
-        loss = loss - logp.mean() / len(fixed_rows())
-    loss.backward()
-    monkeypatch.setattr(train, "MICRO_TOKENS", 90)
-    ours, total = imitated(0, 1, False)
-    difference, relative = furthest(ours, gradients(policy))
-    assert difference < 1e-5 and relative < 1e-5
-    assert total == pytest.approx(loss.item(), rel=1e-5)
-
-
-def test_the_warm_up_learns_its_traces(monkeypatch, capsys):
-    monkeypatch.setattr(train, "WARMUP_EPOCHS", 4)
-    traces = [train.Row([3, 20 + i % 9, 4, 50 + i % 9, 1], 3, [], 0.0) for i in range(160)]
-    train.warm_up(make_policy(), traces, 3e-3, 0, 0, 1, False)
-    losses = [float(line.split()[3]) for line in capsys.readouterr().out.splitlines()]
-    assert len(losses) == 4
-    assert losses[-1] < 0.2 * losses[0]
 
 
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
     start_processes(ranked, (2, str(folder)), nprocs=2, start_method="forkserver")  # as forked.CONTEXT, so it is quick
-    return torch.load(folder / "found")
+    return torch.load(folder / "results")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES, ids=["whole", "whole-lora", "sharded", "sharded-lora"])
-def test_two_ranks_give_one_process_gradients(two_ranks, monkeypatch, case):
-    monkeypatch.setattr(train, "LORA_RANK", 0)  # to be put back
+@pytest.mark.parametrize("shard", [False, True], ids=["whole", "sharded"])
+def test_two_ranks_give_one_process_gradients(two_ranks, shard):
     lengths = [len(row.ids) for row in fixed_rows()]
     assert [] in train.micro_batches(lengths, 2, 90)[1]  # a pass that counts for nothing is among them
-    found, weights, norm, sharded, sums = two_ranks[case]
-    expected, their_weights, their_norm, _, their_sums = update(0, 1, False, case[1])
-    difference, relative = furthest(found, expected)
-    print(f"{case}: off by {difference:.2e}, {relative:.2e} of the largest; norm {norm:.4f} and {their_norm:.4f}")
+    actual, weights, norm, sharded, sums = two_ranks[shard]
+    expected, expected_weights, expected_norm, _, expected_sums = update(0, 1, False)
+    difference, relative = largest_difference(actual, expected)
+    print(
+        f"sharded {shard}: off by {difference:.2e}, {relative:.2e} of the largest; norm {norm:.4f}, {expected_norm:.4f}"
+    )
     assert difference < 1e-5 and relative < 1e-5
-    assert norm == pytest.approx(their_norm, rel=1e-5)
-    assert set(sharded) == {case[0]}
-    assert sums == pytest.approx(their_sums, rel=1e-4)
-    assert furthest(weights, their_weights)[0] < 1e-5
-
-
-def test_lora_changes_nothing_at_first_and_merged_equals_unmerged(monkeypatch):
-    ids, sampled = train.collate(fixed_rows(), CPU)
-    with torch.no_grad():
-        plain = make_policy()(ids, sampled)
-        monkeypatch.setattr(train, "LORA_RANK", 4)
-        policy = make_policy()
-        assert torch.equal(policy(ids, sampled), plain)
-        assert {name.rpartition(".")[2] for name, p in policy.named_parameters() if p.requires_grad} == {
-            "lora_a",
-            "lora_b",
-        }
-        for name, parameter in policy.named_parameters():
-            if name.endswith("lora_b"):
-                parameter.normal_(std=0.05)
-        unmerged = policy(ids, sampled)
-        merged = base_model()
-        merged.load_state_dict(dict(train.full_weights(policy)))  # strict: exactly the model's names
-        monkeypatch.setattr(train, "LORA_RANK", 0)
-        after = train.Policy(merged)(ids, sampled)
-    assert (unmerged - plain).abs().max().item() > 0.1
-    assert (after - unmerged).abs().max().item() < 1e-4
+    assert norm == pytest.approx(expected_norm, rel=1e-5)
+    assert set(sharded) == {shard}
+    assert sums == pytest.approx(expected_sums, rel=1e-4)
+    assert largest_difference(weights, expected_weights)[0] < 1e-5
 
 
 def plain_sampler(longest=24):
@@ -227,15 +156,13 @@ def plain_sampler(longest=24):
 def test_sampler_keeps_the_log_probs_of_the_policy_and_ends_at_the_end_token():
     policy, sampler = make_policy(), plain_sampler()
     sampler.load(train.full_weights(policy))
-    prompts = [[3, 10, 20, 30, 4], [3, 40, 4]]
-    groups = sampler.sample(prompts, 3)
-    assert [len(group) for group in groups] == [3, 3]
-    for prompt, group in zip(prompts, groups, strict=True):
-        for ids, logps in group:
-            assert len(ids) == len(logps) <= 24 and 1 not in ids[:-1] and (ids[-1] == 1 or len(ids) == 24)
-            with torch.no_grad():
-                ours = policy(*train.collate([train.Row(prompt + ids, len(prompt), logps, 0.0)], CPU))
-            assert ours.tolist() == pytest.approx(logps, abs=2e-4)
+    prompts = [[3, 10, 20, 30, 4]] * 3 + [[3, 40, 4]] * 3
+    completions = sampler.sample(prompts)
+    for prompt, (ids, logps) in zip(prompts, completions, strict=True):
+        assert len(ids) == len(logps) <= 24 and 1 not in ids[:-1] and (ids[-1] == 1 or len(ids) == 24)
+        with torch.no_grad():
+            ours = policy(*train.collate([train.Row(prompt + ids, len(prompt), logps, 0.0)], CPU))
+        assert ours.tolist() == pytest.approx(logps, abs=2e-4)
 
 
 def test_agreement_is_checked_before_step_1():
@@ -261,7 +188,7 @@ def test_a_tensor_that_never_arrives_stops_the_run(monkeypatch, lost):
 @needs_vllm
 @pytest.mark.slow
 def test_vllm_gives_the_trainers_log_probs_after_each_update_and_a_lost_head_stops_the_run():
-    """The real engine. It starts from random weights, so agreement means that all arrived. Last come LoRA's."""
+    """The real engine. It starts from random weights, so agreement means that all arrived."""
     script = f"""
 import sys
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
@@ -280,19 +207,14 @@ except SystemExit as error:
     print("refused:", error)
 sampler.load = load
 for update in range(4):
-    if update == 3:
-        train.LORA_RANK = 4
-        policy = tests.make_policy()
     print("differs by", train.check_agreement(policy, sampler, tests.CPU))
     with torch.no_grad():
         for parameter in policy.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.02)
 print("differs by", train.check_agreement(policy, sampler, tests.CPU))
-groups = sampler.sample([[3, 10, 20, 30, 4], [3, 40, 4]], 3)
-assert [len(group) for group in groups] == [3, 3]
-for ids, logps in (completion for group in groups for completion in group):
+for ids, logps in sampler.sample([[3, 10, 20, 30, 4]] * 3 + [[3, 40, 4]] * 3):
     assert len(ids) == len(logps) <= 24 and 1 not in ids[:-1] and (ids[-1] == 1 or len(ids) == 24)
-sampler.close()
+sampler.llm.llm_engine.engine_core.shutdown()
 """
     done = subprocess.run(
         [sys.executable, "-c", script], env=ON_CPU, capture_output=True, text=True, timeout=900, check=False
@@ -305,197 +227,3 @@ sampler.close()
     differences = [float(line.split()[-1]) for line in done.stdout.splitlines() if line.startswith("differs by")]
     print("vLLM and the trainer differ by", differences)
     assert len(differences) == 5 and max(differences) < 1e-5
-
-
-# ---------------------------------------------------------------- whole runs
-
-
-def small(folder, name, **changes):
-    """A copy of the baseline whose constants are those of a test."""
-    home = folder / name
-    shutil.copytree(ROOT / "baseline-gpu", home, ignore=shutil.ignore_patterns("__pycache__"))
-    text = (home / "train.py").read_text()
-    for constant, value in {"LOGIC": "Recipe(2, 4, 4, 2, 48, 4e-4, 3e-3, checkpointing=True)", **changes}.items():
-        text, found = re.subn(rf"^{constant} = .*$", f"{constant} = {value}", text, flags=re.MULTILINE)
-        assert found == 1, constant
-    (home / "train.py").write_text(text)
-    manifest = (home / "submission.toml").read_text().replace('"baseline-gpu"', f'"{name}"')
-    (home / "submission.toml").write_text(manifest.replace('"gpu-logic"', '"cpu-logic"'))
-    return submission.load(home)
-
-
-@needs_vllm
-@pytest.mark.slow
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_a_run_on_vllm_ends_well(tmp_path, ranks):
-    """The file as it is started, with the real engine: one process, and torchrun's two with an engine each."""
-    item = small(tmp_path, f"vllm-{ranks}", CPU_RANKS=ranks)
-    environment = {**ON_CPU, "PYTHONPATH": str(ROOT), "NANO_R1_OUTPUT": str(tmp_path / "out")}
-    command = [sys.executable, str(item.folder / "train.py")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
-    assert done.returncode == 0 and "[rank0]: Traceback" not in done.stderr, done.stderr[-4000:]
-    assert f"{ranks} rank{'s' * (ranks > 1)} on cpu, whole, VLLMSampler" in done.stdout, done.stdout
-    assert "step 2/2" in done.stdout
-    base, saved = load_file(BASE / "model.safetensors"), load_file(tmp_path / "out" / "model.safetensors")
-    assert any(not torch.equal(saved[name], base[name]) for name in base)
-
-
-@pytest.mark.slow
-def test_one_process_trains(tmp_path):
-    """A development run: one rank, the plain sampler, a saved checkpoint that is not the base."""
-    item = small(tmp_path, "one-process")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NANO_R1_OUTPUT": str(tmp_path / "out")}
-    command = [sys.executable, str(item.folder / "train.py")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
-    assert done.returncode == 0, done.stderr
-    steps = [line for line in done.stdout.splitlines() if line.startswith("step ")]
-    assert len(steps) == 2 and all("grad_norm " in line and "dead_groups " in line for line in steps)
-    base, saved = load_file(BASE / "model.safetensors"), load_file(tmp_path / "out" / "model.safetensors")
-    assert {k: (v.shape, v.dtype) for k, v in saved.items()} == {k: (v.shape, v.dtype) for k, v in base.items()}
-    assert any(not torch.equal(saved[name], base[name]) for name in base)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
-@pytest.mark.parametrize("name", ["whole", "sharded"])
-def test_two_ranks_finish_a_verified_track_run(tmp_path, name):
-    """The real verifier and its sandbox, which starts one process: it becomes torchrun with two gloo ranks.
-
-    Once with whole weights, once sharded by FSDP2 and with LoRA; a run and a control run each.
-    """
-    tiny.build(tmp_path, 0.1)
-    track = tmp_path / "harness" / "tracks" / "cpu-logic.toml"
-    track.write_text(track.read_text().replace("\nseconds = 60\n", "\nseconds = 900\n"))
-    small(tmp_path, name, CPU_RANKS="2", **({"SHARD_ABOVE": "0", "LORA_RANK": "4"} if name == "sharded" else {}))
-    told, ledger = tmp_path / "told", tmp_path / "records"
-    process = forked.CONTEXT.Process(target=tiny.session, args=(tmp_path, ledger, [name], None, told))
-    process.start()
-    process.join()
-    assert process.exitcode == 0 and Ledger(ledger).records(), told.read_text()
-    listed = Ledger(ledger).records()[0]
-    predicate = listed.record.predicate
-    log = lzma.decompress((ledger / listed.folder / "log.txt.xz").read_bytes()).decode()
-    for run in (predicate.runs[0], predicate.control):
-        # Two steps of four questions, four completions each; each rank was handed half of them.
-        assert (run.prompts, run.reward_queries) == (8, 32), log
-        assert run.weights_sha256 != hashlib.sha256((BASE / "model.safetensors").read_bytes()).hexdigest()
-        print(name, f"{run.wall_ms} ms, {run.cpu_ms} ms of CPU, at most {run.peak_memory_bytes} bytes")
-    assert predicate.isolation == "full" and all(predicate.isolation_checks.values())
-    assert log.count(f"2 ranks on cpu, {name}") == 2 and log.count("step 2/2") == 2, log
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("shard", [False, True], ids=["whole", "sharded"])
-def test_two_ranks_imitate_as_one_process_does(two_ranks, shard):
-    found, loss = two_ranks["imitate", shard]
-    expected, their_loss = imitated(0, 1, False)
-    difference, relative = furthest(found, expected)
-    assert difference < 1e-5 and relative < 1e-5
-    assert loss == pytest.approx(their_loss, rel=1e-5)
-
-
-# ---------------------------------------------------------------- launch files
-
-# sbatch(1), the environment that a SLURM job has, and https://docs.skypilot.co/en/stable/reference/yaml-spec.html
-SBATCH = {"--job-name", "--nodes", "--ntasks-per-node", "--gpus-per-node", "--exclusive", "--time", "--cpus-per-task"}
-SLURM = {"SLURM_SUBMIT_DIR", "SLURM_JOB_NODELIST", "SLURM_JOB_NUM_NODES", "SLURM_JOB_ID", "SLURM_CPUS_ON_NODE"}
-SKY = {"name", "workdir", "num_nodes", "resources", "envs", "secrets", "file_mounts", "setup", "run", "config"}
-SKYPILOT = {
-    "SKYPILOT_NODE_IPS",
-    "SKYPILOT_NODE_RANK",
-    "SKYPILOT_NUM_NODES",
-    "SKYPILOT_NUM_GPUS_PER_NODE",
-    "SKYPILOT_TASK_ID",
-}
-
-
-def scripts():
-    sky = yaml.safe_load((ROOT / "launch" / "skypilot.yaml").read_text())
-    return {"slurm": (ROOT / "launch" / "slurm.sbatch").read_text(), "sky-setup": sky["setup"], "sky-run": sky["run"]}
-
-
-@pytest.mark.parametrize("name", ["slurm", "sky-setup", "sky-run"])
-def test_launch_scripts_parse(name):
-    done = subprocess.run(["bash", "-n"], input=scripts()[name], text=True, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("name", ["slurm", "sky-run"])
-def test_launch_files_use_torchrun_with_options_that_it_has(name):
-    from torch.distributed.run import get_args_parser
-
-    command = scripts()[name].replace("\\\n", " ").split("torch.distributed.run", 1)[1].splitlines()[0]
-    used = set(re.findall(r"--[a-z-]+", command))
-    known = {option for action in get_args_parser()._actions for option in action.option_strings}
-    needed = {"--nnodes", "--nproc-per-node", "--rdzv-backend", "--rdzv-endpoint", "--rdzv-id"}
-    assert used - {"--local-addr"} == needed and used <= known
-    assert "--rdzv-backend=c10d" in command
-
-
-def test_launch_files_use_fields_and_variables_that_exist():
-    slurm, sky = scripts()["slurm"], yaml.safe_load((ROOT / "launch" / "skypilot.yaml").read_text())
-    assert set(re.findall(r"^#SBATCH (--[a-z-]+)", slurm, re.MULTILINE)) <= SBATCH
-    assert set(re.findall(r"SLURM_[A-Z_]+", slurm)) <= SLURM
-    assert set(sky) <= SKY and set(sky["resources"]) == {"accelerators"}
-    assert set(re.findall(r"SKYPILOT_[A-Z_]+", sky["run"])) <= SKYPILOT
-
-
-@pytest.mark.parametrize("name", ["slurm", "sky-setup"])
-def test_launch_files_install_what_a_gpu_track_needs(name):
-    """In .venv, which they go on with: each word is an extra, and none a name that setup.sh keeps for another one."""
-    asked = re.findall(r"scripts/setup\.sh ([a-z,-]+)", scripts()[name])
-    special = re.findall(r"^(\S+)\) (?:venv|extras)=", (ROOT / "scripts" / "setup.sh").read_text(), re.MULTILINE)
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert len(asked) == 1 and {"dev", "vllm-cpu"} <= set(special) and asked[0] not in special
-    assert {"vllm", "gpu", "tasks"} <= set(asked[0].split(",")) <= set(extras)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not (ROOT / ".venv").exists(), reason="scripts/setup.sh makes .venv")
-def test_the_skypilot_run_script_joins_two_machines(tmp_path):
-    """The script as it stands, once for each of two machines that are both this one; a rank on each.
-
-    The second has an address of its own (all of 127.0.0.0/8 is here), and neither is asked for its name.
-    """
-    item = small(tmp_path, "machines")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    script = scripts()["sky-run"].replace(":29500", f":{port}")
-    machines = []
-    try:
-        for rank in (0, 1):
-            environment = {
-                **os.environ,
-                "SKYPILOT_NODE_IPS": "127.0.0.1\n127.0.0.2",
-                "SKYPILOT_NODE_RANK": str(rank),
-                "SKYPILOT_NUM_NODES": "2",
-                "SKYPILOT_NUM_GPUS_PER_NODE": "1",
-                "SKYPILOT_TASK_ID": "sky-test",
-                "NANO_R1_TRACK": "cpu-logic",
-                "NANO_R1_OUTPUT": str(tmp_path / "out"),
-                "OMP_NUM_THREADS": "1",
-                "TRAINER": str(item.folder / "train.py"),
-            }
-            with open(tmp_path / f"said-{rank}", "w") as said:  # a pipe would fill while the other's is read
-                machines.append(
-                    subprocess.Popen(
-                        ["bash", "-c", script],
-                        cwd=ROOT,
-                        env=environment,
-                        stdout=said,
-                        stderr=said,
-                        start_new_session=True,
-                    )
-                )
-        codes = [machine.wait(timeout=300) for machine in machines]
-    finally:
-        for machine in machines:  # one that waits for the other would wait for ever
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(machine.pid, signal.SIGKILL)
-            machine.wait()
-        said = "".join((tmp_path / f"said-{rank}").read_text() for rank in range(len(machines)))
-        print(said)
-    assert codes == [0, 0], said
-    assert said.count("2 ranks on cpu") == 1 and said.count("step 2/2") == 1, said
-    assert (tmp_path / "out" / "model.safetensors").read_bytes() != (BASE / "model.safetensors").read_bytes()

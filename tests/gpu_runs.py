@@ -1,0 +1,32 @@
+"""Runs of a GPU baseline on a CPU: a small copy of it, and what a real vLLM needs there."""
+
+import os
+import re
+import shutil
+from importlib.util import find_spec
+
+import pytest
+
+from harness import submission
+from harness.tracks.track import ROOT
+
+REQUIRED = os.environ.get("NANO_R1_TEST_VLLM") == "1"  # scripts/test-vllm: without vLLM these tests fail there
+needs_vllm = pytest.mark.skipif(
+    find_spec("vllm") is None and not REQUIRED, reason="vLLM is not here: scripts/test-vllm"
+)
+ON_CPU = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "TORCH_COMPILE_DISABLE": "1"}
+
+
+def small_copy(folder, name, baseline="baseline-gpu", track=("gpu-logic", "cpu-logic"), **constants):
+    """A copy of a baseline as a submission: constants replaced, and a track of CPUs in place of one of GPUs."""
+    home = folder / name
+    shutil.copytree(ROOT / baseline, home, ignore=shutil.ignore_patterns("__pycache__"))
+    text = (home / "train.py").read_text()
+    constants = {"LOGIC": "Recipe(2, 4, 4, 2, 48, 4e-4, checkpointing=True)"} | constants
+    for constant, value in constants.items():
+        text, count = re.subn(rf"^{constant} = .*$", f"{constant} = {value}", text, flags=re.MULTILINE)
+        assert count == 1, constant
+    (home / "train.py").write_text(text)
+    manifest = (home / "submission.toml").read_text().replace(f'"{baseline}"', f'"{name}"')
+    (home / "submission.toml").write_text(manifest.replace(f'"{track[0]}"', f'"{track[1]}"'))
+    return submission.load(home)
