@@ -1,7 +1,7 @@
 """The GPUs of a session: a lease of them, what they are, and what a run in the sandbox needs of them.
 
     lease            the track's GPUs among this machine's, or one sentence why they are not there
-    attest           what they are, for the record: model, hashed UUID, driver, clocks, limits, modes, libraries
+    describe         what they are, for the record: model, hashed UUID, driver, clocks, limits, modes, libraries
     sandbox_devices  the device files that a sandbox needs to compute on these GPUs and on no others
     meter            five readings a second while a run lasts, added up to its bill (gpu_meter.py)
     in_own_process   the verifier's own work on these GPUs, in a process that ends with it
@@ -31,7 +31,7 @@ from harness.isolation.contract import Devices, Level
 from harness.isolation.gpu_meter import GpuUsage, Meter
 from harness.isolation.nvml import Device, GpuError, devices, library, mode, query
 
-__all__ = ["Attestation", "AttestedDevice", "GpuError", "GpuUsage", "Lease", "Meter", "devices", "fits", "lease"]
+__all__ = ["GpuDescription", "GpuError", "GpuUsage", "Lease", "LeaseDescription", "Meter", "devices", "fits", "lease"]
 
 # What NVML calls the models that tracks name. Any other name in a track is NVML's own ("NVIDIA L4").
 MODELS = {"H100-SXM": "NVIDIA H100 80GB HBM3"}
@@ -42,7 +42,7 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
-class AttestedDevice:
+class GpuDescription:
     """One GPU as NVML describes it, with the fields of a record's Gpu. None: the driver does not say."""
 
     model: str
@@ -57,14 +57,14 @@ class AttestedDevice:
 
 
 @dataclass(frozen=True)
-class Attestation:
+class LeaseDescription:
     """The GPUs of a session, with the fields of a record's Gpus."""
 
     driver: str | None
     nvml: str | None
     cuda: str | None  # the newest version that the driver supports
     libraries: dict[str, str]  # versions of NVIDIA's wheels, Triton and vLLM
-    devices: list[AttestedDevice]
+    devices: list[GpuDescription]
 
 
 def fits(model: str, memory_bytes: int, name: str, has_bytes: int, mig: bool | None) -> bool:
@@ -93,19 +93,19 @@ class Lease:
 
     devices: tuple[Device, ...]
 
-    def attest(self, nonce: bytes) -> Attestation:
+    def describe(self, nonce: bytes) -> LeaseDescription:
         """What they are. A UUID is hashed together with the session's nonce.
 
         The nonce is published with the record. So the hash cannot be looked up in a table made beforehand, nor tell
         that two records come from one GPU; but who knows a UUID can find it in a record, and the verifier can prove it.
         """
         version = query("nvmlSystemGetCudaDriverVersion_v2")
-        return Attestation(
+        return LeaseDescription(
             driver=query("nvmlSystemGetDriverVersion"),
             nvml=query("nvmlSystemGetNVMLVersion"),
             cuda=None if version is None else f"{version // 1000}.{version % 1000 // 10}",
             libraries=_libraries(),
-            devices=[_attested(device, nonce) for device in self.devices],
+            devices=[_description(device, nonce) for device in self.devices],
         )
 
     def sandbox_devices(self, level: Level) -> Devices:
@@ -209,9 +209,9 @@ def _work(sender: Connection, variables: dict[str, str], work: Callable[..., Any
     sender.send(end)
 
 
-def _attested(device: Device, nonce: bytes) -> AttestedDevice:
+def _description(device: Device, nonce: bytes) -> GpuDescription:
     handle, bindings = device.handle, library()
-    return AttestedDevice(
+    return GpuDescription(
         model=device.name,
         uuid_sha256=hashlib.sha256(nonce + device.uuid.encode()).hexdigest(),
         memory_bytes=device.memory_bytes,

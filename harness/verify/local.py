@@ -94,9 +94,9 @@ def _check_gpus(lease: gpu.Lease | None, level: sandbox.Level, reporter: Reporte
     return {"gpu_kernel_computes": True} if level == "full" else {}
 
 
-def attested(lease: gpu.Lease, nonce: bytes) -> record.Gpus:
+def _describe_gpus(lease: gpu.Lease, nonce: bytes) -> record.Gpus:
     """What the session's GPUs are, as a record says it."""
-    gpus = lease.attest(nonce)
+    gpus = lease.describe(nonce)
     return record.Gpus(**vars(gpus) | {"devices": [record.Gpu(**vars(device)) for device in gpus.devices]})
 
 
@@ -111,5 +111,5 @@ def describe_machine(track: Track, lease: gpu.Lease | None, nonce: bytes) -> rec
         kernel=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         packages={name: metadata.version(name) for name in sorted({*track.packages, "tokenizers", "safetensors"})},
-        gpu=None if lease is None else attested(lease, nonce),
+        gpu=None if lease is None else _describe_gpus(lease, nonce),
     )

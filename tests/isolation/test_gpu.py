@@ -19,8 +19,8 @@ from harness.tracks.track import ROOT
 
 
 @needs_bindings
-def test_the_attestation_says_what_the_driver_says(machine: Machine) -> None:
-    program = "say(gpu.lease('H100-SXM', 2, 80_000_000_000).attest(bytes(32)))"
+def test_the_description_says_what_the_driver_says(machine: Machine) -> None:
+    program = "say(gpu.lease('H100-SXM', 2, 80_000_000_000).describe(bytes(32)))"
     found = machine.run(program)
     assert (found["driver"], found["nvml"], found["cuda"]) == ("580.95.05", "13.580.95.05", "13.0")
     assert found["libraries"]["nvidia-ml-py"]
@@ -35,7 +35,7 @@ def test_the_attestation_says_what_the_driver_says(machine: Machine) -> None:
             "persistence": True,
         }
     ]  # fmt: skip
-    other = machine.run("say(gpu.lease('any', 1, 1).attest(bytes(31) + b'1'))")
+    other = machine.run("say(gpu.lease('any', 1, 1).describe(bytes(31) + b'1'))")
     assert other["devices"][0]["uuid_sha256"] not in hashes
     assert "GPU-" not in json.dumps(other)
 
@@ -51,11 +51,11 @@ lease.wait_until_empty()
 with lease.meter() as meter:
     time.sleep(0.5)
     freed = meter.wait_until_free()
-say([lease.attest(bytes(32)), freed, meter.bill(500)])
+say([lease.describe(bytes(32)), freed, meter.bill(500)])
 """)
-    attested, freed, used = found
-    device = attested.pop("devices")[0]
-    assert (attested["driver"], attested["nvml"], attested["cuda"]) == (None, None, None)
+    described, freed, used = found
+    device = described.pop("devices")[0]
+    assert (described["driver"], described["nvml"], described["cuda"]) == (None, None, None)
     assert {name for name, value in device.items() if value is not None} == {"model", "uuid_sha256", "memory_bytes"}
     assert freed is None
     assert {name for name, value in used.items() if value is not None} == {

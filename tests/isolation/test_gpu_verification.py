@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from nvml_machine import H100, Machine, add_nodes, needs_bindings, needs_sandbox, open_to_all
 
-from harness.audit.audit import audit
+from harness.audit import claims
+from harness.audit.context import RecordContext
 from harness.isolation.gpu_meter import Gauge, Reading, bill
 from harness.ledger import record
 from harness.ledger.check import check
@@ -129,7 +130,7 @@ def test_a_machine_that_cannot_is_refused_before_anything_is_announced(
 def test_the_audit_holds_the_gpus_of_a_record_against_its_tracks() -> None:
     track = load("8xh100-math")
     said = record.load((ROOT / "records" / "2026-11-21_cpu-logic_baseline_4" / "record.json").read_bytes())
-    assert not list(audit._hardware("here", said, load("cpu-logic")))
+    assert not list(claims.check_hardware(RecordContext("here", said), load("cpu-logic")))
     device = record.Gpu(
         model="NVIDIA H100 80GB HBM3", uuid_sha256="0" * 64, memory_bytes=85_520_809_984, max_sm_clock_mhz=1980,
         max_memory_clock_mhz=2619, power_limit_milliwatts=700_000, ecc=True, mig=False, persistence=True,
@@ -150,8 +151,8 @@ def test_the_audit_holds_the_gpus_of_a_record_against_its_tracks() -> None:
                 "control": None,
             }
         )
-        (found,) = audit._hardware("here", said.model_copy(update={"predicate": made}), track)
-        return found
+        (result,) = claims.check_hardware(RecordContext("here", said.model_copy(update={"predicate": made})), track)
+        return result
 
     assert finding(device.model, 8, 8).ok
     assert not finding(device.model, 8, 7).ok and not finding(device.model, 7, 8).ok
