@@ -14,8 +14,11 @@ from __future__ import annotations
 
 import re
 import string
+from typing import ClassVar
 
-from harness.answers.grade import Grade, answer_of, final_part
+from harness.answers.grade import final_part
+from harness.answers.kind import Kind
+from harness.tasks.task import Sample
 
 _WRAP = r"(?:\\(?:text|textbf|mathrm|mathbf|boxed)\{\s*)?"
 _BOX = re.compile(rf"\\boxed\{{\s*{_WRAP}\(?([A-Z])\)?\s*\}}")
@@ -28,25 +31,36 @@ _ANOTHER = re.compile(
 )
 
 
-def strict(answer: str, gold: str, options: int) -> bool:
-    return answer == gold and answer in tuple(string.ascii_uppercase[:options])
+class Choice(Kind):
+    """`target`: a capital letter; `metadata`: options, a list, whose letters are offered from A on (26 without it)."""
 
+    name: ClassVar[str] = "choice"
 
-def lenient(completion: str, gold: str, options: int) -> bool:
-    text = final_part(completion)
-    if boxes := _BOX.findall(text):
-        found = boxes[-1]
-    elif stated := list(_STATED.finditer(text)):
-        found = stated[-1][1]
-        if _ANOTHER.match(text[stated[-1].end() :][:40].partition("\n")[0]):
-            return False
-    else:
-        found = text.rstrip().rpartition("\n")[2].strip(" *_$().")
-    return strict(found, gold, options)
+    def ask(self, sample: Sample) -> str:
+        return "The answer is one capital letter."
 
+    def strict(self, sample: Sample, answer: str) -> bool:
+        options = len(sample.metadata.get("options", string.ascii_uppercase))
+        return answer == sample.target and answer in tuple(string.ascii_uppercase[:options])
 
-def grade(completion: str, gold: str, options: int) -> Grade:
-    """`options` letters were offered, from A on: 10 for MMLU-Pro, 4 for GPQA. `gold` is one of them."""
-    answer = answer_of(completion)
-    right = answer is not None and strict(answer, gold, options)
-    return Grade(strict=right, lenient=right or lenient(completion, gold, options), answer=answer)
+    def lenient(self, sample: Sample, completion: str) -> bool:
+        text = final_part(completion)
+        if boxes := _BOX.findall(text):
+            letter = boxes[-1]
+        elif statements := list(_STATED.finditer(text)):
+            letter = statements[-1][1]
+            if _ANOTHER.match(text[statements[-1].end() :][:40].partition("\n")[0]):
+                return False
+        else:
+            letter = text.rstrip().rpartition("\n")[2].strip(" *_$().")
+        return self.strict(sample, letter)
+
+    def attacks(self, sample: Sample) -> list[str]:
+        gold = sample.target
+        other = "B" if gold == "A" else "A"
+        letters = "ABCDEFGHIJ"
+        return [
+            "", other, gold.lower(), f"({gold})", f"{gold}.", f"{gold} or {other}", f"{gold}, {other}", letters,
+            " ".join(letters), f"I guess {gold}", f"not {gold}", f"\\boxed{{{gold}}}", f"{gold}\u200b", "1",
+            sample.prompt[:200],
+        ]  # fmt: skip

@@ -18,10 +18,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import ClassVar
 
-from harness.answers.grade import Grade, answer_of, final_part
+from harness.answers.grade import final_part
+from harness.answers.kind import Kind, required
+from harness.tasks.task import Sample
 
-LONGEST_ANSWER = 2000
 _LINE = re.compile(r"^[ \t*_#>-]{0,10}([A-Z])[.):][ \t*_]{0,10}([^\n]{1,100})$", re.MULTILINE)
 
 
@@ -30,20 +32,27 @@ def gold_lines(gold: Mapping[str, str]) -> str:
     return "\n".join(f"{letter}. {value}" for letter, value in gold.items())
 
 
-def strict(answer: str, gold: Mapping[str, str]) -> bool:
-    return bool(gold) and answer.strip("\n") == gold_lines(gold)
+class Clue(Kind):
+    """`metadata`: solution, {letter: value} in the order the puzzle asks; `target`: the lines that are right."""
 
+    name: ClassVar[str] = "clue"
+    longest: ClassVar[int] = 2000
 
-def lenient(completion: str, gold: Mapping[str, str]) -> bool:
-    said = dict(_LINE.findall(final_part(completion)))
-    return bool(gold) and all(_plain(said.get(letter, "")) == _plain(value) for letter, value in gold.items())
+    def ask(self, sample: Sample) -> str:
+        return "The answer has a line for each question: its letter, a full stop, a space, and the name."
 
+    def strict(self, sample: Sample, answer: str) -> bool:
+        solution = required(sample, "solution")
+        return bool(solution) and answer.strip("\n") == gold_lines(solution)
 
-def grade(completion: str, gold: Mapping[str, str]) -> Grade:
-    """`gold` maps A, B, C, … to values, in the order the puzzle asks."""
-    answer = answer_of(completion, LONGEST_ANSWER)
-    right = answer is not None and strict(answer, gold)
-    return Grade(strict=right, lenient=right or lenient(completion, gold), answer=answer)
+    def lenient(self, sample: Sample, completion: str) -> bool:
+        solution, fields = required(sample, "solution"), dict(_LINE.findall(final_part(completion)))
+        return bool(solution) and all(_plain(fields.get(key, "")) == _plain(value) for key, value in solution.items())
+
+    def attacks(self, sample: Sample) -> list[str]:
+        gold = sample.target
+        lines = gold.splitlines()
+        return ["", "A", "?", lines[0], "\n".join(lines[1:]), f"{gold}\n{lines[0]}", "A. or B.", sample.prompt[:200]]
 
 
 def _plain(value: str) -> str:

@@ -1,7 +1,8 @@
-"""Programs by execution in the sandbox: HumanEval, and problems with cases (Codeforces, IOI).
+"""Programs by execution: HumanEval, and problems with cases (Codeforces, IOI).
 
 A pass is a secret nonce, 128 random bits a run, written by our own examiner after the last test, with a run that was
-within all its budgets and left nothing running. How the examiner keeps it from the program: exam.py.
+within all its budgets and left nothing running. How the examiner keeps it from the program: exam.py. Where the examiner
+runs is the business of whoever makes the grader (ProgramRunner): a sandbox (harness/evaluation/programs.py).
 
 Strict: the answer is one fenced block of Python, and it is a whole program: its own imports, the function by its
 name. Only the standard library is there (`-S`), as in HumanEval. Where a problem brings C++ files (IOI), the block is
@@ -10,9 +11,9 @@ C++ and is compiled with them.
 Lenient: the last fenced block anywhere, behind the prompt's imports and helpers; without a fence the completion goes on
 from the prompt and is cut where a new top-level statement begins (Chen et al. 2021, arXiv:2107.03374, section 2.3).
 
-Worst case a program: LIMITS.seconds of wall time (CASES_SECONDS where there are cases), and at most 31 s more if the
-kernel does not let its processes die; a grade runs at most two programs. Raises SandboxError where the machine cannot
-run a sandbox, never for a program.
+Worst case a program: SECONDS of wall time (CASES_SECONDS where there are cases), and at most 31 s more if the kernel
+does not let its processes die; a grade runs at most two programs. Raises what the runner raises where the machine
+cannot run it, never for a program.
 """
 
 from __future__ import annotations
@@ -21,39 +22,49 @@ import json
 import math
 import re
 import secrets
-import socket
-import tempfile
-import threading
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Protocol
 
 from harness.answers import exam
 from harness.answers.grade import Grade, GraderError, answer_of, final_part
-from harness.isolation import sandbox
-from harness.isolation.sandbox import Limits, Mounts
+from harness.answers.kind import Kind, required
+from harness.tasks.task import Sample
 
 LONGEST_ANSWER = 50_000  # characters
 LONGEST_PAPER = 32 << 20  # bytes of a problem, its tests in it, as the examiner reads it
 CPU_SECONDS = 5  # of the candidate; where there are cases, of each
+SECONDS = 60  # of wall time, for what sleeps; on a busy machine 5 s of processor time may take as long
 CASES_SECONDS = 300  # of wall time, for all cases of a problem together
 MEMORY_BYTES = 256 << 20  # of the candidate
 MOST_MEMORY_BYTES = 1 << 30  # of the candidate, whatever its problem grants
-LIMITS = Limits(
-    seconds=60,  # of wall time, for what sleeps; on a busy machine 5 s of processor time may take as long
-    memory_bytes=256 << 20,  # for the examiner, beside the candidate
-    shm_bytes=64 << 20,
-    output_bytes=1 << 20,
-    log_bytes=1 << 16,
-    processes=32,
-    cores=1,
-)
+EXAMINER_BYTES = 256 << 20  # of memory, beside the candidate
 INSTALL = "sudo apt-get install -y g++"
 EXAM = Path(exam.__file__)
 
 PYTHON = ("", "python", "python3", "py")
 CPP = ("", "cpp", "c++", "cc")
 _NEXT = re.compile(r"\n(?:class|def|if|print|from|import|@|#|```)")
+
+_WHOLE_PROGRAM = "The answer is one ```python block with a whole program, imports included."
+# By a problem's form: what is compiled with the files of its problem has main in one of those.
+_ASK = {
+    "function": _WHOLE_PROGRAM,
+    "stdin": _WHOLE_PROGRAM,
+    "ioi": "The answer is one ```cpp block with a whole file, includes included: what the problem asks for, no main.",
+}
+
+
+class ProgramRunner(Protocol):
+    """Runs a script of ours, which starts a program that nobody trusts, where neither can do harm."""
+
+    def __call__(
+        self, script: Path, arguments: Sequence[str], data: bytes, *, seconds: int, memory_bytes: int
+    ) -> tuple[str | None, bytes]:
+        """(why it failed or was ended, None if it was not; what it wrote). `data` goes to the first that connects to
+        the socket of the variable NANO_R1_SOCKET, and to nobody else. Raises an error of its own where a machine cannot
+        run anything."""
 
 
 @dataclass(frozen=True)
@@ -82,47 +93,97 @@ class Cases:
     files: tuple[tuple[str, str], ...] = ()
 
 
-def failure(program: str, problem: Problem | Cases) -> str | None:
-    """Run one program on a problem's tests or cases. None: it passed; else a sentence that says why it did not."""
-    if isinstance(problem, Cases):
-        cpu_seconds = max(CPU_SECONDS, math.ceil(min(problem.seconds, CASES_SECONDS)))
-        memory_bytes = max(MEMORY_BYTES, min(int(problem.megabytes * (1 << 20)), MOST_MEMORY_BYTES))
-        limits = replace(LIMITS, seconds=CASES_SECONDS)
-    else:
-        cpu_seconds, memory_bytes, limits = CPU_SECONDS, MEMORY_BYTES, LIMITS
-    at_once = max(memory_bytes, exam.COMPILE_BYTES if _is_compiled(problem) else 0)
-    limits = replace(limits, memory_bytes=limits.memory_bytes + at_once)
-    if _is_compiled(problem) and not Path(exam.COMPILER[0]).exists():
-        raise GraderError(f"programs in C++ need {exam.COMPILER[0]}, which is not there: {INSTALL}")
-    if (size := paper_bytes(problem)) > LONGEST_PAPER:
-        raise GraderError(f"the tests of this problem have {size} bytes; at most {LONGEST_PAPER} can be graded")
-    nonce = secrets.token_hex(16)
-    data = json.dumps({"nonce": nonce, "program": program, **_paper(problem)}).encode()
-    with tempfile.TemporaryDirectory(prefix="nano-r1-exam-") as name:
-        place = Path(name)
-        for folder in (place / "submission", place / "base", place / "output"):
-            folder.mkdir()
-        (place / "submission" / "exam.py").write_bytes(EXAM.read_bytes())
-        for path in (place, *place.rglob("*")):  # the sandbox user must be able to read them, whatever the umask
-            path.chmod(0o755)
-        mounts = Mounts(place / "submission", place / "base", place / "output", place / "socket")
-        argv = [*exam.FLAGS, "exam.py", "examiner", str(memory_bytes), str(cpu_seconds)]
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(str(place / "socket"))
-            listener.listen(1)
-            desk = threading.Thread(target=_hand_over, args=(listener, data))
-            desk.start()
-            try:
-                usage = sandbox.run(argv, mounts=mounts, limits=limits, level="full")
-            finally:
-                with suppress(OSError):  # closed already if the examiner came
-                    listener.shutdown(socket.SHUT_RDWR)
-                desk.join()
-    if usage.failure is not None:
-        return usage.failure
-    if usage.log == nonce.encode():
-        return None
-    return usage.log.decode(errors="replace").removeprefix("failed: ") or "the examiner was ended"
+def problem_of(sample: Sample) -> Problem | Cases:
+    """By metadata's form. Limits are those of one test; 0 or None where the data set says nothing. Raises GraderError.
+
+    function  stub, entry_point, test
+    stdin     tests, a list of {input, output}; time_limit_seconds, memory_limit_mb
+    ioi       the same, but memory_limit_bytes; problem and files, {name: content}, to compile problem.cpp with
+    """
+    form = required(sample, "form")
+    if form == "function":
+        return Problem(*(required(sample, key) for key in ("stub", "entry_point", "test")))
+    if form not in _ASK:
+        raise GraderError(f"there is no grader for programs of form {form!r}; there are {', '.join(_ASK)}")
+    tests = required(sample, "tests")
+    if any(isinstance(test, str) for test in tests):
+        problem = required(sample, "problem")
+        raise GraderError(f"{problem} has the names of its tests only: put inputs and outputs in place")
+    for key in ("input", "output"):
+        if any(key not in test for test in tests):
+            raise GraderError(f"this question cannot be graded: a test in its metadata has no {key!r}")
+    cases = tuple((test["input"], test["output"]) for test in tests)
+    seconds = sample.metadata.get("time_limit_seconds") or 0
+    if form == "stdin":
+        return Cases(cases, seconds, sample.metadata.get("memory_limit_mb") or 0)
+    megabytes = (sample.metadata.get("memory_limit_bytes") or 0) / (1 << 20)
+    files = tuple(required(sample, "files").items())
+    return Cases(cases, seconds, megabytes, f"{required(sample, 'problem')}.cpp", files)
+
+
+class Code(Kind):
+    """`metadata`: form, and what it needs (problem_of)."""
+
+    name: ClassVar[str] = "code"
+    longest: ClassVar[int] = LONGEST_ANSWER
+
+    def __init__(self, run: ProgramRunner) -> None:
+        self.run = run
+
+    def ask(self, sample: Sample) -> str:
+        return _ASK[required(sample, "form")]
+
+    def strict(self, sample: Sample, answer: str) -> bool:
+        return self.fault(answer, problem_of(sample)) is None
+
+    def lenient(self, sample: Sample, completion: str) -> bool:
+        problem = problem_of(sample)
+        program = lenient_program(completion, problem)
+        return len(program) <= 2 * LONGEST_ANSWER and self.failure(program, problem) is None
+
+    def grade(self, sample: Sample, completion: str) -> Grade:
+        problem, answer = problem_of(sample), answer_of(completion, self.longest)
+        why = "no answer in the format" if answer is None else self.fault(answer, problem)
+        right = why is None
+        return Grade(strict=right, lenient=right or self.lenient(sample, completion), answer=answer, why=why)
+
+    def refusal(self, sample: Sample) -> str | None:
+        too_large = paper_bytes(problem_of(sample)) > LONGEST_PAPER
+        return f"its tests are larger than {LONGEST_PAPER >> 20} MiB" if too_large else None
+
+    def attacks(self, sample: Sample) -> list[str]:
+        return ["", "pass", "```python\npass\n```", "```python\nraise SystemExit(0)\n```", sample.prompt[:200]]
+
+    def fault(self, answer: str, problem: Problem | Cases) -> str | None:
+        """Why an answer is not right; None if it is."""
+        fence = "```cpp" if _is_compiled(problem) else "```python"
+        lines = answer.strip("\n").split("\n")
+        if len(lines) < 3 or lines[0] != fence or lines[-1] != "```" or answer.count("```") != 2:
+            return f"the answer is not one {fence} block"
+        return self.failure("\n".join(lines[1:-1]) + "\n", problem)
+
+    def failure(self, program: str, problem: Problem | Cases) -> str | None:
+        """Run one program on a problem's tests or cases. None: it passed; else a sentence that says why it did not."""
+        cpu_seconds, memory_bytes, seconds = CPU_SECONDS, MEMORY_BYTES, SECONDS
+        if isinstance(problem, Cases):
+            cpu_seconds = max(CPU_SECONDS, math.ceil(min(problem.seconds, CASES_SECONDS)))
+            memory_bytes = max(MEMORY_BYTES, min(int(problem.megabytes * (1 << 20)), MOST_MEMORY_BYTES))
+            seconds = CASES_SECONDS
+        if _is_compiled(problem) and not Path(exam.COMPILER[0]).exists():
+            raise GraderError(f"programs in C++ need {exam.COMPILER[0]}, which is not there: {INSTALL}")
+        if (size := paper_bytes(problem)) > LONGEST_PAPER:
+            raise GraderError(f"the tests of this problem have {size} bytes; at most {LONGEST_PAPER} can be graded")
+        nonce = secrets.token_hex(16)
+        failure, output = self.run(
+            EXAM,
+            ["examiner", str(memory_bytes), str(cpu_seconds)],
+            json.dumps({"nonce": nonce, "program": program, **_paper(problem)}).encode(),
+            seconds=seconds,
+            memory_bytes=EXAMINER_BYTES + max(memory_bytes, exam.COMPILE_BYTES if _is_compiled(problem) else 0),
+        )
+        if failure is not None or output == nonce.encode():
+            return failure
+        return output.decode(errors="replace").removeprefix("failed: ") or "the examiner was ended"
 
 
 def _is_compiled(problem: Problem | Cases) -> bool:
@@ -144,25 +205,6 @@ def _paper(problem: Problem | Cases) -> dict[str, object]:
     return {"cases": problem.cases, "source": Path(problem.source).name, "files": files}
 
 
-def _hand_over(listener: socket.socket, paper: bytes) -> None:
-    """To the first that comes, which is the examiner: no program runs before it has this. No second may come."""
-    with suppress(OSError):
-        examiner, _ = listener.accept()
-        listener.close()
-        with examiner:
-            examiner.settimeout(LIMITS.seconds)
-            examiner.sendall(paper)
-
-
-def strict(answer: str, problem: Problem | Cases) -> str | None:
-    """None: passed; else why not."""
-    fence = "```cpp" if _is_compiled(problem) else "```python"
-    lines = answer.strip("\n").split("\n")
-    if len(lines) < 3 or lines[0] != fence or lines[-1] != "```" or answer.count("```") != 2:
-        return f"the answer is not one {fence} block"
-    return failure("\n".join(lines[1:-1]) + "\n", problem)
-
-
 def lenient_program(completion: str, problem: Problem | Cases) -> str:
     """The program that common harnesses would run for this completion."""
     text = final_part(completion)
@@ -176,7 +218,7 @@ def lenient_program(completion: str, problem: Problem | Cases) -> str:
 
 def _last_block(text: str, languages: tuple[str, ...]) -> str | None:
     """What the last closed block in fences of one of these languages holds. Linear, which a pattern would not be."""
-    found: str | None = None
+    block: str | None = None
     inside: list[str] | None = None
     language = ""
     for line in text.split("\n"):
@@ -187,15 +229,6 @@ def _last_block(text: str, languages: tuple[str, ...]) -> str | None:
             inside, language = [], line.strip(" \t\r").removeprefix("```").strip().lower()
         else:
             if language in languages:
-                found = "\n".join(inside) + "\n"
+                block = "\n".join(inside) + "\n"
             inside = None
-    return found
-
-
-def grade(completion: str, problem: Problem | Cases) -> Grade:
-    answer = answer_of(completion, LONGEST_ANSWER)
-    why = "no answer in the format" if answer is None else strict(answer, problem)
-    right = why is None
-    program = lenient_program(completion, problem)
-    passes = right or (len(program) <= 2 * LONGEST_ANSWER and failure(program, problem) is None)
-    return Grade(strict=right, lenient=passes, answer=answer, why=why)
+    return block

@@ -458,7 +458,7 @@ def serve() -> None:
         question = json.loads(line)
         resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time()) + question["cpu_seconds"], hard))
         try:
-            if question["how"] == "strict":
+            if question["rule"] == "strict":
                 right = strict(question["text"], question["gold"], question["problem"])
             else:
                 right = lenient(question["text"], question["gold"])

@@ -13,8 +13,11 @@ Worst case: linear in the completion, under 0.5 s for a million characters.
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
-from harness.answers.grade import Grade, answer_of, final_part
+from harness.answers.grade import final_part
+from harness.answers.kind import Kind
+from harness.tasks.task import Sample, integer_attacks
 
 _CANONICAL = re.compile(r"-?[1-9][0-9]*|0", re.ASCII)
 _GROUPED = re.compile(r"-?[0-9]{1,3}(?:,[0-9]{3})+|-?[0-9]+", re.ASCII)
@@ -32,13 +35,29 @@ def gold_of(solution: str) -> str:
     return _plain(text)
 
 
-def strict(answer: str, gold: str) -> bool:
-    return answer == gold and _CANONICAL.fullmatch(answer) is not None
+class Integer(Kind):
+    """`target`: canonical digits (see gold_of); one that is not is met by no answer."""
+
+    name: ClassVar[str] = "integer"
+
+    def ask(self, sample: Sample) -> str:
+        return "The answer is an integer in digits."
+
+    def strict(self, sample: Sample, answer: str) -> bool:
+        return answer == sample.target and _CANONICAL.fullmatch(answer) is not None
+
+    def lenient(self, sample: Sample, completion: str) -> bool:
+        number = _stated(final_part(completion))
+        return number is not None and self.strict(sample, _plain(number))
+
+    def attacks(self, sample: Sample) -> list[str]:
+        return integer_attacks(sample)
 
 
-def lenient(completion: str, gold: str) -> bool:
-    text = final_part(completion)
-    if boxes := _BOX.findall(text):
+def _stated(text: str) -> str | None:
+    """The number that a text gives as its answer."""
+    boxes = _BOX.findall(text)
+    if boxes:
         lines = boxes[-1:]
     else:
         marks = [mark.end() for mark in _MARK.finditer(text)][-50:]
@@ -46,17 +65,10 @@ def lenient(completion: str, gold: str) -> bool:
     stated = next((line for line in lines if _NUMBER.search(line)), None)
     if stated is not None:
         # Behind the last `=` of the line that states it: "Answer: m+n = 256+37 = 293". A choice of two is no answer.
-        found = [] if _CHOICE.search(stated) else _NUMBER.findall(stated.rpartition("=")[2])[:1]
+        numbers = [] if _CHOICE.search(stated) else _NUMBER.findall(stated.rpartition("=")[2])[:1]
     else:
-        found = [] if boxes else _NUMBER.findall(text)[-1:]
-    return bool(found) and strict(_plain(found[0]), gold)
-
-
-def grade(completion: str, gold: str) -> Grade:
-    """`gold` is canonical (see gold_of); one that is not is met by no answer."""
-    answer = answer_of(completion)
-    right = answer is not None and strict(answer, gold)
-    return Grade(strict=right, lenient=right or lenient(completion, gold), answer=answer)
+        numbers = [] if boxes else _NUMBER.findall(text)[-1:]
+    return numbers[0] if numbers else None
 
 
 def _plain(number: str) -> str:

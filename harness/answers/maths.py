@@ -13,13 +13,15 @@ import atexit
 import importlib.util
 import os
 import threading
+from typing import ClassVar
 
 from harness.answers.grade import Grade, answer_of, final_part
+from harness.answers.latex import Latex
 from harness.answers.pool import Pool, PoolError
+from harness.tasks.task import Sample
 
 CPU_SECONDS = 5
 WALL_SECONDS = 60
-LONGEST_ANSWER = 500  # characters
 TOO_LONG = "no comparison within the limits of processor time and memory"
 INSTALL = "pip install -e '.[tasks]'"
 
@@ -27,23 +29,29 @@ _lock = threading.Lock()
 _pools: dict[int, Pool] = {}  # by process: a fork must not share pipes with its parent
 
 
-def strict(answer: str, gold: str, problem: str = "") -> bool:
-    """Is this the gold answer, in a form that leaves nothing to compute and is not the problem's own text?"""
-    return len(answer) <= LONGEST_ANSWER and bool(_ask("strict", answer, gold, problem))
+class Maths(Latex):
+    """`target`: one answer in LaTeX, in `\\boxed{}` or not; what stands in the prompt is no answer to it."""
+
+    name: ClassVar[str] = "maths"
+    longest: ClassVar[int] = 500
+
+    def strict(self, sample: Sample, answer: str) -> bool:
+        return bool(_ask("strict", sample, answer))
+
+    def lenient(self, sample: Sample, completion: str) -> bool:
+        return bool(_ask("lenient", sample, final_part(completion)))
+
+    def grade(self, sample: Sample, completion: str) -> Grade:
+        answer = answer_of(completion, self.longest)
+        right = answer is not None and _ask("strict", sample, answer)
+        accepted = right or _ask("lenient", sample, final_part(completion))
+        why = TOO_LONG if right is None or accepted is None else None
+        return Grade(strict=bool(right), lenient=bool(accepted), answer=answer, why=why)
 
 
-def grade(completion: str, gold: str, problem: str = "") -> Grade:
-    """`gold` is one answer in LaTeX, in `\\boxed{}` or not; `problem` is what the model was asked. Raises PoolError."""
-    answer = answer_of(completion, LONGEST_ANSWER)
-    right = answer is not None and _ask("strict", answer, gold, problem)
-    accepted = right or _ask("lenient", final_part(completion), gold, problem)
-    why = TOO_LONG if right is None or accepted is None else None
-    return Grade(strict=bool(right), lenient=bool(accepted), answer=answer, why=why)
-
-
-def _ask(how: str, text: str, gold: str, problem: str) -> bool | None:
+def _ask(rule: str, sample: Sample, text: str) -> bool | None:
     """None: no verdict within the limits."""
-    reply = _pool().ask({"how": how, "text": text, "gold": gold, "problem": problem})
+    reply = _pool().ask({"rule": rule, "text": text, "gold": sample.target, "problem": sample.prompt})
     return None if reply is None else bool(reply["right"])
 
 

@@ -10,18 +10,21 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from harness.answers.attacks import attacks
-from harness.answers.choice import strict as is_letter
-from harness.answers.forms import asked
-from harness.answers.latex import strict as is_latex
-from harness.benchmarks import BENCHMARKS
+from harness.answers.choice import Choice
+from harness.answers.integer import Integer
+from harness.answers.kind import Kind
+from harness.answers.latex import Latex
+from harness.benchmarks import BENCHMARKS, TRAINING_SETS
 from harness.benchmarks.pinned import SourceError
 from harness.benchmarks.question import Question, stream
 from harness.errors import NanoR1Error
-from harness.tasks.task import Sample, Stream, is_integer, split_of
+from harness.tasks import TASKS
+from harness.tasks.task import Sample, Stream, split_of
 
-NAMES = [name for name, benchmark in BENCHMARKS.items() if benchmark.role == "training"]
 WIDEST = 1 << 16  # what Stream.integer can tell apart
+# What rewards an answer, by the grader that a question names. Mathematics by normal form: math-verify, which grades the
+# benchmarks, may take seconds for one answer, and here the clock runs and a hostile trainer waits.
+REWARDS: dict[str, Kind] = {"integer": Integer(), "choice": Choice(), "maths": Latex()}
 
 
 class TrainingSetError(NanoR1Error):
@@ -29,7 +32,7 @@ class TrainingSetError(NanoR1Error):
 
 
 class TrainingSet:
-    """One of NAMES as a task."""
+    """One of TRAINING_SETS as a task."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -42,40 +45,40 @@ class TrainingSet:
 
     def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
         """Raises SourceError where the data cannot be had."""
-        known = questions(self.name)
-        low = min(len(known), WIDEST)
-        index = len(known)
-        while index >= len(known):
-            index = stream.integer(0, (len(known) - 1) // low) * low + stream.integer(0, low - 1)
-        one = known[index]
-        metadata = {"id": one.id, "grader": one.grader, **one.metadata}
-        return asked(one, one.grader), one.target, metadata
+        rows = questions(self.name)
+        low = min(len(rows), WIDEST)
+        index = len(rows)
+        while index >= len(rows):
+            index = stream.integer(0, (len(rows) - 1) // low) * low + stream.integer(0, low - 1)
+        row = rows[index]
+        return REWARDS[row.grader].question(row), row.target, {"id": row.id, "grader": row.grader, **row.metadata}
 
     def accepts(self, sample: Sample, answer: str) -> bool:
-        match sample.metadata["grader"]:
-            case "integer":
-                return is_integer(answer, sample.target)
-            case "choice":
-                return is_letter(answer, sample.target, 26)
-            case _:
-                return is_latex(answer, sample.target)
+        return REWARDS[sample.metadata["grader"]].strict(sample, answer)
 
     def attacks(self, sample: Sample) -> list[str]:
-        return attacks(sample.metadata["grader"], sample)
+        return REWARDS[sample.metadata["grader"]].attacks(sample)
+
+
+def register(name: str) -> None:
+    """From here on the training set is a task, found in harness.tasks.TASKS: a track that trains on it was read."""
+    if name not in TRAINING_SETS:
+        raise TrainingSetError(f"{name} is no training set; there are {', '.join(TRAINING_SETS)}")
+    TASKS.setdefault(name, TrainingSet(name))
 
 
 @cache
 def questions(name: str) -> list[Question]:
-    """Brought and checked once a process; rows that no grader can decide are left out. Raises SourceError."""
-    return [item for item in stream(BENCHMARKS[name]) if isinstance(item, Question)]
+    """Downloaded and checked once a process; rows that no grader can decide are left out. Raises SourceError."""
+    return [row for row in stream(BENCHMARKS[name]) if isinstance(row, Question)]
 
 
 def ready(name: str) -> int:
     """How many questions there are. Raises TrainingSetError if they cannot be had here, or none can be handed out."""
     try:
-        known = questions(name)
+        rows = questions(name)
     except SourceError as error:
         raise TrainingSetError(str(error)) from None
-    if not any(split_of(name, asked(one, one.grader)) == "train" for one in known):
+    if not any(split_of(name, REWARDS[row.grader].question(row)) == "train" for row in rows):
         raise TrainingSetError(f"{name} has no question to hand out: all its rows are left out")
-    return len(known)
+    return len(rows)

@@ -25,7 +25,9 @@ app = typer.Typer()
 def evaluate(
     model: Annotated[
         Path,
-        typer.Option(metavar="PATH", help="model.safetensors or its folder.", show_default="the track's base model"),
+        typer.Option(
+            metavar="PATH", help="model.safetensors or its folder. Default: the track's base model.", show_default=False
+        ),
     ] = Path(),
     track: TrackName = "cpu-logic",
     seed: Annotated[
@@ -38,15 +40,17 @@ def evaluate(
         ),
     ] = None,
     questions: Annotated[
-        int, typer.Option(min=1, metavar="N", help="With --suite: at most so many of each part.")
+        int, typer.Option(min=1, metavar="N", help="With --suite: at most this many of each part.")
     ] = 256,
-    max_new_tokens: Annotated[int, typer.Option(min=1, metavar="N", help="With --suite: limit of one answer.")] = 1024,
-    batch: Annotated[int, typer.Option(min=1, metavar="N", help="With --suite: questions at a time.")] = 32,
+    max_new_tokens: Annotated[
+        int, typer.Option(min=1, metavar="N", help="With --suite: most tokens of one answer.")
+    ] = 1024,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="With --suite: sequences at a time.")] = 32,
     bare: Annotated[
-        bool, typer.Option("--bare", help="With --suite: the question alone, no word on the form of the answer.")
+        bool, typer.Option("--bare", help="With --suite: ask the bare question, without the format of the answer.")
     ] = False,
     out: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="With --suite: where results.json and samples.parquet go.")
+        Path, typer.Option(metavar="FOLDER", help="With --suite: folder for results.json and samples.parquet.")
     ] = Path("runs/eval"),
     as_json: Json = False,
 ) -> None:
@@ -67,7 +71,10 @@ def evaluate(
     chosen = tracks.load(track)
     chosen.check_files()
     path = chosen.base_folder if model == Path() else model
-    evaluate_on_track(chosen, path / "model.safetensors" if path.is_dir() else path, seed, as_json)
+    weights = path / "model.safetensors" if path.is_dir() else path
+    if not weights.exists():
+        stop(f"{weights} does not exist; --model takes a model.safetensors or its folder")
+    evaluate_on_track(chosen, weights, seed, as_json)
 
 
 def evaluate_on_track(track: Track, weights: Path, seed: int, as_json: bool) -> None:

@@ -98,7 +98,7 @@ def show(
 
     rows = examples(name, count) if track is None else examples(name, count, tracks.load(track).base.template)
     if as_json:
-        hidden = {"prompt": None, "target": None, "attacks": []}
+        hidden: dict[str, object] = {"prompt": None, "target": None, "attacks": []}
         print_json({name: [asdict(row) if row else hidden for row in rows]})
         return
     table = make_table("question", "a right answer", "answers that score 0", title=name)
@@ -121,7 +121,7 @@ def validate(
     every: Annotated[bool, typer.Option("--all", help="Every task, in under ten minutes.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Try the graders of tasks.
+    """Validate the graders of tasks.
 
     Every gold answer must score 1 and every attack 0; the exit code is 1 if one does not. The floor is how often the
     best constant answer is right.

@@ -21,13 +21,13 @@ from functools import cache
 from importlib import import_module
 
 from harness import stats
-from harness.answers import forms
 from harness.answers.grade import GraderError
 from harness.answers.pool import PoolError
 from harness.benchmarks import BENCHMARKS, SourceError, suites
-from harness.benchmarks.suites import Item, Part, SuiteError
+from harness.benchmarks.suites import SuiteError
 from harness.environment import Grader
 from harness.errors import NanoR1Error
+from harness.evaluation.questions import Item, Part, part, probe
 from harness.isolation.sandbox import SandboxError
 from harness.ledger.record import BenchmarkResult, BenchmarkScore, Interval, Predicate, Run
 from harness.tracks.track import Track
@@ -61,35 +61,30 @@ def most(track: Track) -> int:
 
 @cache
 def questions(name: str) -> Part:
-    """A benchmark's questions, brought and checked once a process. Raises SourceError."""
-    return suites.part(name, b"", sys.maxsize)
-
-
-def text(item: Item) -> str:
-    """A question as it is asked. Where the answer goes is said by the track's template."""
-    return forms.asked(item.sample, item.grader)
+    """A benchmark's questions, downloaded and checked once a process. Raises SourceError."""
+    return part(name, b"", sys.maxsize)
 
 
 def digest(items: Sequence[Item]) -> str:
     """SHA-256 over all that the score hangs on, a line of JSON a question: id, text, gold answer, grader, metadata."""
     total = hashlib.sha256()
     for item in items:
-        said = [item.sample.id, text(item), item.sample.target, item.grader, item.sample.metadata]
-        total.update(json.dumps(said, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+        row = [item.sample.id, item.question, item.sample.target, item.kind.name, item.sample.metadata]
+        total.update(json.dumps(row, sort_keys=True, separators=(",", ":")).encode() + b"\n")
     return total.hexdigest()
 
 
 def ready(track: Track) -> list[str]:
-    """Bring every question, and try every grader that will be needed. Returns what to tell, a line each.
+    """Download every question, and try every grader that will be needed. Returns what to print, a line each.
 
     At the beginning of a session: what is missing must not be found out behind hours of training. Raises ReportedError.
     """
     asked, left_out = benchmarks(track)
-    told = []
+    lines = []
     for name in asked:
         try:
-            part = questions(name)
-            suites.probe(part)
+            benchmark = questions(name)
+            probe(benchmark)
         except SourceError as error:
             raise ReportedError(
                 f"{track.id} reports {name}, whose questions are not here (`nano-r1 tracks fetch {track.name}` brings "
@@ -97,9 +92,9 @@ def ready(track: Track) -> list[str]:
             ) from None
         except (SuiteError, PoolError, SandboxError, GraderError) as error:
             raise ReportedError(f"{track.id} reports {name}, which cannot be graded here: {error}") from None
-        rows = "".join(f"; {count:,} rows left out: {reason}" for reason, count in part.left_out.items())
-        told.append(f"reported beside the gates: {name}, {len(part.items):,} questions{rows}")
-    return told + [f"not asked: {name}: {why}" for name, why in left_out.items()]
+        rows = "".join(f"; {count:,} rows left out: {reason}" for reason, count in benchmark.left_out.items())
+        lines.append(f"reported beside the gates: {name}, {len(benchmark.items):,} questions{rows}")
+    return lines + [f"not asked: {name}: {why}" for name, why in left_out.items()]
 
 
 # ---------------------------------------------------------------- asking
@@ -115,7 +110,7 @@ def ask(
     generate = import_module(f"harness.engines.{track.sampling.engine}").generate
     grader = Grader(track)
     items = [item for name in names for item in questions(name).items]
-    prompts = [grader.text_ids(track.base.template.format(prompt=text(item))) for item in items]
+    prompts = [grader.text_ids(track.base.template.format(prompt=item.question)) for item in items]
     room = context(track) - track.sampling.max_new_tokens
     fitting = [i for i, prompt in enumerate(prompts) if len(prompt) <= room]
     answers = generate(
@@ -129,13 +124,13 @@ def ask(
     )
     completions = dict(zip(fitting, answers, strict=True))
     decode = decoder(track, grader)
-    found, first = {}, 0
+    results, first = {}, 0
     for name in names:
-        part = questions(name)
-        rows = [completions.get(i) for i in range(first, first + len(part.items))]
-        found[name] = tally(part, rows, decode)
-        first += len(part.items)
-    return found
+        benchmark = questions(name)
+        rows = [completions.get(i) for i in range(first, first + len(benchmark.items))]
+        results[name] = tally(benchmark, rows, decode)
+        first += len(benchmark.items)
+    return results
 
 
 def context(track: Track) -> int:
@@ -167,12 +162,12 @@ def tally(
     """Grade a benchmark's completions, one a question, and count. None: the question did not fit, and is wrong."""
     correct = formatted = truncated = tokens = 0
     for item, ids in zip(part.items, completions, strict=True):
-        said = None if ids is None else decode(ids)
+        completion = None if ids is None else decode(ids)
         tokens += len(ids or [])
-        if said is None:
+        if completion is None:
             truncated += ids is not None
             continue
-        grade = suites.grade(item, said)
+        grade = item.grade(completion)
         correct, formatted = correct + grade.strict, formatted + (grade.answer is not None)
     source = BENCHMARKS[part.name].source
     return BenchmarkResult(
@@ -200,38 +195,38 @@ def scores(runs: Sequence[Run], control: Run | None) -> dict[str, BenchmarkScore
     """Each benchmark's mean over runs with a 95% t-interval (of one run: Wilson's), and the control run's score."""
     if not runs or runs[0].benchmarks is None:
         return None
-    found = {}
+    means = {}
     for name, first in runs[0].benchmarks.items():
-        each = [(run.benchmarks or {})[name] for run in runs]
-        low, mean, high = stats.t_interval([one.correct / one.questions for one in each])
+        results = [(run.benchmarks or {})[name] for run in runs]
+        low, mean, high = stats.t_interval([result.correct / result.questions for result in results])
         over_runs = _ppm(max(low, 0.0), mean, min(high, 1.0)) if len(runs) > 1 else first.accuracy_ppm
         beside = None if control is None else (control.benchmarks or {})[name].accuracy_ppm
-        found[name] = BenchmarkScore(accuracy_ppm=over_runs, control_ppm=beside)
-    return found
+        means[name] = BenchmarkScore(accuracy_ppm=over_runs, control_ppm=beside)
+    return means
 
 
 def flaw(predicate: Predicate) -> str | None:
     """The first thing in a record's benchmarks that its own numbers contradict; None if they hold together."""
     runs = [*predicate.runs, *([predicate.control] if predicate.control else [])]
-    asked = [run.benchmarks or {} for run in runs]
-    for run, found in zip(runs, asked, strict=True):
-        if found.keys() != asked[0].keys():
+    for run in runs:
+        first, results = runs[0].benchmarks or {}, run.benchmarks or {}
+        if results.keys() != first.keys():
             return f"run {run.run} was asked other benchmarks than run {runs[0].run}"
-        for name, one in found.items():
-            where, first = f"run {run.run}: {name}", asked[0][name]
-            if (one.revision, one.questions_sha256, one.questions) != (
-                first.revision,
-                first.questions_sha256,
-                first.questions,
-            ):
+        for name, result in results.items():
+            where = f"run {run.run}: {name}"
+            if _asked(result) != _asked(first[name]):
                 return f"{where}: not the questions that run {runs[0].run} was asked"
-            if not one.correct <= one.formatted <= one.questions - one.truncated - one.too_long:
+            if not result.correct <= result.formatted <= result.questions - result.truncated - result.too_long:
                 return f"{where}: the counts do not add up"
-            if one.accuracy_ppm != wilson(one.correct, one.questions):
+            if result.accuracy_ppm != wilson(result.correct, result.questions):
                 return f"{where}: accuracy or interval do not follow from the counts"
     if predicate.benchmarks != scores(predicate.runs, predicate.control):
         return "the scores do not follow from the runs"
     return None
+
+
+def _asked(result: BenchmarkResult) -> tuple[str, str, int]:
+    return result.revision, result.questions_sha256, result.questions
 
 
 def _ppm(low: float, mean: float, high: float) -> Interval:

@@ -49,9 +49,7 @@ class SuiteRun:
     def run(self, progress: Progress) -> None:
         """Load the model; ask, grade and write part by part. Raises EvaluationError for a model that does not load."""
         settings, answers = self.settings, list[samples.Answer]()
-        model = Model(
-            settings.model, bare=settings.bare, max_new_tokens=settings.max_new_tokens, seed=settings.seed
-        )
+        model = Model(settings.model, bare=settings.bare, max_new_tokens=settings.max_new_tokens, seed=settings.seed)
         for part in self._parts:
             with progress(f"{part.name}: {len(part.items)} questions", len(part.items)) as advance:
                 result, new = samples.ask(model, part, batch=settings.batch, on_progress=advance)

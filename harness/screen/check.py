@@ -30,7 +30,7 @@ from typing import Literal, TypeVar
 
 from harness import submission
 from harness.submission import SubmissionError
-from harness.tasks import TASKS, sample
+from harness.tasks import GENERATED, sample
 from harness.tracks import track as tracks
 from harness.tracks.track import ROOT, Track, TrackError
 
@@ -532,8 +532,8 @@ def puzzle_words(tasks: frozenset[str]) -> frozenset[str]:
     Not of training sets: their questions share no words, and are not on every machine that checks.
     """
     words: set[str] = set()
-    for name in sorted(task for task in tasks if task in TASKS):
-        prompts = [sample(TASKS[name], b"nano-r1 check", "train", i).prompt for i in range(16)]
+    for name in sorted(task for task in tasks if task in GENERATED):
+        prompts = [sample(GENERATED[name], b"nano-r1 check", "train", i).prompt for i in range(16)]
         words |= set.intersection(*(set(re.findall(r"[A-Za-z]{3,}", prompt)) for prompt in prompts))
     return frozenset(words - _USUAL.keys())
 
@@ -714,7 +714,7 @@ class _Module:
 
     def _definition(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
         words = node.name.lower().split("_")
-        if "solve" in node.name.lower() or set(words) & set(TASKS):
+        if "solve" in node.name.lower() or set(words) & set(GENERATED):
             self._say("solver", node.lineno, f"{shown(node.name)} is named for solving")
 
     # ------------------------------------------------------------ calls

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
-from harness.tasks import TASKS
+from harness.tasks import GENERATED
 from harness.tasks.task import SPLITS, Sample, Task, sample, score
 
 QUESTIONS = 1000  # of each split,
@@ -67,4 +67,4 @@ def validate_all(names: Sequence[str]) -> Iterator[Validation]:
 
 
 def _validate_named(name: str) -> Validation:
-    return validate(TASKS[name])
+    return validate(GENERATED[name])

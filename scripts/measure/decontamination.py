@@ -18,8 +18,9 @@ from pathlib import Path
 
 from harness.benchmarks import BENCHMARKS, NOT_PUBLIC, Question, SourceError, stream, unknown
 from harness.benchmarks.overlap import COVERED, GRAMS, Overlap, Text, example_lines, overlap, texts
-from harness.benchmarks.pinned import check, read
-from harness.tasks import TASKS
+from harness.benchmarks.pinned import check
+from harness.benchmarks.rows import read
+from harness.tasks import GENERATED
 
 DRAWS = 2_000  # questions of each side of a generated task
 
@@ -92,7 +93,7 @@ def main() -> None:
     )
     print("| task | distinct | drawn | held out | fixed, same | fixed, covered or containing |")
     print("|---|---:|---:|---:|---:|---|")
-    for name, task in TASKS.items():
+    for name, task in GENERATED.items():
         start = time.monotonic()
         training = list(texts(f"{name}/train", count=arguments.draws))
         own = overlap(training, texts(f"{name}/heldout", count=arguments.draws), ())

@@ -30,7 +30,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from harness.benchmarks.overlap import fingerprint
-from harness.tasks import SPLITS, TASKS, Split, sample
+from harness.tasks import SPLITS, GENERATED, Split, sample
 
 ROOT = Path(__file__).parents[2]
 PAGE, KEPT = ROOT / "docs" / "disjoint.md", ROOT / "runs" / "disjoint"
@@ -78,7 +78,7 @@ def source() -> str:
 
 
 def draw_anew(name: str, split: Split, indices: range) -> Drawn:
-    task, key = TASKS[name], f"disjoint, {split}".encode()
+    task, key = GENERATED[name], f"disjoint, {split}".encode()
     sample(task, key, split, 0)  # imports and files are read here, off the clock
     start = time.process_time()
     forms = {fingerprint(sample(task, key, split, i).prompt) for i in indices}
@@ -90,8 +90,8 @@ HEAD = ["task", "questions a side", "distinct, training", "distinct, held out", 
 
 def page(rows: dict[str, list[str]]) -> str:
     """The page, its rows in the order of the tasks."""
-    ordered = [rows[name] for name in TASKS if name in rows]
-    missing = [name for name in TASKS if name not in rows]
+    ordered = [rows[name] for name in GENERATED if name in rows]
+    missing = [name for name in GENERATED if name not in rows]
     lines = [f"| {' | '.join(cells)} |" for cells in (HEAD, ["---", *["---:"] * 5], *ordered)]
     return f"""\
 # Training and held-out questions
@@ -107,7 +107,7 @@ EPYC, shared. Not drawn yet: {", ".join(missing) or "none"}.
 def rows_of(text: str) -> dict[str, list[str]]:
     """The rows of a page, by task; of a task that is gone nothing is kept."""
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
-    return {row[0]: row for row in cells if row[0] in TASKS and len(row) == len(HEAD)}
+    return {row[0]: row for row in cells if row[0] in GENERATED and len(row) == len(HEAD)}
 
 
 def measured(names: list[str], n: int, kept: Path | None) -> Iterator[list[str]]:
@@ -136,9 +136,9 @@ def main() -> int:
     parser.add_argument("--n", type=int, default=QUESTIONS, help="questions of each side")
     parser.add_argument("--page", action="store_true", help=f"write {PAGE.name}")
     arguments = parser.parse_args()
-    names = arguments.task or list(TASKS)
-    if unknown := [name for name in names if name not in TASKS]:
-        parser.error(f"there is no task {', '.join(unknown)}; tasks: {', '.join(TASKS)}")
+    names = arguments.task or list(GENERATED)
+    if unknown := [name for name in names if name not in GENERATED]:
+        parser.error(f"there is no task {', '.join(unknown)}; tasks: {', '.join(GENERATED)}")
     if arguments.n < 1:
         parser.error("--n must be at least 1")
     rows = []

@@ -5,7 +5,6 @@ The number of a test is the number of its row there.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -14,19 +13,15 @@ import time
 from pathlib import Path
 
 import pytest
+from graders import choice, completion, failure, integer, maths, needs_math_verify, needs_sandbox
 
-from harness.answers import choice, code, integer, maths
-from harness.answers.code import Problem
+from harness.answers.code import Cases, Problem
+from harness.answers.integer import gold_of
+from harness.answers.maths import TOO_LONG, Maths, _pools
 from harness.answers.pool import Pool
-from harness.isolation import sandbox
+from harness.isolation import command_line
 from harness.isolation.sandbox import SandboxError
 from harness.tasks import TASKS, Sample
-
-ISOLATION = sandbox.isolation()
-needs_sandbox = pytest.mark.skipif(ISOLATION.level != "full", reason="; ".join(ISOLATION.reasons))
-needs_math_verify = pytest.mark.skipif(
-    importlib.util.find_spec("math_verify") is None, reason="math-verify is not installed: pip install -e '.[tasks]'"
-)
 
 ADD = Problem(
     prompt='def add(a, b):\n    """The sum."""\n',
@@ -36,20 +31,16 @@ ADD = Problem(
 RIGHT = "def add(a, b):\n    return a + b\n"
 
 
-def completion(answer: str, thought: str = "so") -> str:
-    return f"<think>{thought}</think><answer>{answer}</answer>"
-
-
 # ---------------------------------------------------------------- maths
 
 
 @needs_math_verify
 def test_01_a_tower_of_powers_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = Pool("harness.answers.equivalence", size=1, cpu_seconds=1, wall_seconds=30)
-    monkeypatch.setitem(maths._pools, os.getpid(), pool)
+    monkeypatch.setitem(_pools, os.getpid(), pool)
     bomb = "\\dfrac{5^{\\left(5^{\\left(5^{\\left(5^5\\right)}\\right)} - 4\\right)} - 5}{16}"
     given = maths.grade(f"\\boxed{{{bomb}}}", "2\\sqrt{7}")
-    assert not given.lenient and given.why == maths.TOO_LONG
+    assert not given.lenient and given.why == TOO_LONG
     pool.close()
 
 
@@ -157,7 +148,7 @@ def test_15_an_unfinished_last_box_does_not_bring_back_an_earlier_one(end: str) 
 @needs_math_verify
 def test_16_a_long_answer_is_read_to_its_beginning() -> None:
     gold = "+".join(f"{n}x^{{{n}}}" for n in range(2, 30))
-    assert 150 < len(gold) < maths.LONGEST_ANSWER
+    assert 150 < len(gold) < Maths.longest
     assert maths.strict(f"\\boxed{{{gold}}}", gold)
     assert not maths.strict(f"\\boxed{{7{gold}}}", gold)
 
@@ -201,7 +192,7 @@ def test_21_money_is_a_number() -> None:
 
 def test_22_the_target_is_the_answer_and_not_the_solution() -> None:
     solution = "So he made a profit of 200,000-130,000=$<<200000-130000=70000>>70,000\n#### 70000"
-    assert integer.gold_of(solution) == "70000"
+    assert gold_of(solution) == "70000"
     assert integer.grade(completion("70000", solution), "70000").strict
 
 
@@ -321,8 +312,8 @@ def test_43_an_empty_answer_is_part_of_no_gold_answer() -> None:
 
 @needs_sandbox
 def test_44_a_program_is_really_run() -> None:
-    assert code.failure(RIGHT, ADD) is None
-    assert code.failure("def add(a, b):\n    return 0\n", ADD) == "AssertionError: "
+    assert failure(RIGHT, ADD) is None
+    assert failure("def add(a, b):\n    return 0\n", ADD) == "AssertionError: "
 
 
 @needs_sandbox
@@ -333,13 +324,13 @@ def test_45_the_list_of_results_is_in_no_frame_of_the_program() -> None:
         "            if isinstance(value, list): value.insert(0, 'passed')\n"
         "        frame = frame.f_back\n    raise BaseException"
     )
-    assert code.failure(program, ADD) == "the program raised BaseException"
+    assert failure(program, ADD) == "the program raised BaseException"
 
 
 @needs_sandbox
 def test_46_an_object_that_equals_everything_does_not_travel() -> None:
     program = "class Yes:\n    def __eq__(self, other): return True\ndef add(a, b): return Yes()"
-    assert code.failure(program, ADD) == "the program raised TypeError"
+    assert failure(program, ADD) == "the program raised TypeError"
 
 
 @needs_sandbox
@@ -348,25 +339,25 @@ def test_47_patching_the_test_runner_changes_nothing() -> None:
         "import builtins, os, sys, unittest\nunittest.TestCase.assertEqual = lambda *_: None\n"
         "builtins.AssertionError = Exception\nsys.exit = os._exit = lambda *_: None\ndef add(a, b): return b'dummy'"
     )
-    assert code.failure(program, ADD) == "AssertionError: "
+    assert failure(program, ADD) == "AssertionError: "
 
 
 @needs_sandbox
 def test_48_exit_code_0_is_no_pass() -> None:
-    assert code.failure("raise SystemExit(0)", ADD) == "the program raised SystemExit"
-    assert code.failure("import os\nos._exit(0)", ADD) == "the program ended before it had answered"
+    assert failure("raise SystemExit(0)", ADD) == "the program raised SystemExit"
+    assert failure("import os\nos._exit(0)", ADD) == "the program ended before it had answered"
 
 
 @needs_sandbox
 def test_49_printed_passes_are_no_pass() -> None:
     program = "print('test_add PASSED\\n1 passed, 0 failed')\ndef add(a, b):\n    print('PASSED')\n    return 0"
-    assert code.failure(program, ADD) == "AssertionError: "
+    assert failure(program, ADD) == "AssertionError: "
 
 
 @needs_sandbox
 def test_50_no_tests_are_no_pass() -> None:
     empty = Problem(ADD.prompt, "add", "def check(candidate):\n    for case in []:\n        assert candidate(*case)\n")
-    assert code.failure(RIGHT, empty) == "the tests never called the program"
+    assert failure(RIGHT, empty) == "the tests never called the program"
 
 
 @needs_sandbox
@@ -380,7 +371,7 @@ def test_51_test_data_are_where_the_program_cannot_write() -> None:
         "def squares(points):\n    open('/tmp/points.txt', 'w').write('[0, 0, 0]')\n    points[:] = [0, 0, 0]\n"
         "    return [0, 0, 0]"
     )
-    assert code.failure(program, Problem("def squares(points): pass\n", "squares", tests)) == "AssertionError: "
+    assert failure(program, Problem("def squares(points): pass\n", "squares", tests)) == "AssertionError: "
 
 
 @needs_sandbox
@@ -391,19 +382,19 @@ def test_52_a_daemon_cannot_forge_the_verdict() -> None:
         "                open(path, 'w').write('1.0')\n            time.sleep(0.05)\n    os._exit(0)\n"
         "def add(a, b): return 0"
     )
-    assert code.failure(program, ADD) is not None
+    assert failure(program, ADD) is not None
 
 
 def test_53_a_machine_without_a_sandbox_is_no_wrong_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "_bwrap", lambda *_: ["/nowhere/bwrap"])
+    monkeypatch.setattr(command_line, "bwrap", lambda *_: ["/nowhere/bwrap"])
     with pytest.raises(SandboxError):
-        code.failure(RIGHT, ADD)
+        failure(RIGHT, ADD)
 
 
 @needs_sandbox
 def test_54_a_slow_program_has_time_enough() -> None:
     program = "import time\nstart = time.process_time()\nwhile time.process_time() - start < 1: pass\n" + RIGHT
-    assert code.failure(program, ADD) is None
+    assert failure(program, ADD) is None
 
 
 @needs_sandbox
@@ -414,7 +405,7 @@ def test_55_far_below_zero_is_no_root() -> None:
         "def find_zero(xs):\n    value = lambda x: sum(c * x ** i for i, c in enumerate(xs))\n"
         "    return min((value(x), x) for x in (-1000.0, 1000.0))[1]\n"
     )
-    assert code.failure(program, Problem(row["prompt"], row["entry_point"], row["test"])) == "AssertionError: "
+    assert failure(program, Problem(row["prompt"], row["entry_point"], row["test"])) == "AssertionError: "
 
 
 @needs_sandbox
@@ -423,7 +414,7 @@ def test_56_a_memory_bomb_hits_itself_alone() -> None:
     programs = {"bomb": "held = [bytearray(1 << 22) for _ in range(1000)]\n" + RIGHT, "right": RIGHT}
 
     def run(name: str) -> None:
-        results[name] = code.failure(programs[name], ADD)
+        results[name] = failure(programs[name], ADD)
 
     threads = [threading.Thread(target=run, args=(name,)) for name in programs]
     for thread in threads:
@@ -440,13 +431,13 @@ def test_57_a_verdict_that_lies_there_already_is_not_read() -> None:
         "    open(path, 'w').write('nan')\n"
         "def add(a, b): return float('nan')"
     )
-    assert code.failure(program, ADD) == "AssertionError: "
+    assert failure(program, ADD) == "AssertionError: "
 
 
 @needs_sandbox
 def test_58_programs_may_be_graded_in_any_thread() -> None:
     results: list[str | None] = []
-    thread = threading.Thread(target=lambda: results.append(code.failure(RIGHT, ADD)))
+    thread = threading.Thread(target=lambda: results.append(failure(RIGHT, ADD)))
     thread.start()
     thread.join()
     assert results == [None]
@@ -455,7 +446,7 @@ def test_58_programs_may_be_graded_in_any_thread() -> None:
 @needs_sandbox
 def test_59_a_program_may_read_the_buffer_of_standard_input() -> None:
     program = "import sys\nprint(sum(map(int, sys.stdin.buffer.readline().split())))"
-    assert code.failure(program, code.Cases((("2 3\n", "5\n"),))) is None
+    assert failure(program, Cases((("2 3\n", "5\n"),))) is None
 
 
 # ---------------------------------------------------------------- the page

@@ -1,30 +1,27 @@
 """Training sets as tasks: handed out over the real socket, graded strictly, pinned in the digest, refused if absent."""
 
 import json
-import time
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness.answers.attacks import attacks
 from hub_standin import Hub, parquet, reached, serve
-from hypothesis import given
-from hypothesis import strategies as st
 from real_data import needs, whole
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from harness import cli
-from harness.answers import by_name, latex, maths
-from harness.benchmarks import BENCHMARKS, Question, stream, suites, training_sets
+from harness.benchmarks import TRAINING_SETS, Question, suites, training_sets
 from harness.benchmarks.pinned import read
+from harness.benchmarks.training_sets import TrainingSetError
+from harness.cli import tasks as tasks_commands
 from harness.client import connect
 from harness.environment import Environment
-from harness.isolation import sandbox
-from harness.tasks import TASKS, Sample, sample, score, split_of
+from harness.tasks import GENERATED, TASKS, Sample, Task, sample, score, split_of
 from harness.tasks.task import Stream
 from harness.tracks import files
 from harness.tracks.files import TRACKS
-from harness.tracks.track import Track, TrackError, load
+from harness.tracks.track import ROOT, Track, TrackError, load, names
 
 KEY = b"tests of training sets"
 COLUMNS = ("question", "answer")
@@ -72,8 +69,15 @@ def bytewise(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps({"pad_token": "<|pad|>"}))
 
 
+def registered(name: str) -> Task:
+    training_sets.register(name)
+    return TASKS[name]
+
+
 def trained_on(*tasks: str, folder: Path) -> Track:
     track = load("cpu-logic")
+    for name in {*tasks} & {*TRAINING_SETS}:
+        training_sets.register(name)
     train = track.train.model_copy(update={"tasks": list(tasks)})
     base = track.base.model_copy(
         update={"folder": str(folder), "template": "{prompt}\n", "end_token": "<|end|>", "files": {}}
@@ -110,13 +114,13 @@ def test_prompts_go_out_and_answers_stay(gsm8k: None, tmp_path: Path, monkeypatc
         assert all(each.formatted for each in scores)
         assert environment.fault is None
     assert len({question.id for question in asked}) > 90
-    task = TASKS["gsm8k-train"]
+    task = registered("gsm8k-train")
     assert all(split_of(task.name, one.prompt) == "train" for one in (sample(task, KEY, "train", i) for i in range(50)))
 
 
 @needs("gsm8k_train.jsonl")
 def test_every_question_can_be_drawn_and_the_key_says_which(gsm8k: None) -> None:
-    task = TASKS["gsm8k-train"]
+    task = registered("gsm8k-train")
     drawn = [task.draw(Stream(KEY, f"{i}/")) for i in range(60_000)]
     met = {metadata["id"] for _, _, metadata in drawn}
     assert task.distinct == 7473 and len(met) > 0.999 * task.distinct
@@ -127,7 +131,7 @@ def test_every_question_can_be_drawn_and_the_key_says_which(gsm8k: None) -> None
 def test_more_questions_than_a_stream_can_tell_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     many = [Question(f"q/{i}", str(i), "1", grader="integer") for i in range(150_000)]
     monkeypatch.setattr(training_sets, "questions", lambda name: many)
-    task = TASKS["openr1-math"]
+    task = registered("openr1-math")
     numbers = [int(task.draw(Stream(KEY, f"{i}/"))[2]["id"].partition("/")[2]) for i in range(4000)]
     assert max(numbers) > 149_000 and min(numbers) < 1000
     thirds = [sum(n // 50_000 == third for n in numbers) / len(numbers) for third in range(3)]
@@ -136,7 +140,7 @@ def test_more_questions_than_a_stream_can_tell_apart(monkeypatch: pytest.MonkeyP
 
 def test_latex_is_graded_by_normal_form(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(hub, monkeypatch, "math-train", MATHS)
-    task = TASKS["math-train"]
+    task = registered("math-train")
     one = sample(task, KEY, "train", 0)
     assert one.prompt.endswith("\n\nThe answer is LaTeX, simplified.") and one.metadata["level"] == "Level 1"
     bare = one.target.removeprefix("\\boxed{").removesuffix("}")
@@ -148,20 +152,40 @@ def test_latex_is_graded_by_normal_form(hub: Hub, monkeypatch: pytest.MonkeyPatc
 # ---------------------------------------------------------------- tasks, but not generated ones
 
 
-def test_a_training_set_is_found_by_its_name_and_listed_nowhere() -> None:
-    assert training_sets.NAMES == [
+def test_a_training_set_is_no_generated_task_and_a_test_set_no_training_set() -> None:
+    assert TRAINING_SETS == [
         "gsm8k-train", "math-train", "openr1-math", "openthoughts", "synthetic-1-math", "general-reasoning",
     ]  # fmt: skip
-    assert TASKS["gsm8k-train"].name == "gsm8k-train"
-    assert "gsm8k-train" not in TASKS and "gsm8k-train" not in list(TASKS)
+    assert not GENERATED.keys() & {*TRAINING_SETS}
     for name in ("gsm8k", "chess"):  # a test set is never trained on
-        with pytest.raises(KeyError):
-            TASKS[name]
+        with pytest.raises(TrainingSetError, match=f"{name} is no training set"):
+            training_sets.register(name)
+
+
+READ = """
+import sys
+from harness.tasks import GENERATED, TASKS
+from harness.tracks.track import load, names
+assert TASKS == GENERATED
+for track in map(load, names()):
+    assert all(TASKS[name].name == name for name in track.tasks)
+print(*(TASKS.keys() - GENERATED.keys()))
+print(*(name for name in ("datasets", "harness.isolation", "torch", "transformers") if name in sys.modules))
+"""
+
+
+def test_reading_a_track_makes_its_training_sets_tasks_and_loads_nothing_heavy() -> None:
+    done = subprocess.run([sys.executable, "-c", READ], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    registered, heavy = done.stdout.split("\n")[:2]
+    trained_on = {name for track in map(load, names()) for name in track.train.sets}
+    assert {*registered.split()} == trained_on and "gsm8k-train" in trained_on
+    assert heavy == ""
 
 
 @needs("gsm8k_train.jsonl")
 def test_show_prints_a_set_as_it_is_asked(gsm8k: None, capsys: pytest.CaptureFixture[str]) -> None:
-    cli.tasks_show("gsm8k-train", 2, "1xh100-smol", as_json=True)
+    tasks_commands.show("gsm8k-train", 2, "1xh100-smol", as_json=True)
     rows = json.loads(capsys.readouterr().out)["gsm8k-train"]
     assert len(rows) == 2
     for row in rows:
@@ -216,9 +240,10 @@ def test_a_published_set_cannot_gate(toml: Path) -> None:
 
 def test_the_digest_has_the_pin_and_needs_no_data(toml: Path) -> None:
     before = training(toml, '["gsm8k-train", "logic"]').digest
-    assert {"training_sets.py", "benchmarks/gsm8k.py", "benchmarks/pinned.py", "graders/latex.py"} <= {
-        *load("cpu-logic").sources
-    }
+    sources = {*load("cpu-logic").sources}
+    assert {"benchmarks/training_sets.py", "benchmarks/gsm8k.py", "benchmarks/pinned.py"} <= sources
+    assert {"answers/integer.py", "answers/latex.py", "answers/choice.py", "answers/kind.py"} <= sources
+    assert not {"answers/code.py", "answers/maths.py", "evaluation/questions.py"} & sources
     for name, changes in (("benchmarks/gsm8k.py", True), ("benchmarks/openthoughts.py", False)):
         source = toml.parents[1] / name
         text = source.read_bytes()
@@ -246,7 +271,7 @@ def test_a_set_with_nothing_to_hand_out_is_refused(monkeypatch: pytest.MonkeyPat
     ]
     for rows in ([], held):
         monkeypatch.setattr(training_sets, "questions", lambda name, rows=rows: rows)
-        with pytest.raises(training_sets.TrainingSetError, match="no question to hand out"):
+        with pytest.raises(TrainingSetError, match="no question to hand out"):
             training_sets.ready("math-train")
     assert len(held) > 20
 

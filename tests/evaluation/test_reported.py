@@ -21,14 +21,16 @@ from hypothesis import strategies as st
 from real_data import needs, whole
 
 from harness import stats
-from harness.audit.audit import audit as auditing
+from harness.audit import claims
+from harness.audit.audit import audit
+from harness.audit.context import RecordContext
 from harness.benchmarks import BENCHMARKS
 from harness.benchmarks.rows import read
-from harness.benchmarks.suites import Item, Part
 from harness.board.render import rendered
 from harness.engines.transformers import generate
 from harness.environment import Grader
 from harness.evaluation import reported
+from harness.evaluation.questions import KINDS, Item, Part
 from harness.evaluation.reported import ReportedError
 from harness.ledger import record
 from harness.ledger.record import BenchmarkResult, BenchmarkScore, Interval
@@ -142,7 +144,7 @@ def test_the_real_gsm8k_from_a_hub(hub, monkeypatch):
     hub.repositories[source.repo] = Repository({str(source.revision): {path: data}})
     assert reported.ready(reporting("gsm8k")) == ["reported beside the gates: gsm8k, 1,319 questions"]
     first = reported.questions("gsm8k").items[0]
-    assert reported.text(first).startswith("Janet") and reported.text(first).endswith("an integer in digits.")
+    assert first.question.startswith("Janet") and first.question.endswith("an integer in digits.")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +178,10 @@ def test_a_gated_set_wants_a_token_before_anything_else(hub, monkeypatch):
 
 def part_of(*pairs):
     """Integers to be told, as a part named after a real set."""
-    items = [Item("gsm8k", Sample(f"gsm8k/{i}", prompt, target), "integer") for i, (prompt, target) in enumerate(pairs)]
+    items = [
+        Item("gsm8k", Sample(f"gsm8k/{i}", prompt, target), KINDS["integer"])
+        for i, (prompt, target) in enumerate(pairs)
+    ]
     return Part("gsm8k", items)
 
 
@@ -204,7 +209,7 @@ def test_each_completion_counts_once_for_what_it_is():
 
 
 def test_the_digest_sees_all_that_a_score_hangs_on():
-    item = Item("gsm8k", Sample("gsm8k/0", "How many?", "7", {"level": 1}), "integer")
+    item = Item("gsm8k", Sample("gsm8k/0", "How many?", "7", {"level": 1}), KINDS["integer"])
     other = [
         replace(item, sample=replace(item.sample, id="gsm8k/1")),
         replace(item, sample=replace(item.sample, prompt="How much?")),
@@ -400,7 +405,7 @@ def test_a_verification_asks_them_and_the_record_has_the_scores_and_no_question(
     lines = lzma.decompress((outcome.folder / "completions.jsonl.xz").read_bytes()).splitlines()
     assert [len(json.loads(line)["completions"]) for line in lines] == [16, 16]  # those of the gated questions alone
 
-    found = list(auditing.audit(ledger, None, place))
+    found = list(audit(ledger, None, place))
     assert [finding for finding in found if not finding.ok] == []
     assert [f.message.partition(";")[0] for f in found if f.check == "benchmarks"] == [
         "counts, accuracies and intervals of the fixed benchmarks recomputed",
@@ -420,11 +425,10 @@ def test_the_audit_asks_whose_benchmarks_they_are(place):
     own = {"aiw-paper": said.benchmarks["gsm8k"]}
     for benchmarks, good in ((own, True), (said.benchmarks, False), ({**own, **said.benchmarks}, False), (None, False)):
         item = whole_record(said.model_copy(update={"benchmarks": benchmarks}))
-        (found,) = auditing._asked("here", item, track)
+        (found,) = claims.check_reported(RecordContext("here", item), track)
         assert found.ok == good, found
-    assert (
-        list(auditing._asked("here", whole_record(predicate([3]).model_copy(update={"benchmarks": None})), TRACK)) == []
-    )
+    bare = whole_record(predicate([3]).model_copy(update={"benchmarks": None}))
+    assert list(claims.check_reported(RecordContext("here", bare), TRACK)) == []
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import disjoint
 import pytest
 
 from harness.benchmarks.overlap import fingerprint
-from harness.tasks import SPLITS, TASKS, sample
+from harness.tasks import SPLITS, GENERATED, sample
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,7 +47,7 @@ def test_what_was_drawn_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 def test_what_meets_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both sides from the training side: every question of a small task meets itself."""
-    task = TASKS["micror1-nim"]
+    task = GENERATED["micror1-nim"]
     drawn = disjoint.draw(("micror1-nim", "train", range(400)), None)
     assert drawn.forms == {fingerprint(sample(task, b"disjoint, train", "train", i).prompt) for i in range(400)}
     other = disjoint.draw(("micror1-nim", "heldout", range(400)), None)
@@ -64,7 +64,7 @@ def test_a_page_has_a_line_for_each_task_and_names_those_that_are_missing() -> N
     page = disjoint.page(rows)
     assert disjoint.rows_of(page) == rows and page.index("| linear |") < page.index("| nim | 1,000 | 900 | 901 | 0 |")
     assert "Not drawn yet: countdown, josephus," in page
-    assert "Not drawn yet: none." in disjoint.page({name: [name, *rows["nim"][1:]] for name in TASKS})
+    assert "Not drawn yet: none." in disjoint.page({name: [name, *rows["nim"][1:]] for name in GENERATED})
 
 
 def test_a_page_keeps_its_rows_of_other_tasks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

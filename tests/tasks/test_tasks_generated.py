@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from test_tasks import PIECES, completion, every_question
 
 from harness.tasks import SPLITS, Sample, Split, Task, entailment, sample, score, split_of, syllogism
-from harness.tasks import TASKS as REGISTERED
+from harness.tasks import GENERATED as REGISTERED
 from harness.tasks.aiw import AliceInWonderland
 from harness.tasks.aiw_circles import AliceInWonderlandCircles
 from harness.tasks.aiw_plus import AliceInWonderlandPlus

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 
 import pytest
+from graders import clue
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.answers.clue import gold_lines, grade, lenient, strict
+from harness.answers.clue import gold_lines
 from harness.answers.grade import LONGEST
 
 GOLD = {"A": "Miss Scarlet", "B": "Lead Pipe", "C": "11:30 PM", "D": "Mr. Green"}
+grade, lenient, strict = clue.grade, clue.lenient, clue.strict
 LINES = "A. Miss Scarlet\nB. Lead Pipe\nC. 11:30 PM\nD. Mr. Green"
 
 

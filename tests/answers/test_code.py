@@ -8,17 +8,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import graders
 import pytest
+from graders import failure, fault, needs_compiler, needs_sandbox
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.answers import code, exam
-from harness.answers.code import Cases, Problem, failure, grade, lenient_program, strict
+from harness.answers.code import Cases, Problem, lenient_program
 from harness.answers.grade import LONGEST, GraderError
 from harness.isolation import sandbox
 
-ISOLATION = sandbox.isolation()
-needs_sandbox = pytest.mark.skipif(ISOLATION.level != "full", reason="; ".join(ISOLATION.reasons))
+grade = graders.code.grade
 
 DATA = Path(__file__).parents[1] / "data" / "graders"
 EXCERPT = [json.loads(line) for line in (DATA / "humaneval.jsonl").read_text().splitlines()]
@@ -70,7 +71,7 @@ def test_strict_is_one_block_and_lenient_what_harnesses_run() -> None:
 )  # fmt: skip
 def test_what_is_no_answer_is_not_run(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "run", lambda *_, **__: pytest.fail("it was run"))
-    assert strict(answer, ADD) == "the answer is not one ```python block"
+    assert fault(answer, ADD) == "the answer is not one ```python block"
 
 
 def test_the_program_of_a_free_text() -> None:
@@ -201,7 +202,7 @@ def test_no_pass_but_by_answering(program: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("program", SLOW.values(), ids=list(SLOW))
 def test_within_the_limits(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(code, "LIMITS", code.LIMITS.__class__(**{**code.LIMITS.__dict__, "seconds": 2}))
+    monkeypatch.setattr(code, "SECONDS", 2)
     monkeypatch.setattr(code, "CPU_SECONDS", 1)
     why = failure(program, ADD)
     assert why is not None and why.startswith(("over the budget of 2 s", "the program", "left "))
@@ -516,9 +517,6 @@ SUM = Cases(
     (("3\n1 2 3\n", "6\n"), ("0\n", "0\n")),
     source="sum.cpp",
     files=(("graders/grader.cpp", GRADER), ("sum.h", "long long add(long long a, long long b);\n")),
-)
-needs_compiler = pytest.mark.skipif(
-    not Path(exam.COMPILER[0]).exists(), reason=f"no {exam.COMPILER[0]}: {code.INSTALL}"
 )
 
 

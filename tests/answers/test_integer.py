@@ -7,21 +7,19 @@ import time
 from pathlib import Path
 
 import pytest
+from graders import completion, integer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.answers import integer
 from harness.answers.grade import LONGEST
-from harness.answers.integer import gold_of, grade, lenient, strict
+from harness.answers.integer import gold_of
+
+grade, lenient, strict = integer.grade, integer.lenient, integer.strict
 
 EXCERPT = [
     json.loads(line)
     for line in (Path(__file__).parents[1] / "data" / "graders" / "gsm8k.jsonl").read_text().splitlines()
 ]
-
-
-def completion(answer: str, thought: str = "so") -> str:
-    return f"<think>{thought}</think><answer>{answer}</answer>"
 
 
 # ---------------------------------------------------------------- GSM8K

@@ -17,8 +17,10 @@ from harness import cli
 from harness.answers.grade import GraderError
 from harness.answers.pool import PoolError
 from harness.benchmarks import suites
-from harness.evaluation import examination
-from harness.evaluation.examination import Answer, ExaminationError, Model, examine
+from harness.evaluation import questions, samples, suite_run
+from harness.evaluation.model import EvaluationError, Model
+from harness.evaluation.questions import Item, Part, kind_of
+from harness.evaluation.samples import Answer, ask
 from harness.isolation.sandbox import SandboxError
 from harness.tasks import Sample
 from harness.tracks.track import ROOT
@@ -48,7 +50,7 @@ def model(one_thread):
 @pytest.fixture(scope="module")
 def asked(model):
     done = []
-    result, answers = examine(model, suites.part("nim", KEY, 12), batch=5, on_progress=done.append)
+    result, answers = ask(model, questions.part("nim", KEY, 12), batch=5, on_progress=done.append)
     assert done == [5, 10, 12]
     return result, answers
 
@@ -72,9 +74,9 @@ def test_the_base_answers_as_the_track_evaluates_it(asked):
 
 
 def test_several_answers_to_a_question_are_a_cluster(model):
-    part = suites.part("nim", KEY, 3)
+    part = questions.part("nim", KEY, 3)
     part = dataclasses.replace(part, items=[dataclasses.replace(item, samples=4) for item in part.items])
-    result, answers = examine(model, part, batch=2)
+    result, answers = ask(model, part, batch=2)
     assert len(answers) == 12 and (result.questions, result.samples) == (3, 4)
     assert result.sampled_with == {"temperature": 0.6, "top_p": 0.95}
     assert [answer.number for answer in answers] == [0, 1, 2, 3] * 3
@@ -82,20 +84,20 @@ def test_several_answers_to_a_question_are_a_cluster(model):
 
 def test_samples_are_graded_again_and_a_changed_grade_is_seen(asked, tmp_path):
     result, answers = asked
-    examination.write(tmp_path, examination.report({"model": "base"}, ["nim", "linear"], [result]), answers)
+    samples.write(tmp_path, samples.report({"model": "base"}, ["nim", "linear"], [result]), answers)
     told = json.loads((tmp_path / "results.json").read_text())
     assert told["model"] == "base" and told["parts"][0]["strict"] == result.strict
     assert told["complete"] is False and told["missing"] == ["linear"]
     assert 0 < told["parts"][0]["ms"] < 600_000
-    again = examination.regrade(tmp_path / "samples.parquet")
+    again = samples.regrade(tmp_path / "samples.parquet")
     assert again.differ == 0 and again.withheld == {} and len(again.table) == 12
     table = again.table
     table.loc[3, "strict"] = not table.loc[3, "strict"]
     table.to_parquet(tmp_path / "changed.parquet")
-    assert examination.regrade(tmp_path / "changed.parquet").differ == 1
+    assert samples.regrade(tmp_path / "changed.parquet").differ == 1
     (tmp_path / "not.parquet").write_text("no")
-    with pytest.raises(ExaminationError, match="not a file of samples"):
-        examination.regrade(tmp_path / "not.parquet")
+    with pytest.raises(EvaluationError, match="not a file of samples"):
+        samples.regrade(tmp_path / "not.parquet")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +115,7 @@ def test_samples_are_graded_again_and_a_changed_grade_is_seen(asked, tmp_path):
     ],
 )
 def test_a_sample_that_cannot_be_graded_is_one_clear_error(asked, tmp_path, column, value, said):
-    examination.write(tmp_path, {}, asked[1])
+    samples.write(tmp_path, {}, asked[1])
     table = pandas.read_parquet(tmp_path / "samples.parquet")
     table.loc[3, column] = value
     table.to_parquet(tmp_path / "spoilt.parquet")
@@ -121,21 +123,21 @@ def test_a_sample_that_cannot_be_graded_is_one_clear_error(asked, tmp_path, colu
 
 
 def test_metadata_of_another_form_is_one_clear_error(tmp_path):
-    item = suites.part("countdown", KEY, 1).items[0]
+    item = questions.part("countdown", KEY, 1).items[0]
     text = f"<think></think><answer>{item.sample.target}</answer>"
-    answer = Answer(item, 0, text, 9, False, suites.grade(item, text))
-    examination.write(tmp_path, {}, [answer])
+    answer = Answer(item, 0, text, 9, False, item.grade(text))
+    samples.write(tmp_path, {}, [answer])
     for metadata in ("{}", '{"numbers": 5}'):
         table = pandas.read_parquet(tmp_path / "samples.parquet").assign(metadata=metadata)
         table.to_parquet(tmp_path / "spoilt.parquet")
-        with pytest.raises(ExaminationError, match="sample countdown/0: its metadata is not a countdown's"):
-            examination.regrade(tmp_path / "spoilt.parquet")
+        with pytest.raises(EvaluationError, match="sample countdown/0: its metadata is not a countdown's"):
+            samples.regrade(tmp_path / "spoilt.parquet")
 
 
 def test_a_result_says_how_many_questions_there_are(asked):
     result, answers = asked
-    part = suites.Part("gsm8k", [], Counter(why=3), 1_319)
-    found = examination.result(part, answers, 1.0)
+    part = Part("gsm8k", [], Counter(why=3), 1_319)
+    found = samples.summary(part, answers, 1.0)
     assert (found.questions, found.total, found.left_out) == (12, 1_319, {"why": 3}) and result.total is None
 
 
@@ -145,7 +147,7 @@ def test_a_model_whose_weights_are_cut_off_is_one_clear_error(tmp_path):
             (tmp_path / path.name).write_bytes(path.read_bytes())
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
-    with pytest.raises(ExaminationError, match="is no model that transformers can load"):
+    with pytest.raises(EvaluationError, match="is no model that transformers can load"):
         Model(str(tmp_path), bare=True, max_new_tokens=8)
 
 
@@ -198,7 +200,7 @@ def test_a_model_that_is_none_is_one_clear_error(tmp_path, monkeypatch, capsys, 
 def test_json_of_another_form_is_no_model(tmp_path, name, text):
     folder = spoilt(tmp_path / "model")
     (folder / name).write_text(text)
-    with pytest.raises(ExaminationError, match=r"is no model that transformers can load: (TypeError|KeyError)"):
+    with pytest.raises(EvaluationError, match=r"is no model that transformers can load: (TypeError|KeyError)"):
         Model(str(folder), bare=True, max_new_tokens=8)
 
 
@@ -210,11 +212,11 @@ def test_a_head_that_is_saved_beside_the_embedding_it_is_tied_to_fits(tmp_path):
 
 
 def test_sampled_answers_follow_from_the_seed_and_a_batch_is_of_sequences(model):
-    part = suites.part("nim", KEY, 3)
+    part = questions.part("nim", KEY, 3)
     part = dataclasses.replace(part, items=[dataclasses.replace(item, samples=4) for item in part.items])
     asked = []
     first, again, other = (
-        [a.completion for a in examine(Model(BASE, bare=True, max_new_tokens=16, seed=s), part, batch=8,
+        [a.completion for a in ask(Model(BASE, bare=True, max_new_tokens=16, seed=s), part, batch=8,
                                        on_progress=asked.append)[1]]
         for s in (1, 1, 2)
     )  # fmt: skip
@@ -225,21 +227,21 @@ def gated(count=3):
     """Answers to questions in the form of HLE's, the first of them right; the real ones are nobody's to show."""
     for number in range(count):
         sample = Sample(f"hle/q{number}", f"{SECRET} {number}", str(GOLD + number), {"category": SECRET})
-        item = suites.Item("hle", sample, "integer", republish=False)
+        item = Item("hle", sample, kind_of("hle", "integer"), republish=False)
         text = f"<think>{SECRET}</think><answer>{GOLD}</answer>"
-        yield Answer(item, 0, text, 9, False, suites.grade(item, text))
+        yield Answer(item, 0, text, 9, False, item.grade(text))
 
 
 def test_of_a_set_not_to_be_published_again_the_file_has_scores_alone(asked, tmp_path):
     result, answers = asked
     secret = list(gated())
-    found = examination.result(suites.Part("hle", []), secret, 1.0)
-    examination.write(tmp_path, examination.report({}, [], [result, found]), [*answers, *secret])
+    found = samples.summary(Part("hle", []), secret, 1.0)
+    samples.write(tmp_path, samples.report({}, [], [result, found]), [*answers, *secret])
     assert (result.regradable, found.regradable) == (True, False)
     for path in tmp_path.iterdir():
         assert SECRET not in path.read_bytes().decode(errors="replace")
     table = pandas.read_parquet(tmp_path / "samples.parquet")
-    assert table.attrs == {"hle": examination.WITHHELD}
+    assert table.attrs == {"hle": samples.WITHHELD}
     rows = table[table["part"] == "hle"]
     texts = ["prompt", "target", "metadata", "completion", "answer", "why"]
     assert rows[texts].isna().all().all() and str(GOLD) not in rows.to_json()
@@ -247,28 +249,28 @@ def test_of_a_set_not_to_be_published_again_the_file_has_scores_alone(asked, tmp
 
 
 def test_scores_alone_are_not_graded_again_and_that_is_said(asked, tmp_path):
-    examination.write(tmp_path, {}, [*asked[1], *gated()])
-    again = examination.regrade(tmp_path / "samples.parquet")
+    samples.write(tmp_path, {}, [*asked[1], *gated()])
+    again = samples.regrade(tmp_path / "samples.parquet")
     assert (len(again.table), again.differ, again.withheld) == (12, 0, {"hle": 3})
     done = nano("regrade", tmp_path / "samples.parquet")
     assert done.returncode == 0 and "0 of 12 samples are graded otherwise" in done.stdout
     assert "hle: 3 samples not graded again: scores alone" in done.stdout
     assert json.loads(nano("regrade", "--json", tmp_path / "samples.parquet").stdout)["withheld"] == {"hle": 3}
-    examination.write(tmp_path, {}, list(gated()))
+    samples.write(tmp_path, {}, list(gated()))
     refused(nano("regrade", tmp_path / "samples.parquet"), "nothing to grade again", "hle: scores alone")
 
 
 def test_the_table_says_of_how_many_and_what_cannot_be_graded_again(tmp_path, monkeypatch, capsys):
     secret = list(gated())
-    part = suites.Part("hle", [each.item for each in secret], Counter({"the question has a picture": 7}), 2_000)
-    monkeypatch.setattr(suites, "part", lambda *_: part)
-    monkeypatch.setattr(examination, "Model", lambda *_, **__: None)
-    monkeypatch.setattr(examination, "examine", lambda *_, **__: (examination.result(part, secret, 1.0), secret))
+    part = Part("hle", [each.item for each in secret], Counter({"the question has a picture": 7}), 2_000)
+    monkeypatch.setattr(questions, "part", lambda *_: part)
+    monkeypatch.setattr(suite_run, "Model", lambda *_, **__: None)
+    monkeypatch.setattr(samples, "ask", lambda *_, **__: (samples.summary(part, secret, 1.0), secret))
     monkeypatch.setenv("COLUMNS", "200")
     assert run(monkeypatch, "eval", "--model", BASE, "--suite", "hle", "--out", tmp_path) == 0
     told = capsys.readouterr().out
     assert "3 of 2,000 × 1" in told and "hle: 7 rows left out: the question has a picture" in told
-    assert f"hle: {examination.WITHHELD}" in told and SECRET not in told and str(GOLD) not in told
+    assert f"hle: {samples.WITHHELD}" in told and SECRET not in told and str(GOLD) not in told
     assert run(monkeypatch, "eval", "--model", BASE, "--suite", "hle", "--out", tmp_path, "--json") == 0
     assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "results.json").read_text())
 
@@ -291,7 +293,7 @@ class NeverLoaded:
     ],
 )
 def test_where_nothing_can_be_written_nothing_is_asked(tmp_path, monkeypatch, capsys, prepare, said):
-    monkeypatch.setattr(examination, "Model", NeverLoaded)
+    monkeypatch.setattr(suite_run, "Model", NeverLoaded)
     out = tmp_path / "out"
     prepare(out)
     given = tmp_path / "file" / "out" if (tmp_path / "file").exists() else out
@@ -304,24 +306,24 @@ def test_a_folder_that_may_not_be_written_to_is_one_clear_error(tmp_path, monkey
     def refuse(*_, **__):  # root may write anywhere
         raise PermissionError(13, "Permission denied", str(tmp_path))
 
-    monkeypatch.setattr(examination.tempfile, "NamedTemporaryFile", refuse)
-    with pytest.raises(ExaminationError, match=rf"to the folder {tmp_path} \(Permission denied\); name another"):
-        examination.check_folder(tmp_path)
+    monkeypatch.setattr(samples.tempfile, "NamedTemporaryFile", refuse)
+    with pytest.raises(EvaluationError, match=rf"to the folder {tmp_path} \(Permission denied\); name another"):
+        samples.check_folder(tmp_path)
 
 
 def test_every_grader_is_tried_before_the_first_question(tmp_path, monkeypatch, capsys):
     """Here by a real grader on a question that it cannot know how to grade, in the last part."""
-    real = suites.part
+    real = questions.part
 
     def part(name, key, most):
-        program = suites.Item("humaneval", Sample("humaneval/0", "Write.", "", {}), "code")
-        return suites.Part(name, [program]) if name == "linear" else real(name, key, most)
+        program = Item("humaneval", Sample("humaneval/0", "Write.", "", {}), kind_of("humaneval", "code"))
+        return Part(name, [program]) if name == "linear" else real(name, key, most)
 
-    monkeypatch.setattr(suites, "part", part)
-    monkeypatch.setattr(examination, "Model", NeverLoaded)
+    monkeypatch.setattr(questions, "part", part)
+    monkeypatch.setattr(suite_run, "Model", NeverLoaded)
     assert run(monkeypatch, "eval", "--model", BASE, "--suite", "logic", "--out", tmp_path) == 2
     told = capsys.readouterr().err
-    assert told.startswith("nano-r1: linear cannot be graded here, so nothing was asked: ") and "mend that" in told
+    assert told.startswith("nano-r1: linear cannot be graded here, so nothing was asked: ") and "fix that" in told
     assert told.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
@@ -330,16 +332,16 @@ def test_a_grader_that_a_machine_lacks_is_named_with_its_part_in_one_line(monkey
     def lacking(part):
         raise error
 
-    monkeypatch.setattr(examination, "probe", lacking)
+    monkeypatch.setattr(samples, "probe", lacking)
     why = " ".join(str(error).split())
-    with pytest.raises(ExaminationError, match=f"^nim cannot be graded here, so nothing was asked: {why}; mend that"):
-        examination.check_graders([suites.part("nim", KEY, 1)])
+    with pytest.raises(EvaluationError, match=f"^nim cannot be graded here, so nothing was asked: {why}; fix that"):
+        samples.check_graders([questions.part("nim", KEY, 1)])
 
 
 def test_a_part_without_a_question_is_known_before_the_first():
-    empty = suites.Part("hle", [], Counter(pictures=2), 0)
+    empty = Part("hle", [], Counter(pictures=2), 0)
     with pytest.raises(suites.SuiteError, match=r"hle has no question that can be graded; left out: {'pictures': 2}"):
-        examination.check_graders([suites.part("nim", KEY, 1), empty])
+        samples.check_graders([questions.part("nim", KEY, 1), empty])
 
 
 @pytest.mark.parametrize(
@@ -356,8 +358,8 @@ def test_what_is_done_stays_done_when_a_late_part_fails(asked, tmp_path, monkeyp
         given = [dataclasses.replace(each, item=dataclasses.replace(each.item, part=part.name)) for each in answers]
         return dataclasses.replace(result, part=part.name), given
 
-    monkeypatch.setattr(examination, "Model", lambda *_, **__: None)
-    monkeypatch.setattr(examination, "examine", examine_but_the_third)
+    monkeypatch.setattr(suite_run, "Model", lambda *_, **__: None)
+    monkeypatch.setattr(samples, "ask", examine_but_the_third)
     assert run(monkeypatch, "eval", "--model", BASE, "--suite", "logic", "--out", tmp_path) == code
     names = suites.load("logic").parts
     assert [state.get("missing") for state in states] == [None, names[1:], names[2:]]
@@ -365,19 +367,19 @@ def test_what_is_done_stays_done_when_a_late_part_fails(asked, tmp_path, monkeyp
     assert told == states[-1] and told["complete"] is False and len(told["parts"]) == 2
     table = pandas.read_parquet(tmp_path / "samples.parquet")
     assert table["part"].unique().tolist() == names[:2] and len(table) == 24
-    assert f"missing, stand in {tmp_path}/results.json and {tmp_path}/samples.parquet" in capsys.readouterr().err
+    assert f"missing, are in {tmp_path}/results.json and {tmp_path}/samples.parquet" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "samples.parquet"]
 
 
 def test_files_of_an_earlier_run_stay_until_a_part_is_done(asked, tmp_path, monkeypatch, capsys):
-    examination.write(tmp_path, {"model": "another", "complete": True}, asked[1])
+    samples.write(tmp_path, {"model": "another", "complete": True}, asked[1])
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(examination, "Model", lambda *_, **__: None)
-    monkeypatch.setattr(examination, "examine", interrupted)
+    monkeypatch.setattr(suite_run, "Model", lambda *_, **__: None)
+    monkeypatch.setattr(samples, "ask", interrupted)
     assert run(monkeypatch, "eval", "--model", BASE, "--suite", "nim", "--out", tmp_path) == 130
     assert "not finished; nothing was written" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -401,7 +403,7 @@ def test_ctrl_c_in_a_real_run_keeps_the_parts_that_are_done(tmp_path):
     told = _told(tmp_path)
     assert process.returncode == 130 and "Traceback" not in error and "not finished" in error
     assert told["parts"][0]["questions"] == 64 and told["missing"] and not told["complete"]
-    again = examination.regrade(tmp_path / "samples.parquet")
+    again = samples.regrade(tmp_path / "samples.parquet")
     assert (len(again.table), again.differ) == (64 * len(told["parts"]), 0)
 
 

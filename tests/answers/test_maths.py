@@ -11,22 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import graders
 import pytest
+from graders import completion, needs_math_verify
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.answers import equivalence, maths
 from harness.answers.equivalence import tokens
-from harness.answers.maths import grade, strict
 from harness.answers.pool import Pool, PoolError
 
-needs_math_verify = pytest.mark.skipif(
-    importlib.util.find_spec("math_verify") is None, reason="math-verify is not installed: pip install -e '.[tasks]'"
-)
-
-
-def completion(answer: str) -> str:
-    return f"<think>so</think><answer>{answer}</answer>"
+grade, strict = graders.maths.grade, graders.maths.strict
 
 
 # ---------------------------------------------------------------- strict

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 
 import pytest
+from graders import choice
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.answers.choice import grade, lenient, strict
 from harness.answers.grade import LONGEST
 
 LETTERS = "ABCDEFGHIJ"
+grade, lenient, strict = choice.grade, choice.lenient, choice.strict
 
 
 def completion(answer: str) -> str:
