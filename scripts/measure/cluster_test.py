@@ -1,6 +1,6 @@
 """One session on one node, on two, and on two of which one is killed: a real Ray cluster on this machine.
 
-    python scripts/measure/cluster_test.py [--runs 5] [--page docs/cluster.md]
+    python scripts/measure/cluster_test.py [--runs 5] [--page docs/measured/cluster.md]
 
 A small track (tests/tiny.py's: two questions a task) whose trainers compute for two seconds and learn nothing; Ray,
 sandbox, socket, evaluation, journal, ledger and audit are the real ones. Each node has a core and a loopback address.
