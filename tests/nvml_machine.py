@@ -92,11 +92,11 @@ lease = gpu.lease("H100-SXM", 1, 80_000_000_000)
 held = []
 
 def descendants():
-    found = []
+    pids = []
     for name in filter(str.isdigit, os.listdir("/proc")):
         if occupancy.is_alive(int(name)) and occupancy.may_descend_from(int(name), os.getpid()):
-            found.append(int(name))
-    return found
+            pids.append(int(name))
+    return pids
 
 def run(on_tick):
     with lease.meter() as meter:

@@ -71,8 +71,8 @@ def test_the_command_says_what_a_record_made_here_would_say(monkeypatch: pytest.
     code, text = output()
     assert code == 1 and "FAILED" in text and "isolation: none" in text and "isolation: full" not in text
     code, text = output("--json")
-    found = json.loads(text)
-    assert code == 1 and found["isolation"] == "none" and found["checks"]["user_namespaces_refused"]["ok"] is False
+    shown = json.loads(text)
+    assert code == 1 and shown["isolation"] == "none" and shown["checks"]["user_namespaces_refused"]["ok"] is False
 
 
 def test_a_sandbox_that_does_not_start_is_one_failed_check(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,9 +90,9 @@ no_gpu = pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a 
 
 @no_gpu
 def test_without_a_gpu_one_line_says_so_and_nothing_failed() -> None:
-    found = doctor.gpus()
-    assert (found.name, found.ok) == ("gpus", True)
-    assert found.detail.startswith("no GPU: GPU tracks cannot be verified here (the NVIDIA driver does not answer: ")
+    check = doctor.gpus()
+    assert (check.name, check.ok) == ("gpus", True)
+    assert check.detail.startswith("no GPU: GPU tracks cannot be verified here (the NVIDIA driver does not answer: ")
 
 
 @pytest.mark.slow

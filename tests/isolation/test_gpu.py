@@ -21,14 +21,14 @@ from harness.tracks.track import ROOT
 @needs_bindings
 def test_the_description_says_what_the_driver_says(machine: Machine) -> None:
     program = "say(gpu.lease('H100-SXM', 2, 80_000_000_000).describe(bytes(32)))"
-    found = machine.run(program)
-    assert (found["driver"], found["nvml"], found["cuda"]) == ("580.95.05", "13.580.95.05", "13.0")
-    assert found["libraries"]["nvidia-ml-py"]
-    hashes = [each.pop("uuid_sha256") for each in found["devices"]]
+    description = machine.run(program)
+    assert (description["driver"], description["nvml"], description["cuda"]) == ("580.95.05", "13.580.95.05", "13.0")
+    assert description["libraries"]["nvidia-ml-py"]
+    hashes = [device.pop("uuid_sha256") for device in description["devices"]]
     assert hashes == [
         hashlib.sha256(bytes(32) + f"GPU-{n}0000000-1111-2222-3333-444444444444".encode()).hexdigest() for n in (0, 1)
     ]
-    assert found["devices"] == 2 * [
+    assert description["devices"] == 2 * [
         {
             "model": "NVIDIA H100 80GB HBM3", "memory_bytes": 85_520_809_984, "max_sm_clock_mhz": 1980,
             "max_memory_clock_mhz": 2619, "power_limit_milliwatts": 700_000, "ecc": True, "mig": False,
@@ -45,7 +45,7 @@ def test_what_a_driver_does_not_support_is_none_and_never_an_error(machine: Mach
     machine.state.write_text(
         "devices 1\n0.name NVIDIA T4\n0.uuid GPU-0\n0.memory_total 16000000000\n0.memory_used 1048576\n"
     )
-    found = machine.run("""
+    answers = machine.run("""
 lease = gpu.lease("any", 1, 15_000_000_000)
 lease.wait_until_empty()
 with lease.meter() as meter:
@@ -53,7 +53,7 @@ with lease.meter() as meter:
     freed = meter.wait_until_free()
 say([lease.describe(bytes(32)), freed, meter.bill(500)])
 """)
-    described, freed, used = found
+    described, freed, used = answers
     device = described.pop("devices")[0]
     assert (described["driver"], described["nvml"], described["cuda"]) == (None, None, None)
     assert {name for name, value in device.items() if value is not None} == {"model", "uuid_sha256", "memory_bytes"}
@@ -65,7 +65,7 @@ say([lease.describe(bytes(32)), freed, meter.bill(500)])
 
 @needs_bindings
 @pytest.mark.parametrize(
-    ("state", "asked", "said"),
+    ("state", "asked", "answer"),
     [
         (H100, ("H100-SXM", 2, 80_000_000_000), ["NVIDIA H100 80GB HBM3 (86 GB)"] * 2),
         (H100, ("any", 1, 16_000_000_000), ["NVIDIA H100 80GB HBM3 (86 GB)"]),
@@ -95,10 +95,10 @@ say([lease.describe(bytes(32)), freed, meter.bill(500)])
     ],
 )
 def test_other_hardware_is_refused_and_both_are_named(
-    machine: Machine, state: str, asked: tuple[str, int, int], said: object
+    machine: Machine, state: str, asked: tuple[str, int, int], answer: object
 ) -> None:
     machine.state.write_text(state)
-    assert machine.run(REFUSED, *map(str, asked)) == said
+    assert machine.run(REFUSED, *map(str, asked)) == answer
 
 
 @needs_bindings
@@ -107,15 +107,15 @@ def test_without_a_driver_there_is_one_clear_error(machine: Machine, tmp_path: P
     assert machine.run(REFUSED, "any", "1", "1") == "the NVIDIA driver does not answer: Driver Not Loaded"
     empty = tmp_path / "empty"
     empty.mkdir()
-    said = machine.run(REFUSED, "any", "1", "1", LD_LIBRARY_PATH=str(empty))
-    assert "does not answer" in said and "Not Found" in said
+    answer = machine.run(REFUSED, "any", "1", "1", LD_LIBRARY_PATH=str(empty))
+    assert "does not answer" in answer and "Not Found" in answer
     blocked = "sys.modules['pynvml'] = None\n"
     assert "nvidia-ml-py is not installed: pip install" in machine.run(blocked + REFUSED, "any", "1", "1")
 
 
 @needs_bindings
 def test_a_schedulers_choice_of_gpus_is_kept_to(machine: Machine) -> None:
-    program = "say([each.index for each in gpu.devices()])"
+    program = "say([device.index for device in gpu.devices()])"
     assert machine.run(program) == [0, 1]
     assert machine.run(program, CUDA_VISIBLE_DEVICES="1") == [1]
     assert machine.run(program, CUDA_VISIBLE_DEVICES="GPU-10000000") == [1]
@@ -128,13 +128,13 @@ def a_device(index: int, uuid: str) -> Device:
 
 
 def test_gpus_are_named_by_index_or_by_the_beginning_of_a_uuid() -> None:
-    found = [a_device(0, "GPU-ab1"), a_device(1, "GPU-ab2"), a_device(2, "GPU-c")]
-    assert visible(found, None) == found
-    assert visible(found, " 2, 0,2") == [found[2], found[0]]
-    assert visible(found, "GPU-c,GPU-ab2") == [found[2], found[1]]
+    listed = [a_device(0, "GPU-ab1"), a_device(1, "GPU-ab2"), a_device(2, "GPU-c")]
+    assert visible(listed, None) == listed
+    assert visible(listed, " 2, 0,2") == [listed[2], listed[0]]
+    assert visible(listed, "GPU-c,GPU-ab2") == [listed[2], listed[1]]
     for wrong in ("3", "-1", "GPU-ab", "GPU-x", "MIG-GPU-c", "all"):
         with pytest.raises(GpuError, match="none of this machine's 3 GPUs"):
-            visible(found, wrong)
+            visible(listed, wrong)
 
 
 @given(st.integers(1, 2**40), st.integers(0, 2**40), st.booleans())
@@ -149,13 +149,13 @@ def test_a_run_begins_on_empty_gpus_only(machine: Machine) -> None:
     program = """
 occupancy.RELEASE_SECONDS = 0.3
 lease = gpu.lease("H100-SXM", 1, 80_000_000_000)
-said = []
+answers = []
 def tell():
     try:
         lease.wait_until_empty()
-        said.append(None)
+        answers.append(None)
     except gpu.GpuError as error:
-        said.append(str(error))
+        answers.append(str(error))
 tell()
 state(**{"1_processes": sys.argv[1]})  # on the other GPU
 tell()
@@ -168,18 +168,18 @@ tell()
 occupancy.RELEASE_SECONDS = 20
 threading.Timer(0.5, lambda: state(**{"0_memory_used": 1 << 20})).start()  # a process that is just leaving
 tell()
-say(said)
+say(answers)
 """
     with subprocess.Popen(["sleep", "100"]) as other:
-        said = machine.run(program, str(other.pid))
+        answers = machine.run(program, str(other.pid))
         other.kill()
-    alone = "a run needs its GPUs to itself; end what is on them"
-    assert said == [
+    advice = "a run needs its GPUs to itself; end what is on them"
+    assert answers == [
         None,
         None,
-        f"GPU 0 is held by process {other.pid} (sleep): {alone}",
-        f"GPU 0 is held by process 999999999: {alone}",
-        f"GPU 0 has 3072 MiB in use, by nobody that can be seen from here: {alone}",
+        f"GPU 0 is held by process {other.pid} (sleep): {advice}",
+        f"GPU 0 is held by process 999999999: {advice}",
+        f"GPU 0 has 3072 MiB in use, by nobody that can be seen from here: {advice}",
         None,
     ]
 
@@ -190,7 +190,7 @@ import os, sys, time
 def answer(kind, on_progress):
     on_progress(1)
     if kind == "raises":
-        raise ValueError("told")
+        raise ValueError("wrong")
     if kind == "dies":
         os._exit(7)
     if kind == "waits":
@@ -223,44 +223,44 @@ def test_the_verifiers_own_work_on_gpus_is_done_in_a_process_that_ends(machine: 
     (pid, seen), verifier, heard, *errors, left = machine.run(APART, PYTHONPATH=paths, CUDA_VISIBLE_DEVICES="1")
     assert pid != verifier and seen == "1" and heard == [1, 2]
     assert errors == [
-        "ValueError: told", "RuntimeError: the process of answer ended with exit code 7", "KeyboardInterrupt: ",
+        "ValueError: wrong", "RuntimeError: the process of answer ended with exit code 7", "KeyboardInterrupt: ",
     ]  # fmt: skip
     assert len(left.split()) <= 1  # the spawner's own tracker of semaphores
 
 
-DOORS = """
+DEVICES = """
 place = Path(os.environ["PLACE"])
 gpu.DEV, gpu.SYS, gpu.DRIVER = place / "dev", place / "sys", place / "driver"
 try:
-    doors = gpu.lease("any", int(sys.argv[1]), 1).sandbox_devices(sys.argv[2])
-    say([list(map(str, doors.nodes)), list(map(str, doors.folders)), doors.links, doors.environment])
+    devices = gpu.lease("any", int(sys.argv[1]), 1).sandbox_devices(sys.argv[2])
+    say([list(map(str, devices.nodes)), list(map(str, devices.folders)), devices.links, devices.environment])
 except gpu.GpuError as error:
     say(str(error))
 """
 
 
 @needs_bindings
-def test_the_doors_are_those_of_the_tracks_gpus_and_no_others(machine: Machine) -> None:
+def test_the_devices_are_those_of_the_tracks_gpus_and_no_others(machine: Machine) -> None:
     place = machine.place
     add_nodes(place, "nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia0", "nvidia1", "nvidia-modeset")
     real = place / "sys/devices/pci0000:c0/0000:c0:00.0"
     for folder in (real, place / "sys/devices/system/node", place / "sys/module/nvidia", place / "sys/bus/pci/devices"):
         folder.mkdir(parents=True)
     (place / "sys/bus/pci/devices/0000:c0:00.0").symlink_to("../../../devices/pci0000:c0/0000:c0:00.0")
-    found, folders, links, environment = machine.run(DOORS, "1", "full", PLACE=str(place))
+    device_files, folders, links, environment = machine.run(DEVICES, "1", "full", PLACE=str(place))
     dev, system = place / "dev", place / "sys"
-    assert found == [f"{dev}/nvidiactl", f"{dev}/nvidia-uvm", f"{dev}/nvidia-uvm-tools", f"{dev}/nvidia0"]
+    assert device_files == [f"{dev}/nvidiactl", f"{dev}/nvidia-uvm", f"{dev}/nvidia-uvm-tools", f"{dev}/nvidia0"]
     assert folders == [f"{system}/devices/system/node", f"{system}/module/nvidia", str(real), str(machine.library)]
     assert links == {f"{system}/bus/pci/devices/0000:c0:00.0": str(real)}
     assert environment == {"LD_LIBRARY_PATH": str(machine.library)}  # the loader would not find the driver's library
-    both = machine.run(DOORS, "2", "full", PLACE=str(place))
-    assert both[0] == [*found, f"{dev}/nvidia1"]
-    bare = machine.run(DOORS, "1", "none", PLACE=str(place), CUDA_VISIBLE_DEVICES="1")
+    both = machine.run(DEVICES, "2", "full", PLACE=str(place))
+    assert both[0] == [*device_files, f"{dev}/nvidia1"]
+    bare = machine.run(DEVICES, "1", "none", PLACE=str(place), CUDA_VISIBLE_DEVICES="1")
     assert bare == [[], [], {}, {**environment, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "1"}]
 
 
 @needs_bindings
-def test_a_gpu_in_slices_opens_the_doors_of_its_slices(machine: Machine) -> None:
+def test_of_a_gpu_in_slices_the_slices_are_given_too(machine: Machine) -> None:
     machine.state.write_text(H100.replace("0.mig 0", "0.mig 1"))
     add_nodes(
         machine.place, "nvidiactl", "nvidia-uvm", "nvidia0", *(f"nvidia-caps/nvidia-cap{i}" for i in range(1, 40))
@@ -269,17 +269,17 @@ def test_a_gpu_in_slices_opens_the_doors_of_its_slices(machine: Machine) -> None
         folder = machine.place / "driver/capabilities" / path
         folder.mkdir(parents=True)
         (folder / "access").write_text(f"DeviceFileMinor: {minor}\nDeviceFileMode: 292\nDeviceFileModify: 1\n")
-    found = machine.run(DOORS, "1", "full", PLACE=str(machine.place))[0]
-    assert found[3:] == [f"{machine.place}/dev/nvidia-caps/nvidia-cap{i}" for i in (12, 13)]
+    device_files = machine.run(DEVICES, "1", "full", PLACE=str(machine.place))[0]
+    assert device_files[3:] == [f"{machine.place}/dev/nvidia-caps/nvidia-cap{i}" for i in (12, 13)]
 
 
 @needs_bindings
-def test_a_door_that_the_sandbox_could_not_open_is_an_error(machine: Machine) -> None:
+def test_a_device_file_that_the_sandbox_could_not_open_is_an_error(machine: Machine) -> None:
     dev = machine.place / "dev"
-    said = machine.run(DOORS, "1", "full", PLACE=str(machine.place))
-    assert said.startswith(f"{dev}/nvidiactl: No such file or directory; `sudo nvidia-modprobe")
+    answer = machine.run(DEVICES, "1", "full", PLACE=str(machine.place))
+    assert answer.startswith(f"{dev}/nvidiactl: No such file or directory; `sudo nvidia-modprobe")
     add_nodes(machine.place, "nvidiactl", "nvidia-uvm", "nvidia0")
     (dev / "nvidia0").chmod(0o660)
     if os.geteuid() == 0:
-        said = machine.run(DOORS, "1", "full", PLACE=str(machine.place))
-        assert said == f"{dev}/nvidia0 has mode 0660, and the sandbox's user has to open it: chmod a+rw {dev}/nvidia0"
+        answer = machine.run(DEVICES, "1", "full", PLACE=str(machine.place))
+        assert answer == f"{dev}/nvidia0 has mode 0660, and the sandbox's user has to open it: chmod a+rw {dev}/nvidia0"

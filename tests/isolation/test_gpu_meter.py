@@ -38,8 +38,8 @@ def test_power_is_integrated_as_the_closed_form_has_it(data: st.DataObject) -> N
     if area == 0:
         assert integral.value_seconds() is None and integral.mean() is None
         return
-    found = integral.value_seconds()
-    assert found is not None and 0 <= found == exact.__floor__()
+    result = integral.value_seconds()
+    assert result is not None and 0 <= result == exact.__floor__()
     mean = integral.mean(10_000)
     assert mean is not None and abs(mean - exact * 10**9 / area * 10_000) <= Fraction(1, 2)
 
@@ -76,9 +76,9 @@ def test_whatever_a_counter_says_its_growth_is_never_negative_nor_beyond_a_board
     for gap, value in readings:
         at += gap
         counter.add(at, value)
-    known = sum(value is not None for _, value in readings)
-    assert (counter.total is None) == (known < 2)
-    assert counter.total is None or 0 <= counter.total <= MOST_MILLIWATTS * (at // 10**9 + known + 1)
+    supported = sum(value is not None for _, value in readings)
+    assert (counter.total is None) == (supported < 2)
+    assert counter.total is None or 0 <= counter.total <= MOST_MILLIWATTS * (at // 10**9 + supported + 1)
 
 
 def test_a_counter_that_was_reset_goes_on_from_there() -> None:
@@ -92,8 +92,8 @@ def test_a_counter_that_was_reset_goes_on_from_there() -> None:
 
 def gauge(*readings: Reading) -> Gauge:
     made = Gauge()
-    for each in readings:
-        made.add(each)
+    for reading in readings:
+        made.add(reading)
     return made
 
 
@@ -105,16 +105,16 @@ def test_the_bill_of_two_gpus_by_hand() -> None:
         Reading(3 * second, 300, 100, 300_000, 805_000, 2_000, 2_000),
     )
     other = gauge(Reading(0, 50, 20, 100_000, None, 1_000, 2_000), Reading(second, 60, 20, 100_000, None, 1_000, 2_000))
-    found = bill([first, other], 3_000, 40)
-    assert (found.devices, found.gpu_ms, found.release_ms, found.readings) == (2, 6_000, 40, 2)
-    assert found.peak_memory_bytes == 900
+    both = bill([first, other], 3_000, 40)
+    assert (both.devices, both.gpu_ms, both.release_ms, both.readings) == (2, 6_000, 40, 2)
+    assert both.peak_memory_bytes == 900
     # 0 to 100 in a second, then 100 for two: 250/3 percent; the other 20 percent throughout.
-    assert found.utilisation_ppm == 516_667  # (833,333 + 200,000) / 2
+    assert both.utilisation_ppm == 516_667  # (833,333 + 200,000) / 2
     # Only one has a counter, so power it is: 200 W for a second and 300 for two, and 100 for one.
-    assert (found.energy_millijoules, found.energy_by) == (200_000 + 600_000 + 100_000, "power")
-    assert (found.sm_clock_mhz, found.memory_clock_mhz) == (1417, 2_000)
-    alone = bill([first], 3_000, 0)
-    assert (alone.energy_millijoules, alone.energy_by) == (800_000, "counter")
+    assert (both.energy_millijoules, both.energy_by) == (200_000 + 600_000 + 100_000, "power")
+    assert (both.sm_clock_mhz, both.memory_clock_mhz) == (1417, 2_000)
+    single = bill([first], 3_000, 0)
+    assert (single.energy_millijoules, single.energy_by) == (800_000, "counter")
     nothing = bill([gauge(Reading(0), Reading(second))], 1_000, 0)
     assert (nothing.energy_millijoules, nothing.energy_by, nothing.peak_memory_bytes) == (None, None, None)
 
@@ -215,7 +215,7 @@ except gpu.GpuError as error:
 """
     )
     with subprocess.Popen(["sleep", "100"]) as other:
-        said, seconds = machine.run(program, str(other.pid), PLACE=str(machine.place))
+        answer, seconds = machine.run(program, str(other.pid), PLACE=str(machine.place))
         other.kill()
-    assert said == f"GPU 0 is held by process {other.pid} (sleep), which is none of the submission's"
+    assert answer == f"GPU 0 is held by process {other.pid} (sleep), which is none of the submission's"
     assert seconds < 15

@@ -56,8 +56,8 @@ HOLDS = """
 import os, sys
 from pathlib import Path
 
-def hold(event, told):
-    if event == "import" and told[0] == "safetensors.torch":
+def hold(event, arguments):
+    if event == "import" and arguments[0] == "safetensors.torch":
         path = Path(os.environ["NVML_STANDIN"])
         path.write_text(path.read_text().replace("0.living ", f"0.living {os.getpid()} "))
 
@@ -81,17 +81,17 @@ def verified(machine: Machine, kernel: str) -> Any:
 def test_a_verification_on_a_gpu_says_so_in_its_record(machine: Machine) -> None:
     folder, reason = verified(machine, "on the CPU")
     assert reason is None
-    said = record.load((Path(folder) / "record.json").read_bytes()).predicate
-    assert said.isolation == "full" and said.isolation_checks["gpu_kernel_computes"]
-    assert said.machine.gpu is not None and len(said.machine.gpu.devices) == 1
-    nonce = bytes.fromhex(said.commitment.nonce_hex)
+    predicate = record.load((Path(folder) / "record.json").read_bytes()).predicate
+    assert predicate.isolation == "full" and predicate.isolation_checks["gpu_kernel_computes"]
+    assert predicate.machine.gpu is not None and len(predicate.machine.gpu.devices) == 1
+    nonce = bytes.fromhex(predicate.commitment.nonce_hex)
     uuid = b"GPU-00000000-1111-2222-3333-444444444444"
-    assert said.machine.gpu.devices[0].uuid_sha256 == hashlib.sha256(nonce + uuid).hexdigest()
-    assert said.control is not None
+    assert predicate.machine.gpu.devices[0].uuid_sha256 == hashlib.sha256(nonce + uuid).hexdigest()
+    assert predicate.control is not None
     # Both were evaluated by a process that held the GPU, and neither stood in the way of what came after it.
     held = re.search(r"^0.living (.*)$", machine.state.read_text(), re.MULTILINE)
     assert held is not None and len(held[1].split()) == 2
-    for run in [*said.runs, said.control]:
+    for run in [*predicate.runs, predicate.control]:
         assert run.gpu is not None and run.gpu.gpu_ms == run.wall_ms and run.gpu.readings >= 7
         assert run.gpu.utilisation_ppm == 500_000 and run.gpu.energy_by == "counter"
     assert [finding for finding in check(Path(folder).parent) if not finding.ok] == []
@@ -122,15 +122,15 @@ def test_a_machine_that_cannot_is_refused_before_anything_is_announced(
         machine.state.unlink()
     else:
         machine.state.write_text(state)
-    said = verified(machine, "on the GPU")
-    assert said.startswith(message) and "\n" not in said
+    answer = verified(machine, "on the GPU")
+    assert answer.startswith(message) and "\n" not in answer
     assert not (machine.place / "records").exists() and not list((machine.place / "state").rglob("session.json"))
 
 
 def test_the_audit_holds_the_gpus_of_a_record_against_its_tracks() -> None:
     track = load("8xh100-math")
-    said = record.load((ROOT / "records" / "2026-11-21_cpu-logic_baseline_4" / "record.json").read_bytes())
-    assert not list(claims.check_hardware(RecordContext("here", said), load("cpu-logic")))
+    statement = record.load((ROOT / "records" / "2026-11-21_cpu-logic_baseline_4" / "record.json").read_bytes())
+    assert not list(claims.check_hardware(RecordContext("here", statement), load("cpu-logic")))
     device = record.Gpu(
         model="NVIDIA H100 80GB HBM3", uuid_sha256="0" * 64, memory_bytes=85_520_809_984, max_sm_clock_mhz=1980,
         max_memory_clock_mhz=2619, power_limit_milliwatts=700_000, ecc=True, mig=False, persistence=True,
@@ -144,14 +144,16 @@ def test_the_audit_holds_the_gpus_of_a_record_against_its_tracks() -> None:
         devices = [device.model_copy(update={"model": model})] * count
         gpus = record.Gpus(driver="580.95.05", nvml=None, cuda="13.0", libraries={}, devices=devices)
         used = record.GpuUse(**vars(bill([gauge] * metered, 1_000, 0)))
-        made = said.predicate.model_copy(
+        made = statement.predicate.model_copy(
             update={
-                "machine": said.predicate.machine.model_copy(update={"gpu": gpus if count else None}),
-                "runs": [run.model_copy(update={"gpu": used}) for run in said.predicate.runs],
+                "machine": statement.predicate.machine.model_copy(update={"gpu": gpus if count else None}),
+                "runs": [run.model_copy(update={"gpu": used}) for run in statement.predicate.runs],
                 "control": None,
             }
         )
-        (result,) = claims.check_hardware(RecordContext("here", said.model_copy(update={"predicate": made})), track)
+        (result,) = claims.check_hardware(
+            RecordContext("here", statement.model_copy(update={"predicate": made})), track
+        )
         return result
 
     assert finding(device.model, 8, 8).ok

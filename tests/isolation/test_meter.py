@@ -104,11 +104,11 @@ V2_MOUNTS = "30 23 0:26 / {} rw,nosuid,nodev,noexec,relatime shared:4 - cgroup2 
 
 
 def v2_tree(top: Path, controllers: dict[str, str]) -> None:
-    for name, given in controllers.items():
+    for name, controllers_on in controllers.items():
         folder = top / name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "cgroup.procs").write_text("")
-        (folder / "cgroup.subtree_control").write_text(given)
+        (folder / "cgroup.subtree_control").write_text(controllers_on)
 
 
 def test_v2_home_is_the_nearest_ancestor_that_hands_down_memory_and_pids(tmp_path: Path) -> None:

@@ -488,16 +488,16 @@ def test_a_python_in_a_closed_home_is_said(tmp_path: Path, monkeypatch: pytest.M
     home.mkdir(mode=0o700)
     (home / "python3").write_text("")
     monkeypatch.setattr(sys, "executable", str(home / "python3"))
-    found = sandbox.isolation()
-    assert found.level == "none"
-    assert "is not readable by the sandbox user" in found.reasons[0] and "/usr/bin/python3" in found.reasons[0]
+    isolation = sandbox.isolation()
+    assert isolation.level == "none"
+    assert "is not readable by the sandbox user" in isolation.reasons[0] and "/usr/bin/python3" in isolation.reasons[0]
 
 
 def test_without_bubblewrap_the_reason_is_the_command_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    found = sandbox.isolation()
-    assert found.level == "none"
-    assert found.reasons[0].startswith("bubblewrap is not installed: sudo apt-get install")
+    isolation = sandbox.isolation()
+    assert isolation.level == "none"
+    assert isolation.reasons[0].startswith("bubblewrap is not installed: sudo apt-get install")
 
 
 @needs_sandbox
