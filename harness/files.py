@@ -1,10 +1,11 @@
-"""Writing files so that a reader, a crash or a power cut never sees half of one."""
+"""Files that no reader, crash or power cut sees half of, and the digest of a tree of files."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -56,6 +57,12 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def tree_sha256(folder: Path, paths: Iterable[Path]) -> str:
+    """SHA-256 over `<sha256>  <path>` lines, a line for each relative path: `sha256sum` of `sha256sum`'s output."""
+    lines = [f"{hashlib.sha256((folder / path).read_bytes()).hexdigest()}  {path.as_posix()}\n" for path in paths]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _umask() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import stat
 import tomllib
@@ -12,6 +11,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from harness import files
 from harness.errors import NanoR1Error
 from harness.ledger.record import Line, Name
 
@@ -24,7 +24,7 @@ class SubmissionError(NanoR1Error):
 
 
 def _printable(text: str) -> str:
-    """A line that looks like what it is: terminals obey U+009B as they do escape, and bidi marks turn text round."""
+    """Refuse what deceives a reader: terminals obey U+009B as they do escape, and bidi marks reverse text."""
     if not text.isprintable():
         code = next(ord(character) for character in text if not character.isprintable())
         raise ValueError(f"U+{code:04X} cannot be printed: leave it out")
@@ -48,11 +48,11 @@ class Manifest(BaseModel):
 
     @field_validator("tracks")
     @classmethod
-    def _one_form_of_two(cls, tracks: list[str] | None, info: ValidationInfo) -> list[str] | None:
+    def _either_track_or_tracks(cls, tracks: list[str] | None, info: ValidationInfo) -> list[str] | None:
         if ("track" in info.data) and (info.data["track"] is None) == (tracks is None):
             raise ValueError('name one track (track = "x") or several (tracks = ["x", "y"]), and not both')
         if tracks is not None and len(set(tracks)) < len(tracks):
-            raise ValueError("a track stands twice")
+            raise ValueError("a track is named twice")
         return tracks
 
     @property
@@ -61,7 +61,7 @@ class Manifest(BaseModel):
 
 
 class Submission(BaseModel):
-    """A folder that holds train.py and a good manifest."""
+    """A folder that holds train.py and a valid manifest."""
 
     folder: Path
     manifest: Manifest
@@ -99,11 +99,11 @@ def read_manifest(folder: Path) -> Manifest:
 
 def track_of(submissions: Sequence[Submission]) -> str:
     """The track that all of these name, where there is just one. Raises SubmissionError, which says how to choose."""
-    named = [item.manifest.every_track for item in submissions]
-    shared = [name for name in named[0] if all(name in each for each in named)]
+    first, *others = [item.manifest.every_track for item in submissions]
+    shared = [name for name in first if all(name in names for names in others)]
     folders = ", ".join(str(item.folder) for item in submissions)
     if not shared:
-        raise SubmissionError(f"{folders}: no track is named by all of them, so verify them apart")
+        raise SubmissionError(f"{folders}: no track is named by all of them, so verify them separately")
     if len(shared) > 1:
         raise SubmissionError(f"{folders}: for several tracks, so name one with --track: {', '.join(shared)}")
     return shared[0]
@@ -111,7 +111,7 @@ def track_of(submissions: Sequence[Submission]) -> str:
 
 def tree_files(folder: Path) -> list[Path]:
     """Every file of the folder, relative, sorted. Raises SubmissionError on a link, device, flood or odd name."""
-    files, size = [], 0
+    paths, size = [], 0
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
         if IGNORED & set(relative.parts):
@@ -122,23 +122,19 @@ def tree_files(folder: Path) -> list[Path]:
         if not stat.S_ISREG(info.st_mode):
             raise SubmissionError(f"{path} is not a regular file: a submission holds plain files only")
         if not relative.as_posix().isprintable():  # with a newline in a name, two trees could share a digest
-            raise SubmissionError(f"{folder}: {relative.as_posix()!a} is no file name for people: rename it")
-        files.append(relative)
+            raise SubmissionError(f"{folder}: {relative.as_posix()!a} cannot be printed: rename it")
+        paths.append(relative)
         size += info.st_size
-        if len(files) > MAX_FILES or size > MAX_BYTES:
+        if len(paths) > MAX_FILES or size > MAX_BYTES:
             raise SubmissionError(
                 f"{folder} holds more than {MAX_FILES} files or {MAX_BYTES:,} bytes: keep it to its source"
             )
-    return files
+    return paths
 
 
 def tree_digest(folder: Path) -> str:
-    """SHA-256 over `<sha256> <path>` lines, sorted by path: `sha256sum` of `sha256sum`'s output."""
-    lines = [
-        f"{hashlib.sha256((folder / path).read_bytes()).hexdigest()}  {path.as_posix()}\n"
-        for path in tree_files(folder)
-    ]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    """The digest that names the folder's exact contents."""
+    return files.tree_sha256(folder, tree_files(folder))
 
 
 def snapshot(folder: Path, tree_sha256: str, destination: Path) -> None:
@@ -148,7 +144,7 @@ def snapshot(folder: Path, tree_sha256: str, destination: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / path, target)
         target.chmod(0o644)
-    for each in [destination, *(p for p in destination.rglob("*") if p.is_dir())]:
-        each.chmod(0o755)
+    for directory in [destination, *(path for path in destination.rglob("*") if path.is_dir())]:
+        directory.chmod(0o755)
     if tree_digest(destination) != tree_sha256:
         raise SubmissionError(f"{folder} changed while it was being copied: start again")

@@ -44,7 +44,7 @@ def test_the_track_is_the_one_that_all_folders_name(mine, tmp_path):
     with pytest.raises(SubmissionError, match=r"both: for several tracks.*--track: cpu-logic, gpu-logic$"):
         submission.track_of([several])
     (mine / "submission.toml").write_text(GOOD.replace("cpu-logic", "1xh100-smol"))
-    with pytest.raises(SubmissionError, match=r"mine.*both.*verify them apart"):
+    with pytest.raises(SubmissionError, match=r"mine.*both.*verify them separately"):
         submission.track_of([submission.load(mine), several])
 
 

@@ -32,7 +32,7 @@ class LocalExecutor:
         except reported.ReportedError as error:
             raise VerifyError(str(error)) from None
         level, checks = _check_isolation(reporter)
-        return Attestation(level, checks | _check_gpus(lease, level, reporter), describe_machine(track, lease, nonce))
+        return Attestation(level, checks | _check_kernel(lease, level, reporter), describe_machine(track, lease, nonce))
 
     def run(self, schedule: Schedule, journal: Journal, reporter: Reporter, cancel: threading.Event) -> None:
         """Make the runs in their order. Those that the journal has are not made again."""
@@ -79,7 +79,7 @@ def _check_isolation(reporter: Reporter) -> tuple[sandbox.Level, dict[str, bool]
     return proven, checks
 
 
-def _check_gpus(lease: gpu.Lease | None, level: sandbox.Level, reporter: Reporter) -> dict[str, bool]:
+def _check_kernel(lease: gpu.Lease | None, level: sandbox.Level, reporter: Reporter) -> dict[str, bool]:
     """On a GPU track, the check that a kernel computes on each GPU from inside a sandbox. Raises VerifyError if not."""
     if lease is None:
         return {}

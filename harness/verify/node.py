@@ -6,7 +6,6 @@ It is as trusted as the verifier: what it says, the record says.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import shutil
@@ -21,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness import submission
+from harness import files, submission
 from harness.errors import NanoR1Error
 from harness.tracks import track as tracks
 from harness.tracks.track import ROOT, Track
@@ -68,11 +67,7 @@ def version_of(track: Track) -> Version:
 @cache
 def code_sha256() -> str:
     """SHA-256 over the harness's sources: besides what a track's digest covers, the sandbox and the meter count too."""
-    lines = [
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(HARNESS).as_posix()}\n"
-        for path in sorted(HARNESS.rglob("*.py"))
-    ]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return files.tree_sha256(HARNESS, [path.relative_to(HARNESS) for path in sorted(HARNESS.rglob("*.py"))])
 
 
 # ---------------------------------------------------------------- what a node is called to do
