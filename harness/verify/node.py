@@ -176,8 +176,8 @@ class RemoteReporter:
     def __init__(self, mailbox: Any, node: str) -> None:
         self._mailbox, self._node, self._last_advance = mailbox, node, 0.0
 
-    def begin(self, arm: str, run: int, phase: str, total: float) -> None:
-        self._post("begin", arm, run, phase, total)
+    def begin(self, name: str, run: int, phase: str, total: float) -> None:
+        self._post("begin", name, run, phase, total)
 
     def advance(self, done: float, note: str) -> None:
         if time.monotonic() - self._last_advance >= REPORT_SECONDS:

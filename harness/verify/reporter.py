@@ -40,13 +40,13 @@ class TerminalReporter:
     ) -> None:
         self._progress.stop()
 
-    def begin(self, arm: str, run: int, phase: str, total: float) -> None:
+    def begin(self, name: str, run: int, phase: str, total: float) -> None:
         """A phase of one run begins: `total` seconds of budget (train) or questions (evaluate, benchmarks)."""
-        self._phase = f"{arm} {phase}"
+        self._phase = f"{name} {phase}"
         expected = self._usual.get(self._phase, total)
         self._progress.reset(
             self._task,
-            description=f"{self._name}{arm} run {run + 1}: {phase}",
+            description=f"{self._name}{name} run {run + 1}: {phase}",
             total=expected,
             visible=True,
             note="",
