@@ -84,11 +84,6 @@ class Cgroup:
         """The files into which a process writes its pid to join; a launcher does so before it execs."""
         return [folder / "cgroup.procs" for folder in self._distinct()]
 
-    def attach(self, pid: int) -> None:
-        """Move one process, with its future children, into the group."""
-        for file in self.join_files():
-            file.write_text(str(pid))
-
     def cpu_ms(self) -> int:
         """User and system milliseconds of all processes that were ever in the group."""
         stat = self._folders["cpu"] / "cpu.stat"

@@ -71,10 +71,11 @@ def test_processes_are_limited_and_all_killed(group: Cgroup) -> None:
 
 
 @needs_cgroup
-def test_attach_moves_a_process_in(group: Cgroup) -> None:
+def test_a_process_that_has_joined_is_killed_with_the_group(group: Cgroup) -> None:
     assert group.is_empty()
     process = subprocess.Popen(["/bin/sleep", "30"])
-    group.attach(process.pid)
+    for file in group.join_files():
+        file.write_text(str(process.pid))
     assert group.processes() == [process.pid]
     group.remove()
     assert process.wait() == -9
@@ -86,7 +87,7 @@ def test_groups_of_a_dead_verifier_are_swept_and_those_of_a_live_one_are_not(gro
     code = (
         "import os, signal, subprocess\nfrom harness.isolation.meter import Cgroup\n"
         "group = Cgroup.create(1 << 27, 16)\nchild = subprocess.Popen(['/bin/sleep', '60'], stdout=-3)\n"
-        "group.attach(child.pid)\n"
+        "for file in group.join_files(): file.write_text(str(child.pid))\n"
         "print(*group.join_files(), flush=True)\nos.kill(os.getpid(), signal.SIGKILL)"
     )
     verifier = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], stdout=subprocess.PIPE)

@@ -25,3 +25,11 @@ def test_the_cases_that_miss_a_defence_are_there() -> None:
 def test_the_page_shows_the_table() -> None:
     page = remove_defences.PAGE.read_text()
     assert [removal.what for removal in REMOVALS if f"| {removal.what} | {removal.file} |" not in page] == []
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in cheats.cases() if case.verdict != "honest"], ids=lambda case: case.name
+)
+def test_a_case_names_the_file_of_its_defence(case: cheats.Case) -> None:
+    file, _, defence = case.defence.partition(": ")
+    assert defence and (file == "none" or (remove_defences.ROOT / file).is_file())
