@@ -1,1 +1,1 @@
-"""Everything that anyone can check of the ledger, offline."""
+"""Everything that anyone can check of the ledger, offline: `harness.audit.audit.audit`."""

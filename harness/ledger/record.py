@@ -239,6 +239,11 @@ class Predicate(Model):
     verdict: Verdict
     files: dict[str, Sha256]  # every other file of the record's folder, by name
 
+    @property
+    def all_runs(self) -> list[Run]:
+        """Every run whose weights were evaluated: the control run, where there is one, is the last."""
+        return [*self.runs, *([self.control] if self.control else [])]
+
 
 class Subject(Model):
     name: Line

@@ -3,7 +3,7 @@
     python scripts/attack/kills.py [--kills 200] [--seed 0]
 
 Three kills in ten hit a process that verifies (a tiny track; sandbox, journal and ledger are the real ones) or that
-goes on with a session which was killed before; the others hit a process that appends to a ledger in a loop. The moment
+resumes a session that was killed before; the others hit a process that appends to a ledger in a loop. The moment
 is uniform over the measured duration of the operation. After each kill:
 
 - `check` finds nothing wrong before a repair but the append that was under way, and nothing at all after it;
@@ -53,7 +53,7 @@ KILLS_PER_LEDGER = 20  # each append reads the whole log: a long one would slow 
 
 @dataclass
 class Tally:
-    """What happened. `wrong`: every violation, a sentence each."""
+    """What happened. `violations`: a sentence each."""
 
     kills: Counter[str] = field(default_factory=Counter)  # by what the process was doing
     left: Counter[str] = field(default_factory=Counter)  # by what the kill left of the append, before the repair
@@ -64,96 +64,96 @@ class Tally:
     appends: int = 0  # that had returned when their process was killed
     sandboxes: int = 0  # that were alive when their verifier was killed
     slowest_death_s: float = 0.0
-    wrong: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
 
-    def must(self, holds: bool, otherwise: str) -> None:
-        if not holds:
-            self.wrong.append(otherwise)
+    def require(self, condition: bool, violation: str) -> None:
+        if not condition:
+            self.violations.append(violation)
 
 
-class Watched:
-    """A ledger, and what its index held when it was last looked at."""
+class WatchedLedger:
+    """A ledger, and what its index held when it was last inspected."""
 
     def __init__(self, folder: Path) -> None:
         self.ledger, self._index = Ledger(folder), b""
 
-    def look(self, tally: Tally, done: set[str]) -> None:
+    def inspect(self, tally: Tally, done: set[str]) -> None:
         """Check, repair, check. `done`: paths of entries whose append had returned."""
         folder = self.ledger.folder
-        under_way = {name for name in (".next", ".next.tmp") if (folder / name).exists()}
-        tally.left[", ".join(sorted(under_way)) or "nothing"] += 1
-        for finding in [each for each in check(folder) if not each.ok]:
+        unfinished = {name for name in (".next", ".next.tmp") if (folder / name).exists()}
+        tally.left[", ".join(sorted(unfinished)) or "nothing"] += 1
+        for result in [result for result in check(folder) if not result.ok]:
             # A piece that has left .next for its place is in no line yet, or the line not yet in the checkpoint.
-            piece = ".next" in under_way and (finding.check == "unlisted" or finding.file in HEAD)
-            tally.must(piece or finding.file in under_way, f"before the repair, {finding.file}: {finding.message}")
+            piece = ".next" in unfinished and (result.check == "unlisted" or result.file in HEAD)
+            tally.require(piece or result.file in unfinished, f"before the repair, {result.file}: {result.message}")
         self.ledger.entries()  # raises if a reader is stopped by what the writer left
-        tally.must(
-            self.ledger.repair() == bool(under_way), f"{folder}: the repair did not see {under_way or 'nothing'}"
+        tally.require(
+            self.ledger.repair() == bool(unfinished), f"{folder}: the repair did not see {unfinished or 'nothing'}"
         )
-        for finding in check(folder):
-            tally.must(finding.ok, f"after the repair, {finding.file}: {finding.message}")
+        for result in check(folder):
+            tally.require(result.ok, f"after the repair, {result.file}: {result.message}")
         index = (folder / "index").read_bytes() if (folder / "index").exists() else b""
-        tally.must(index.startswith(self._index), f"{folder}/index lost a line")
+        tally.require(index.startswith(self._index), f"{folder}/index lost a line")
         self._index = index
         missing = done - {entry.path for entry in self.ledger.entries()}
-        tally.must(not missing, f"{folder}: the appends of {sorted(missing)} had returned, and are not there")
+        tally.require(not missing, f"{folder}: the appends of {sorted(missing)} had returned, and are not there")
 
 
 # ---------------------------------------------------------------- verifications
 
 
-def kill_sessions(place: Path, kills: int, chance: random.Random, tally: Tally, advance: Callable[[], None]) -> None:
+def kill_sessions(place: Path, kills: int, rng: random.Random, tally: Tally, advance: Callable[[], None]) -> None:
     """Begin sessions, kill them again and again until they close; the last one is left to close."""
     tiny.build(place, TRAINING_SECONDS)
     for name in ("warm", "timed"):  # the first one waits for torch to be imported
         duration = _run(place, Ledger(place / f"records-{name}"), None, None, tally)
     workspaces: set[str] = set()
     killed = number = 0
-    while killed < kills and len(tally.wrong) < 20:  # enough to see that something is wrong
+    while killed < kills and len(tally.violations) < 20:  # enough to see that something is wrong
         if number % SESSIONS_PER_LEDGER == 0:
-            watched = Watched(place / f"records-{number}")
+            watched = WatchedLedger(place / f"records-{number}")
         number += 1
         older = {entry.path for entry in watched.ledger.entries()}
         entry: str | None = None
         kept: dict[str, bytes] = {}
         while True:
-            after = chance.uniform(0, duration) if killed < kills else None
+            after = rng.uniform(0, duration) if killed < kills else None
             seconds = _run(place, watched.ledger, entry, after, tally)
-            watched.look(tally, set())
+            watched.inspect(tally, set())
             if seconds is None:
                 killed += 1
                 advance()
             entry = entry or _announced(watched.ledger, older)
-            if entry is None or entry not in {each.id for each in watched.ledger.open_commitments()}:
+            if entry is None or entry not in {commitment.id for commitment in watched.ledger.open_commitments()}:
                 break
             if seconds is not None:
-                tally.wrong.append(f"{entry} is still open, though its process ended by itself")
+                tally.violations.append(f"{entry} is still open, though its process ended by itself")
                 break
-            folder = Journal(tiny.state(place), entry).folder
-            found = {path.name: path.read_bytes() for path in folder.glob("run-*.json")}
-            tally.kept += len(found)
-            lost = sorted(name for name, data in kept.items() if found.get(name) != data)
-            tally.must(not lost, f"{entry}: {lost} had been kept, and were lost or changed")
-            kept = found
-            if (folder / "workspace").exists():
-                workspaces.add((folder / "workspace").read_text())
+            journal = Journal(tiny.state(place), entry).folder
+            runs = {path.name: path.read_bytes() for path in journal.glob("run-*.json")}
+            tally.kept += len(runs)
+            lost = sorted(name for name, data in kept.items() if runs.get(name) != data)
+            tally.require(not lost, f"{entry}: {lost} had been kept, and were lost or changed")
+            kept = runs
+            if (journal / "workspace").exists():
+                workspaces.add((journal / "workspace").read_text())
         if entry is None:
             tally.unannounced += 1
         else:
             _compare(watched.ledger, entry, kept, tally)
     for folder in place.glob("records-*"):
         remove_stale_journals(tiny.state(place), Ledger(folder), TerminalReporter(quiet=True))
-    tally.must(not journals(tiny.state(place)), f"sessions were left behind in {tiny.state(place)}")
+    tally.require(not journals(tiny.state(place)), f"sessions were left behind in {tiny.state(place)}")
     for workspace in workspaces:
-        tally.must(not Path(workspace).exists(), f"{workspace} was left behind")
+        tally.require(not Path(workspace).exists(), f"{workspace} was left behind")
 
 
 def _run(place: Path, ledger: Ledger, entry: str | None, after: float | None, tally: Tally) -> float | None:
-    """Verify, or go on with `entry`. Returns the seconds it took, or None: killed `after` so many."""
-    told = place / "told"
-    told.unlink(missing_ok=True)
-    process = forked.CONTEXT.Process(target=tiny.session, args=(place, ledger.folder, ["one"], entry, told))
-    begun = time.monotonic()
+    """Verify, or resume `entry`. Returns the seconds it took, or None: killed `after` so many."""
+    steps = place / "steps"
+    steps.unlink(missing_ok=True)
+    process = forked.CONTEXT.Process(target=tiny.session, args=(place, ledger.folder, ["one"], entry, steps))
+    start = time.monotonic()
     process.start()
     process.join(after)
     killed_at, sandboxes = time.monotonic(), tiny.sandboxed(process.pid)
@@ -161,20 +161,20 @@ def _run(place: Path, ledger: Ledger, entry: str | None, after: float | None, ta
         process.kill()
         process.join()
     if process.exitcode != -signal.SIGKILL:
-        tally.must(process.exitcode == 0, f"the verification of {entry or 'a new session'} failed")
-        return killed_at - begun
+        tally.require(process.exitcode == 0, f"the verification of {entry or 'a new session'} failed")
+        return killed_at - start
     tally.sandboxes += bool(sandboxes)
     while (alive := tiny.sandboxed(process.pid)) and time.monotonic() < killed_at + SURVIVAL_SECONDS:
         time.sleep(0.01)
     if sandboxes:
         tally.slowest_death_s = max(tally.slowest_death_s, time.monotonic() - killed_at)
-    tally.must(not alive, f"processes {alive} of a sandbox outlived their verifier")
-    tally.kills[_doing(told.read_text().splitlines() if told.exists() else [])] += 1
+    tally.require(not alive, f"processes {alive} of a sandbox outlived their verifier")
+    tally.kills[_activity(steps.read_text().splitlines() if steps.exists() else [])] += 1
     return None
 
 
-def _doing(lines: list[str]) -> str:
-    """What the process was at, from the last step that it told."""
+def _activity(lines: list[str]) -> str:
+    """What the process was doing, from the steps that it reported."""
     last = lines[-1] if lines else ""
     if last.startswith("rename"):
         return "verify: keeping a run" if "/state/" in last else "verify: appending to the ledger"
@@ -187,58 +187,59 @@ def _doing(lines: list[str]) -> str:
 
 def _announced(ledger: Ledger, older: set[str]) -> str | None:
     """The session that was announced since the ledger held the entries `older`."""
-    fresh = [each.path for each in ledger.entries() if each.path.startswith("log/") and each.path not in older]
-    return fresh[0].removeprefix("log/").removesuffix(".json") if fresh else None
+    paths = [entry.path for entry in ledger.entries() if entry.folder == "log" and entry.path not in older]
+    return Path(paths[0]).stem if paths else None
 
 
 def _compare(ledger: Ledger, entry: str, kept: dict[str, bytes], tally: Tally) -> None:
     """Does the session's record hold every run that was kept before the last kill, as it was?"""
-    found = [item.record.predicate for item in ledger.records() if item.record.predicate.commitment.entry == entry]
-    tally.must(len(found) == 1, f"{entry} ended in {len(found)} records, not one")
-    for said in found:
+    predicates = [logged.record.predicate for logged in ledger.records()]
+    predicates = [predicate for predicate in predicates if predicate.commitment.entry == entry]
+    tally.require(len(predicates) == 1, f"{entry} ended in {len(predicates)} records, not one")
+    for predicate in predicates:
         tally.closed += 1
-        tally.resumes += said.resumed or 0
+        tally.resumes += predicate.resumed or 0
         for name, data in kept.items():
             arm, run = (int(part) for part in name.removesuffix(".json").split("-")[1:])
             result = RunResult.model_validate_json(data)
             if arm == 0:
-                same = said.reference.wall_ms[run] == result.wall_ms
+                same = predicate.reference.wall_ms[run] == result.wall_ms
             else:
-                same = [*said.runs, said.control][run] == result.run
-            tally.must(same, f"{entry}: {name} is not what the record holds")
+                same = predicate.all_runs[run] == result.run
+            tally.require(same, f"{entry}: {name} is not what the record holds")
 
 
 # ---------------------------------------------------------------- appends
 
 
-def kill_appends(place: Path, kills: int, chance: random.Random, tally: Tally, advance: Callable[[], None]) -> None:
+def kill_appends(place: Path, kills: int, rng: random.Random, tally: Tally, advance: Callable[[], None]) -> None:
     """Kill a process that appends, during one of its first five appends."""
-    made = next(path.parent for path in place.glob("records-timed/*/record.json"))
+    template = next(path.parent for path in place.glob("records-timed/*/record.json"))
     seconds = 0.1  # the first guess; then what the latest append took
     for kill in range(kills):
         if kill % KILLS_PER_LEDGER == 0:
-            watched = Watched(place / f"appended-{kill}")
-        told, teller = forked.CONTEXT.Pipe(duplex=False)
-        arguments = (place / "key", watched.ledger.folder, made, 1000 * kill, teller)
+            watched = WatchedLedger(place / f"appended-{kill}")
+        reader, writer = forked.CONTEXT.Pipe(duplex=False)
+        arguments = (place / "key", watched.ledger.folder, template, 1000 * kill, writer)
         process = forked.CONTEXT.Process(target=tiny.append_for_ever, args=arguments)
         process.start()
-        teller.close()
+        writer.close()
         done: set[str] = set()
-        for _ in range(chance.randint(1, 4)):
-            path, seconds = told.recv()
+        for _ in range(rng.randint(1, 4)):
+            path, seconds = reader.recv()
             done.add(path)
-        time.sleep(chance.uniform(0, seconds))
+        time.sleep(rng.uniform(0, seconds))
         process.kill()
         process.join()
         while True:
             try:
-                done.add(told.recv()[0])
-            except (EOFError, OSError):  # OSError: killed in the middle of telling
+                done.add(reader.recv()[0])
+            except (EOFError, OSError):  # OSError: killed in the middle of writing
                 break
-        told.close()
+        reader.close()
         tally.kills["append"] += 1
         tally.appends += len(done)
-        watched.look(tally, done)
+        watched.inspect(tally, done)
         advance()
 
 
@@ -249,29 +250,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    chosen = parser.parse_args()
+    options = parser.parse_args()
     isolation = sandbox.isolation()
     if isolation.level != "full":
         sys.stderr.write(f"kills.py: no sandbox to kill here: {'; '.join(isolation.reasons)}\n")
         raise SystemExit(2)
-    chance, tally, begun = random.Random(chosen.seed), Tally(), time.monotonic()
-    sessions = max(1, round(chosen.kills * 0.3))
+    rng, tally, start = random.Random(options.seed), Tally(), time.monotonic()
+    sessions = max(1, round(options.kills * 0.3))
     with tempfile.TemporaryDirectory(prefix="nano-r1-kills-") as work, Progress(console=Console(stderr=True)) as bar:
-        for label, kills, job in (
+        for label, kills, kill in (
             ("verifications", sessions, kill_sessions),
-            ("appends", chosen.kills - sessions, kill_appends),
+            ("appends", options.kills - sessions, kill_appends),
         ):
-            job(Path(work), kills, chance, tally, partial(bar.advance, bar.add_task(label, total=kills)))
-    show(tally, chosen.seed, time.monotonic() - begun)
-    if tally.wrong:
+            kill(Path(work), kills, rng, tally, partial(bar.advance, bar.add_task(label, total=kills)))
+    show(tally, options.seed, time.monotonic() - start)
+    if tally.violations:
         raise SystemExit(1)
 
 
 def show(tally: Tally, seed: int, seconds: float) -> None:
     out = Console(highlight=False, soft_wrap=True)
     table = Table("killed while it was", "kills", title=f"seed {seed}", title_justify="left")
-    for doing, number in sorted(tally.kills.items()):
-        table.add_row(doing, str(number))
+    for activity, number in sorted(tally.kills.items()):
+        table.add_row(activity, str(number))
     table.add_section()
     table.add_row("all", str(tally.kills.total()))
     out.print(table)
@@ -284,9 +285,9 @@ def show(tally: Tally, seed: int, seconds: float) -> None:
     )
     out.print(f"left in the ledger: {', '.join(f'{what} {number}' for what, number in sorted(tally.left.items()))}")
     out.print(f"sandboxes alive at a kill: {tally.sandboxes}; the last was gone {tally.slowest_death_s:.2f} s after it")
-    for sentence in tally.wrong:
+    for sentence in tally.violations:
         out.print(f"VIOLATION: {sentence}", markup=False)
-    out.print(f"{len(tally.wrong)} violations in {seconds:.0f} s")
+    out.print(f"{len(tally.violations)} violations in {seconds:.0f} s")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,10 @@ from harness import evaluate, judge, submission
 from harness.audit.audit import audit
 from harness.environment import Grader
 from harness.keys import commitment, derive, seed_of
-from harness.ledger import log, record, signature
+from harness.ledger import record, signature, trust
+from harness.ledger.entries import Announced, Commitment, fresh_id
+from harness.ledger.index import Entry, make_checkpoint
+from harness.ledger.store import Ledger
 from harness.tracks import track as tracks
 from harness.tracks.track import ROOT, Track
 
@@ -136,15 +139,15 @@ def make(folder: Path, count: int, forms: list[Shape], track: Track) -> None:
     public = signature.generate(key_file, "synthetic")
     key = signature.load_key(key_file)
     window = (FIRST_DAY, FIRST_DAY + timedelta(days=20_000))
-    (folder / "allowed_signers").write_text(signature.allowed_line(public, key.identity, *window) + "\n")
-    entries: list[log.Entry] = []
+    (folder / "allowed_signers").write_text(trust.allowed_line(public, key.identity, *window) + "\n")
+    entries: list[Entry] = []
     standing: judge.Standing | None = None
 
-    def put(path: str, said: log.Commitment | record.Record, namespace: str) -> None:
+    def put(path: str, said: Commitment | record.Record, namespace: str) -> None:
         data = record.dump(said)
         (folder / path).write_bytes(data)
         (folder / f"{path}.sig").write_bytes(signature.sign(key, namespace, data))
-        entries.append(log.Entry(hashlib.sha256(data).hexdigest(), path))
+        entries.append(Entry(hashlib.sha256(data).hexdigest(), path))
 
     done = 0
     while done < count:
@@ -152,14 +155,14 @@ def make(folder: Path, count: int, forms: list[Shape], track: Track) -> None:
         moment = day.strftime("%Y-%m-%dT%H:%M:%SZ")
         session = forms[: count - done]
         baseline = [round(120_000 * chance.uniform(0.93, 1.07)) for _ in range(track.verdict.runs)]
-        nonce, entry = chance.randbytes(32), log.fresh_id(day)
+        nonce, entry = chance.randbytes(32), fresh_id(day)
         digest = commitment(SHARED_ROOT, nonce)
         announced = [
-            log.Announced(name=form.source.manifest.name, tree_sha256=form.source.tree_sha256) for form in session
+            Announced(name=form.source.manifest.name, tree_sha256=form.source.tree_sha256) for form in session
         ]
         put(
             f"log/{entry}.json",
-            log.Commitment(
+            Commitment(
                 id=entry, created_utc=moment, signer=key.identity, track=track.id, track_digest=track.digest,
                 submissions=announced, runs=track.verdict.runs, commitment_sha256=digest,
             ),
@@ -197,7 +200,7 @@ def make(folder: Path, count: int, forms: list[Shape], track: Track) -> None:
             if verdict.record:
                 standing = judge.Standing(home, [run.wall_ms for run in made], baseline)
         done += len(session)
-    checkpoint = log.make_checkpoint(entries)
+    checkpoint = make_checkpoint(entries)
     (folder / "index").write_text("".join(f"{entry.line}\n" for entry in entries))
     (folder / "checkpoint").write_bytes(checkpoint)
     (folder / "checkpoint.sig").write_bytes(signature.sign(key, signature.LOG_NAMESPACE, checkpoint))
@@ -206,7 +209,7 @@ def make(folder: Path, count: int, forms: list[Shape], track: Track) -> None:
 def measure(folder: Path, sample: int) -> dict[str, Any]:
     """Audit, in this process and those that it starts: seconds, peak memory (at most), and what was found."""
     start, findings, failed, graded = time.monotonic(), 0, 0, 0
-    for finding in audit.audit(log.Ledger(folder), None, ROOT, sample=sample):
+    for finding in audit.audit(Ledger(folder), None, ROOT, sample=sample):
         findings += 1
         graded += finding.check.endswith("re-graded")
         if not finding.ok:

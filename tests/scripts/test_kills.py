@@ -4,58 +4,51 @@ import shutil
 import subprocess
 import sys
 
+import kills
 import pytest
 
 from harness.tracks.track import ROOT
-
-sys.path.append(str(ROOT / "scripts"))
-import kills
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 def test_six_random_kills_break_nothing():
-    done = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "kills.py", "--kills", "6", "--seed", "2"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "0 violations" in done.stdout
-    counted = [line.strip("│ ").split("│") for line in done.stdout.splitlines() if line.startswith("│")]
-    assert int({row[0].strip(): row[1] for row in counted}["all"]) == 6
+    command = [sys.executable, kills.__file__, "--kills", "6", "--seed", "2"]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "0 violations" in process.stdout
+    rows = [line.strip("│ ").split("│") for line in process.stdout.splitlines() if line.startswith("│")]
+    assert int({row[0].strip(): row[1] for row in rows}["all"]) == 6
 
 
 @pytest.fixture
 def watched(tmp_path):
-    """A copy of the real ledger that was sound when it was last looked at."""
+    """A copy of the real ledger that was sound when it was last inspected."""
     shutil.copytree(ROOT / "records", tmp_path / "records", ignore=shutil.ignore_patterns(".lock", ".next*"))
-    found, tally = kills.Watched(tmp_path / "records"), kills.Tally()
-    found.look(tally, {entry.path for entry in found.ledger.entries()})
-    assert tally.wrong == [] and tally.left == {"nothing": 1}
-    return found
+    watched, tally = kills.WatchedLedger(tmp_path / "records"), kills.Tally()
+    watched.inspect(tally, {entry.path for entry in watched.ledger.entries()})
+    assert tally.violations == [] and tally.left == {"nothing": 1}
+    return watched
 
 
-def wrong(watched, done=()):
+def violations(watched, done=()):
     tally = kills.Tally()
-    watched.look(tally, set(done))
-    return tally.wrong
+    watched.inspect(tally, set(done))
+    return tally.violations
 
 
 def test_a_lost_entry_is_seen(watched):
-    assert "had returned" in wrong(watched, ["log/never.json"])[0]
+    assert "had returned" in violations(watched, ["log/never.json"])[0]
     index = watched.ledger.folder / "index"
     index.write_bytes(b"".join(index.read_bytes().splitlines(keepends=True)[:-1]))
-    assert any("lost a line" in sentence for sentence in wrong(watched))
+    assert any("lost a line" in sentence for sentence in violations(watched))
 
 
 def test_a_piece_without_an_append_under_way_is_seen(watched):
     (watched.ledger.folder / "log" / "piece.json").write_text("{}")
-    assert any("log/piece.json" in sentence and "before" in sentence for sentence in wrong(watched))
+    assert any("log/piece.json" in sentence and "before" in sentence for sentence in violations(watched))
     (watched.ledger.folder / "log" / "piece.json").unlink()
     (watched.ledger.folder / ".next.tmp").mkdir()
-    assert wrong(watched) == []  # just what a kill leaves, and the repair clears it
+    assert violations(watched) == []  # just what a kill leaves, and the repair clears it
     (watched.ledger.folder / "checkpoint").write_bytes(b"")
-    assert any("checkpoint" in sentence for sentence in wrong(watched))
+    assert any("checkpoint" in sentence for sentence in violations(watched))

@@ -1,15 +1,8 @@
 """scripts/attack/mutate_ledger.py: each kind of change, four times, is noticed by the audit and its file named."""
 
-import importlib.util
-import sys
 from collections import Counter
 
-from harness.tracks.track import ROOT
-
-SPEC = importlib.util.spec_from_file_location("mutate_ledger", ROOT / "scripts" / "mutate_ledger.py")
-mutate = importlib.util.module_from_spec(SPEC)
-sys.modules[SPEC.name] = mutate
-SPEC.loader.exec_module(mutate)
+import mutate_ledger as mutate
 
 
 def test_every_change_is_noticed_and_its_file_named():

@@ -1,0 +1,104 @@
+"""All records of a log, in its order: each is put into context, and recomputed, on all cores if there are many."""
+
+from __future__ import annotations
+
+import signal
+from collections import deque
+from collections.abc import Iterator, Set
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+from harness import judge
+from harness.audit.context import RecordContext
+from harness.audit.records import RecordAuditor
+from harness.ledger.errors import CheckResult
+from harness.ledger.record import Record
+from harness.ledger.state import State
+
+BATCH, WINDOW = 16, 32  # records that a process is given at once, and such batches in progress
+
+
+class LogAudit:
+    """Give `check_record` to `harness.ledger.check.check`, and call `finish` after it.
+
+    graded: the folders of the records whose completions are graded again.
+    """
+
+    def __init__(self, folder: Path, repository: Path, graded: Set[str], processes: int) -> None:
+        self._graded, self._auditor = graded, RecordAuditor(folder, repository)
+        self._once_standing: dict[tuple[str, str], judge.Standing] = {}  # by track id and folder
+        self._outdated: list[tuple[RecordContext, str]] = []  # made on another digest of their track, and which
+        self._state: State | None = None
+        self._batch: list[RecordContext] = []
+        self._batches: deque[Future[list[CheckResult]]] = deque()
+        self._pool = None
+        if processes > 1:
+            # Not forked: what the process that audits has loaded may have threads.
+            self._pool = ProcessPoolExecutor(
+                processes, mp_context=get_context("spawn"), initializer=_start, initargs=(folder, repository)
+            )
+
+    def __enter__(self) -> LogAudit:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def check_record(self, folder: str, record: Record, state: State) -> Iterator[CheckResult]:
+        """The next sound record. Yields results as they come in, which may be those of earlier records."""
+        self._state = state
+        predicate, summary = record.predicate, state.records[folder]
+        difference = self._auditor.track_difference(predicate)
+        context = RecordContext(
+            folder=folder, record=record, incumbent=summary.incumbent, current=difference is None,
+            opponent=self._once_standing.get((predicate.track, predicate.verdict.standing or "")),
+            graded=folder in self._graded,
+        )  # fmt: skip
+        if difference is not None:
+            self._outdated.append((context, difference))
+        if summary.stood:
+            self._once_standing[predicate.track, folder] = judge.standing_from(record, folder)
+        if self._pool is None:
+            yield from self._auditor.check(context)
+            return
+        self._batch.append(context)
+        if len(self._batch) == BATCH or context.graded:
+            self._submit_batch()
+        if len(self._batches) > WINDOW:
+            yield from self._batches.popleft().result()
+
+    def finish(self) -> Iterator[CheckResult]:
+        """After the last entry: the rest of the results, and whether records of another digest may be so."""
+        self._submit_batch()
+        while self._batches:
+            yield from self._batches.popleft().result()
+        for context, difference in self._outdated:
+            assert self._state is not None
+            change = self._state.records[context.folder].change
+            moved_on = change is not None and change.status in ("superseded", "withdrawn")  # no result any more
+            message = difference
+            if change is not None and moved_on:
+                entry = f"log/{change.id}.json says {change.status} under {change.rule}"
+                message += f". Grading was not repeated, since the track moved on: {entry}"
+            yield context.result("track digest", moved_on, message)
+            yield from self._auditor.check_submission(context, may_be_old_baseline=moved_on)
+
+    def _submit_batch(self) -> None:
+        if self._batch and self._pool is not None:
+            self._batches.append(self._pool.submit(_check, self._batch))
+            self._batch = []
+
+
+_auditor: RecordAuditor  # of this process, where it is one that `LogAudit` started
+
+
+def _start(folder: Path, repository: Path) -> None:
+    global _auditor
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that hands out
+    _auditor = RecordAuditor(folder, repository)
+
+
+def _check(contexts: list[RecordContext]) -> list[CheckResult]:
+    return [result for context in contexts for result in _auditor.check(context)]

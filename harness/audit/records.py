@@ -1,0 +1,76 @@
+"""One record: all that it claims, recomputed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.audit import claims, evidence
+from harness.audit.context import RecordContext
+from harness.audit.submissions import SubmissionAudit
+from harness.environment import Grader
+from harness.ledger.errors import CheckResult
+from harness.ledger.record import Predicate
+from harness.tracks import track as tracks
+from harness.tracks.track import Track, TrackError
+
+
+class RecordAuditor:
+    """Checks records one at a time. What several share (a track, a grader, a folder) is read once."""
+
+    def __init__(self, folder: Path, repository: Path) -> None:
+        self._folder, self._submissions = folder, SubmissionAudit(repository)
+        self._tracks: dict[str, Track | TrackError] = {}
+        self._graders: dict[str, Grader] = {}
+
+    def check(self, context: RecordContext) -> Iterator[CheckResult]:
+        """All that follows from the record, its evidence, its submission and its track."""
+        yield from claims.check_keys(context)
+        yield from claims.check_isolation(context)
+        yield from claims.check_cluster(context)
+        yield from evidence.check_curves(context, self._folder)
+        yield from claims.check_benchmarks(context)
+        if not context.current:
+            return  # another track's questions and grader would say nothing
+        track = self._track(context.predicate.track)
+        assert isinstance(track, Track)
+        yield context.result("track digest", True, f"{track.id} is {track.digest[:12]}")
+        yield from self.check_submission(context)
+        if context.graded:
+            yield from evidence.check_completions(context, self._folder, track, self._grader(track))
+        yield from claims.check_hardware(context, track)
+        yield from claims.check_reported(context, track)
+        yield from claims.check_verdict(context, track)
+
+    def check_submission(self, context: RecordContext, may_be_old_baseline: bool = False) -> Iterator[CheckResult]:
+        """The code that ran is the code in the repository, and it is for the track.
+
+        may_be_old_baseline: the track moved on, so its baseline of today may stand where the recorded one stood; then
+        git must remember that.
+        """
+        track = self._track(context.predicate.track) if may_be_old_baseline else None
+        yield from self._submissions.check(context, track.baseline if isinstance(track, Track) else None)
+
+    def track_difference(self, predicate: Predicate) -> str | None:
+        """None if the record's track is just what this harness has; else in what it differs."""
+        track = self._track(predicate.track)
+        if isinstance(track, TrackError):
+            return str(track)
+        if (track.id, track.digest) == (predicate.track, predicate.track_digest):
+            return None
+        return f"{track.id} is {track.digest[:12]}, the record says {predicate.track} and {predicate.track_digest[:12]}"
+
+    def _track(self, track_id: str) -> Track | TrackError:
+        """The track of that name as it is today, whatever its version."""
+        name = track_id.partition("@")[0]
+        if name not in self._tracks:
+            try:
+                self._tracks[name] = tracks.load(name)
+            except TrackError as error:
+                self._tracks[name] = error
+        return self._tracks[name]
+
+    def _grader(self, track: Track) -> Grader:
+        if track.id not in self._graders:
+            self._graders[track.id] = Grader(track)
+        return self._graders[track.id]
