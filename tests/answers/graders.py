@@ -51,7 +51,7 @@ def _program(problem: Problem | Cases) -> Sample:
         facts = {"stub": problem.prompt, "entry_point": problem.entry_point, "test": problem.tests}
         return Sample("q", "", "", {"form": "function", **facts})
     tests = [{"input": given, "output": expected} for given, expected in problem.cases]
-    facts = {"tests": tests, "time_limit_seconds": problem.seconds}
+    facts: dict[str, Any] = {"tests": tests, "time_limit_seconds": problem.seconds}
     if not problem.source:
         return Sample("q", "", "", {"form": "stdin", "memory_limit_mb": problem.megabytes, **facts})
     limit = int(problem.megabytes * (1 << 20))

@@ -253,7 +253,7 @@ def test_scores_alone_are_not_graded_again_and_that_is_said(asked, tmp_path):
     again = samples.regrade(tmp_path / "samples.parquet")
     assert (len(again.table), again.differ, again.withheld) == (12, 0, {"hle": 3})
     done = nano("regrade", tmp_path / "samples.parquet")
-    assert done.returncode == 0 and "0 of 12 samples are graded otherwise" in done.stdout
+    assert done.returncode == 0 and "0 of 12 samples get another grade" in done.stdout
     assert "hle: 3 samples not graded again: scores alone" in done.stdout
     assert json.loads(nano("regrade", "--json", tmp_path / "samples.parquet").stdout)["withheld"] == {"hle": 3}
     samples.write(tmp_path, {}, list(gated()))
@@ -421,7 +421,7 @@ def test_the_command(tmp_path):
     assert told["complete"] is True and told["missing"] == [] and len(told["parts"]) == 4
     assert "josephus" in done.stdout and "2 × 1" in done.stdout
     again = nano("regrade", tmp_path / "samples.parquet")
-    assert again.returncode == 0 and "0 of 8 samples are graded otherwise" in again.stdout
+    assert again.returncode == 0 and "0 of 8 samples get another grade" in again.stdout
     refused(nano("eval", "--suite", "logic"), "--model")
     refused(nano("eval", "--model", BASE, "--suite", "nope"), "no suite 'nope'")
     refused(nano("eval", "--model", tmp_path, "--suite", "nim"), "no model that transformers can load")

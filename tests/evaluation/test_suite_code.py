@@ -19,11 +19,12 @@ from graders import failure, needs_compiler, needs_sandbox
 from hub_standin import Hub, Repository, parquet, reached
 from typer.testing import CliRunner
 
-from harness import cli
 from harness.answers import code, exam
 from harness.benchmarks import BENCHMARKS, LeftOut, Source, SourceError, suites
 from harness.benchmarks.ioi import TESTS
-from harness.benchmarks.pinned import Row, content, read
+from harness.benchmarks.pinned import content
+from harness.benchmarks.rows import Row, read
+from harness.cli.app import app
 from harness.evaluation import model, questions, reported, samples, suite_run
 from harness.evaluation.questions import Item
 from harness.tracks.track import load
@@ -154,7 +155,7 @@ def written(item: Item, prompt: str) -> str:
 
 def evaluate(folder: Path, *arguments: str) -> tuple[int, str]:
     command = ["eval", "--model", "by heart", "--out", str(folder), "--json", *arguments]
-    done = CliRunner().invoke(cli.app, command)
+    done = CliRunner().invoke(app, command)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return done.exit_code, done.stdout
