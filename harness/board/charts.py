@@ -11,23 +11,14 @@ mode; the background is painted, so a chart stays legible where the viewer's mod
 
 from __future__ import annotations
 
-import lzma
-import statistics
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from harness.board.curves import WINDOW, Point, Post, median, smooth, thin
 
-from harness.errors import NanoR1Error
-
-WINDOW = 1024  # completions in the trailing window of a curve
 GRID = 200  # points along a line
-MAX_CURVES_BYTES = 128 * 2**20  # unpacked: refuses a decompression bomb
 LABELLED = 7  # records drawn in colour on a track's chart; the rest are grey
-
-Point = tuple[float, float]  # seconds, accuracy 0..1
 
 GENERATED = "Generated from records/ by `nano-r1 leaderboard`; edits are overwritten."
 
@@ -76,22 +67,6 @@ COLOURS = [
 ]
 
 
-class ChartError(NanoR1Error):
-    """The curves cannot be drawn; the message says which line of the file is wrong."""
-
-
-class Post(BaseModel):
-    """One `score` call, as the harness graded it: what a chart needs of a line of curves.jsonl."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
-
-    run: int = Field(ge=0)
-    t_ms: int = Field(ge=0)  # since the run's clock started
-    completions: int = Field(ge=0)
-    correct: int = Field(ge=0)
-    tasks: dict[str, list[int]]  # task -> [completions, correct]
-
-
 @dataclass(frozen=True)
 class Outcome:
     """What the weights of one run were worth: seconds on the clock, held-out accuracy by panel."""
@@ -109,86 +84,10 @@ class Series:
     runs: list[list[Post]]
 
 
-def read_curves(data: bytes) -> list[list[Post]]:
-    """The posts of each run, in order of time, from the bytes of a curves.jsonl.xz. Raises ChartError."""
-    unpacker = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=256 * 2**20)
-    try:
-        text = unpacker.decompress(data, max_length=MAX_CURVES_BYTES)
-    except lzma.LZMAError as error:
-        raise ChartError(f"not an xz file: {error}") from None
-    if not unpacker.eof or unpacker.unused_data:
-        raise ChartError(f"not one whole xz stream of at most {MAX_CURVES_BYTES} bytes")
-    runs: dict[int, list[Post]] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        try:
-            post = Post.model_validate_json(line)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ChartError(f"line {number}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-        pairs = [[post.completions, post.correct], *post.tasks.values()]
-        if any(len(pair) != 2 or not 0 <= pair[1] <= pair[0] for pair in pairs):
-            raise ChartError(f"line {number}: more correct than completions, or a task without [completions, correct]")
-        runs.setdefault(post.run, []).append(post)
-    return [sorted(runs[run], key=lambda post: post.t_ms) for run in sorted(runs)]
-
-
-def smooth(posts: Sequence[Post], task: str | None) -> list[Point]:
-    """Accuracy over the trailing WINDOW completions at each post; of one task, or of all (None).
-
-    The window counts the completions of all tasks, so that the panels of one record share their lag.
-    """
-    asked, right, total = [0], [0], [0]
-    for post in posts:
-        pair = (post.completions, post.correct) if task is None else tuple(post.tasks.get(task, (0, 0)))
-        asked.append(asked[-1] + pair[0])
-        right.append(right[-1] + pair[1])
-        total.append(total[-1] + post.completions)
-    points, start = [], 0
-    for end in range(1, len(total)):
-        while start < end - 1 and total[end] - total[start] > WINDOW:
-            start += 1
-        if asked[end] > asked[start]:
-            accuracy = (right[end] - right[start]) / (asked[end] - asked[start])
-            points.append((posts[end - 1].t_ms / 1000, accuracy))
-    return points
-
-
-def at(points: Sequence[Point], seconds: float) -> float:
-    """Linear between points; before the first and after the last, their value."""
-    after = bisect_right(points, seconds, key=lambda point: point[0])
-    if after in (0, len(points)):
-        return points[min(after, len(points) - 1)][1]
-    (t0, y0), (t1, y1) = points[after - 1], points[after]
-    return y0 + (y1 - y0) * (seconds - t0) / (t1 - t0)
-
-
-def median(lines: Sequence[Sequence[Point]], step: float) -> list[Point]:
-    """The median line: from where every run has begun to the median end; a finished run holds its last value."""
-    lines = [line for line in lines if line]
-    if not lines:
-        return []
-    start = max(line[0][0] for line in lines)
-    end = statistics.median(line[-1][0] for line in lines)
-    return [(t, statistics.median(at(line, t) for line in lines)) for t in grid(start, end, step)]
-
-
-def thin(points: Sequence[Point], step: float) -> list[Point]:
-    """The same line with a point every `step` seconds, so that a file stays small whatever the run posted."""
-    return [(t, at(points, t)) for t in grid(points[0][0], points[-1][0], step)] if points else []
-
-
-def grid(start: float, end: float, step: float) -> list[float]:
-    """start, start + step, … and the end itself."""
-    if end <= start:
-        return [start]
-    return [*(start + i * step for i in range(int((end - start) / step) + 1) if start + i * step < end), end]
-
-
-# Drawing. A Panel turns seconds and accuracies into the coordinates of its rectangle.
-
-
 @dataclass(frozen=True)
 class Panel:
+    """A rectangle of the drawing, which turns seconds and accuracies into coordinates."""
+
     x: float
     y: float
     width: float
@@ -231,49 +130,50 @@ class Panel:
         return [path, f'<text class="halo" x="{self.x + 6:.1f}" y="{y - 5:.1f}">{label}</text>']
 
 
-def record_chart(name: str, track: str, runs: list[list[Post]], gates: dict[str, float], done: list[Outcome]) -> bytes:
+def record_chart(
+    name: str, track: str, runs: list[list[Post]], gates: dict[str, float], outcomes: list[Outcome]
+) -> bytes:
     """One record: each run thin, the median thick, all tasks together and each task for itself.
 
     gates: accuracy by panel, "mean" for all tasks together. Task panels are those of `gates`, and any
     other task the curves or the held-out results name.
     """
-    tasks = sorted({*gates, *(task for one in done for task in one.heldout)} - {"mean"})
-    seconds, every = axis([*(post.t_ms / 1000 for posts in runs for post in posts), *(one.seconds for one in done)])
-    step = seconds / GRID
+    tasks = sorted({*gates, *(task for outcome in outcomes for task in outcome.heldout)} - {"mean"})
+    ends = [outcome.seconds for outcome in outcomes]
+    seconds, every = axis([*(post.t_ms / 1000 for posts in runs for post in posts), *ends])
     rows = max(2, (len(tasks) + 1) // 2)
     small, gap = (190.0, 140.0), (26.0, 48.0)
     height = rows * small[1] + (rows - 1) * gap[1]
     top, bottom = 108.0, 108.0 + height
     main = Panel(64, top, 410, height, seconds)
-    panels: list[tuple[str | None, str, Panel, bool, bool]] = [(None, "mean", main, True, True)]
+    count = f"{len(runs)} run{'s' * (len(runs) != 1)}"
+    legend = f"over the last {WINDOW:,} completions."
+    parts = [
+        text(64, 32, f"{name} · {track}", "title"),
+        text(64, 50, f"Accuracy of the sampled training answers, graded by the harness, {legend}"),
+        text(64, 67, f"Thin: {count}. Thick: the median. Dots: held-out accuracy of each run's weights."),
+    ]
+
+    def draw(panel: Panel, task: str | None, axes: list[str]) -> None:
+        """`task`: None for all together."""
+        key = task or "mean"
+        lines = [smooth(posts, task) for posts in runs]
+        parts.extend([*axes, text(panel.x, panel.y - 8, task or "all tasks", "panel")])
+        for line in lines:
+            parts.extend(panel.line(thin(line, seconds / GRID), "run c0"))
+        parts.extend(panel.line(median(lines, seconds / GRID), "line c0"))
+        if key in gates:
+            parts.extend(panel.gate(gates[key], f"gate {percent(gates[key])}"))
+        for outcome in outcomes:
+            if key in outcome.heldout:
+                x, y = panel.px(outcome.seconds), panel.py(outcome.heldout[key])
+                parts.append(f'<circle class="dot f1" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>')
+
+    draw(main, None, main.axes(bottom=True, left=True, every=every))
     for i, task in enumerate(tasks):
         x = 64 + 410 + 72 + (i % 2) * (small[0] + gap[0])
         panel = Panel(x, top + (i // 2) * (small[1] + gap[1]), small[0], small[1], seconds)
-        panels.append((task, task, panel, i + 2 >= len(tasks), i % 2 == 0))
-    count = f"{len(runs)} run{'s' * (len(runs) != 1)}"
-    parts = [
-        text(64, 32, f"{name} · {track}", "title"),
-        text(
-            64,
-            50,
-            f"Accuracy of the sampled training answers, graded by the harness, over the last {WINDOW:,} completions.",
-        ),
-        text(64, 67, f"Thin: {count}. Thick: the median. Dots: held-out accuracy of each run's weights."),
-    ]
-    for wanted, key, panel, with_bottom, with_left in panels:
-        lines = [smooth(posts, wanted) for posts in runs]
-        middle = median(lines, step)
-        parts += panel.axes(bottom=with_bottom, left=with_left, every=every if wanted is None else every * 2)
-        parts.append(text(panel.x, panel.y - 8, "all tasks" if wanted is None else wanted, "panel"))
-        for line in lines:
-            parts += panel.line(thin(line, step), "run c0")
-        parts += panel.line(middle, "line c0")
-        if key in gates:
-            parts += panel.gate(gates[key], f"gate {percent(gates[key])}")
-        for one in done:
-            if key in one.heldout:
-                x, y = panel.px(one.seconds), panel.py(one.heldout[key])
-                parts.append(f'<circle class="dot f1" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>')
+        draw(panel, task, panel.axes(bottom=i + 2 >= len(tasks), left=i % 2 == 0, every=every * 2))
     parts.append(text(main.x + main.width / 2, bottom + 38, "seconds on the harness's clock", "middle"))
     parts.append(text(64 + 410 + 72 + small[0] + gap[0] / 2, bottom + 38, "seconds", "middle"))
     parts.append(upright(18, top + height / 2, "training accuracy"))
@@ -283,9 +183,9 @@ def record_chart(name: str, track: str, runs: list[list[Post]], gates: dict[str,
 
 def track_chart(track: str, series: list[Series], gate: float) -> bytes:
     """The median curves of a track's ranked records (best first) on one chart. gate: mean accuracy."""
-    raw = [[smooth(posts, None) for posts in one.runs] for one in series]
-    seconds, every = axis([point[0] for lines in raw for line in lines for point in line[-1:]])
-    lines = [median(each, seconds / GRID) for each in raw]
+    curves = [[smooth(posts, None) for posts in record.runs] for record in series]
+    seconds, every = axis([point[0] for runs in curves for run in runs for point in run[-1:]])
+    lines = [median(runs, seconds / GRID) for runs in curves]
     top, height, width = 92.0, 330.0, 600.0
     panel = Panel(64, top, width, height, seconds)
     parts = [
@@ -299,29 +199,36 @@ def track_chart(track: str, series: list[Series], gate: float) -> bytes:
     for i in reversed(range(min(LABELLED, len(lines)))):  # the best on top
         parts += panel.line(lines[i], f"line c{i}")
     parts += panel.gate(gate, f"gate {percent(gate)}, held-out")
-    taken: list[tuple[float, float]] = []
-    for i, line in enumerate(lines[:LABELLED]):
-        if line:
-            x, y = panel.px(line[-1][0]), panel.py(line[-1][1])
-            end = y
-            while any(abs(x - tx) < 20 and abs(y - ty) < 20 for tx, ty in taken):
-                y += 4  # markers that would cover each other step down, on a string
-            taken.append((x, y))
-            parts.append(f'<path class="frame" d="M{x:.1f} {end:.1f}V{y:.1f}"/>')
-            parts.append(f'<circle class="dot f{i}" cx="{x:.1f}" cy="{y:.1f}" r="9"/>')
-            parts.append(text(x, y + 4, str(i + 1), "rank"))
-    for i, one in enumerate(series[:LABELLED]):
+    parts += _markers(panel, lines[:LABELLED])
+    for i, record in enumerate(series[:LABELLED]):
         y = top + 16 + i * 42
         parts.append(f'<circle class="f{i}" cx="{64 + width + 30:.1f}" cy="{y - 4:.1f}" r="9"/>')
         parts.append(text(64 + width + 30, y, str(i + 1), "rank"))
-        parts.append(text(64 + width + 48, y, clip(one.name), f"name f{i}"))
-        parts.append(text(64 + width + 48, y + 16, one.note))
+        parts.append(text(64 + width + 48, y, clip(record.name), f"name f{i}"))
+        parts.append(text(64 + width + 48, y + 16, record.note))
     if len(series) > LABELLED:
         parts.append(text(64 + width + 48, top + 16 + LABELLED * 42, f"grey: {len(series) - LABELLED} more"))
     parts.append(text(64 + width / 2, top + height + 38, "seconds on the harness's clock", "middle"))
     parts.append(upright(18, top + height / 2, "training accuracy"))
-    description = f"Training accuracy against seconds on {track}: {', '.join(one.name for one in series)}."
+    description = f"Training accuracy against seconds on {track}: {', '.join(record.name for record in series)}."
     return svg(976, top + height + 56, track, description, parts)
+
+
+def _markers(panel: Panel, lines: Sequence[Sequence[Point]]) -> list[str]:
+    """Each line's rank at its end. Markers that would cover each other step down, on a string."""
+    parts: list[str] = []
+    taken: list[tuple[float, float]] = []
+    for i, line in enumerate(lines):
+        if line:
+            x, y = panel.px(line[-1][0]), panel.py(line[-1][1])
+            end = y
+            while any(abs(x - other_x) < 20 and abs(y - other_y) < 20 for other_x, other_y in taken):
+                y += 4
+            taken.append((x, y))
+            parts.append(f'<path class="frame" d="M{x:.1f} {end:.1f}V{y:.1f}"/>')
+            parts.append(f'<circle class="dot f{i}" cx="{x:.1f}" cy="{y:.1f}" r="9"/>')
+            parts.append(text(x, y + 4, str(i + 1), "rank"))
+    return parts
 
 
 def axis(seconds: Iterable[float]) -> tuple[float, int]:

@@ -876,7 +876,7 @@ def verdict(findings: Sequence[Finding]) -> str:
 
 def markdown(results: Mapping[str, Sequence[Finding]]) -> str:
     """The findings by folder, for a comment on a pull request. Nothing in it can be more than text."""
-    from harness.board.render import plain
+    from harness.board.markdown import plain
 
     lines: list[str] = []
     for folder, findings in results.items():

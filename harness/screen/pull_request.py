@@ -255,7 +255,7 @@ def _extract(repository: Path, commit: str, folder: str, work: Path) -> Finding 
 
 def markdown(found: Review) -> str:
     """For a comment on the pull request. Nothing in it can be more than text."""
-    from harness.board.render import plain
+    from harness.board.markdown import plain
 
     lines = [f"## Pull request gate: {'passed' if found.passed else 'refused'}", ""]
     lines += [f"- **refused**: {plain(sentence)}" for sentence in found.refusals]

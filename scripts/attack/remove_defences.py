@@ -83,7 +83,7 @@ REMOVALS = [
             "_COMPLETION.fullmatch(completion)", "_COMPLETION.search(completion)", ("grader-attacks",)),
     Removal("printable lines in the manifest", "harness/submission.py",
             "if not text.isprintable():", "if False:", ("manifest-bidi",)),
-    Removal("escaping on the board", "harness/board/render.py",
+    Removal("escaping on the board", "harness/board/markdown.py",
             'return _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", visible) or "\\ufffd"', "return text",
             ("test_the_board_of_all_these_records_holds_only_our_own_structure[hostile-manifest]",)),
 ]  # fmt: skip

@@ -1,0 +1,203 @@
+"""The board's pages: the same bytes everywhere, and no file of somebody else's is touched."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from board_ledger import BoardLedger, make_record, page, section
+
+from harness.board.render import front, render, rendered
+from harness.board.standings import BoardError
+from harness.ledger import record
+from harness.tracks.track import ROOT, load, names
+
+
+def test_an_empty_ledger_has_pages_that_say_so(tmp_path: Path) -> None:
+    pages = rendered(tmp_path)
+    assert b"No record stands yet" in pages["README.md"] and b"No valid official record yet" in pages["cpu-logic.md"]
+    assert not any(name.endswith(".svg") for name in pages)
+
+
+def test_a_provisional_track_says_so(ledger: BoardLedger) -> None:
+    track = load("cpu-logic").model_copy(update={"status": "provisional"})
+    pages = rendered(ledger.folder, [track])
+    assert all(b"rovisional" in pages[name] for name in ("README.md", "cpu-logic.md"))
+    assert all(
+        b"rovisional" not in data
+        for data in rendered(ledger.folder, [track.model_copy(update={"status": "measured"})]).values()
+    )
+
+
+def test_a_provisional_track_without_a_record_is_named_and_has_no_page(ledger: BoardLedger) -> None:
+    pages = rendered(ledger.folder)
+    front = pages["README.md"].decode()
+    (line,) = [line for line in front.splitlines() if line.startswith("Provisional, and without a record so far: ")]
+    waiting = [track for track in map(load, names()) if track.status == "provisional"]
+    assert waiting and all(f"`{track.id}` ({track.title})" in line for track in waiting)
+    assert "cpu-logic" not in line and not any(f"{track.name}.md" in pages for track in waiting)
+
+
+def test_the_page_of_a_gpu_track_names_its_gpus(empty: BoardLedger) -> None:
+    track = load("8xh100-math")
+    empty.add(make_record(track=track.id))
+    text = rendered(empty.folder)[f"{track.name}.md"].decode()
+    assert "The budget: 10800 s on 8 × H100-SXM." in text and "Provisional" in text
+
+
+def test_rendering_is_the_same_bytes_in_another_process_and_place(ledger: BoardLedger, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere" / "records"
+    for folder in ("records", "baseline", "submissions"):
+        shutil.copytree(tmp_path / folder, tmp_path / "elsewhere" / folder)
+    program = (
+        "import sys, hashlib, pathlib; from harness.board.render import rendered\n"
+        "for name, data in rendered(pathlib.Path(sys.argv[1])).items(): print(name, hashlib.sha256(data).hexdigest())"
+    )
+    expected = "".join(f"{name} {hashlib.sha256(data).hexdigest()}\n" for name, data in rendered(ledger.folder).items())
+    settings_of_others = {
+        "PYTHONPATH": str(ROOT),
+        "PYTHONHASHSEED": "4",
+        "TZ": "Asia/Tokyo",
+        "LC_ALL": "C",
+        "PATH": os.environ["PATH"],
+    }
+    found = subprocess.run(
+        [sys.executable, "-c", program, str(moved)],
+        env=settings_of_others,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert found.stdout == expected, found.stderr
+    assert str(tmp_path).encode() not in b"".join(rendered(ledger.folder).values())
+
+
+def test_removing_a_record_changes_the_pages(ledger: BoardLedger) -> None:
+    before = rendered(ledger.folder)
+    index = ledger.folder / "index"
+    index.write_text("".join(line for line in index.read_text().splitlines(True) if "_no-kl/" not in line))
+    after = rendered(ledger.folder)
+    assert b"**drop-groups**" not in after["README.md"] and b"Standing record: **baseline**" in after["README.md"]
+    assert before["curves/cpu-logic.svg"] != after["curves/cpu-logic.svg"]
+    assert "curves/2026-01-02_cpu-logic_no-kl.svg" in before.keys() - after.keys()
+
+
+def test_importing_the_board_is_light() -> None:
+    heavy = "{'matplotlib', 'jinja2', 'torch', 'scipy', 'pandas'}"
+    program = f"import sys, harness.board.render; print(sorted({heavy} & set(sys.modules)))"
+    found = subprocess.run(
+        [sys.executable, "-c", program], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert found.stdout == "[]\n", found.stderr
+
+
+def test_render_writes_removes_its_own_and_nothing_else(ledger: BoardLedger, tmp_path: Path) -> None:
+    out = tmp_path / "leaderboard"
+    written = render(ledger.folder, out)
+    assert {path.relative_to(out).as_posix(): path.read_bytes() for path in written} == rendered(ledger.folder)
+    (out / "curves/stale.svg").write_bytes((out / "curves/cpu-logic.svg").read_bytes())
+    (out / "stale.md").write_bytes((out / "README.md").read_bytes())
+    (out / "notes.md").write_text("mine\n")
+    (out / "curves/drawing.svg").write_text("<svg/>")
+    assert sorted(render(ledger.folder, out)) == sorted(written)
+    left = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert left == {*rendered(ledger.folder), "notes.md", "curves/drawing.svg"}
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_render_never_overwrites_what_it_did_not_write(ledger: BoardLedger, tmp_path: Path, kind: str) -> None:
+    out, precious = tmp_path / "leaderboard", tmp_path / "precious.md"
+    out.mkdir()
+    precious.write_text("mine\n")
+    if kind == "file":
+        shutil.copy(precious, out / "README.md")
+    else:
+        (out / "README.md").symlink_to(precious)
+    with pytest.raises(BoardError, match="was not generated"):
+        render(ledger.folder, out)
+    assert precious.read_text() == (out / "README.md").read_text() == "mine\n"
+    assert list(out.iterdir()) == [out / "README.md"]
+
+
+@pytest.mark.parametrize("file", ["record.json", "record.json.sig", "curves.jsonl.xz"])
+@pytest.mark.parametrize("damage", ["gone", "changed"])
+def test_a_damaged_record_is_named_and_nothing_is_written(
+    ledger: BoardLedger, tmp_path: Path, file: str, damage: str
+) -> None:
+    path = ledger.folder / "2026-01-02_cpu-logic_no-kl" / file
+    data = path.read_bytes()
+    path.unlink()
+    if damage == "changed":
+        path.write_bytes(data[:40] + bytes([data[40] ^ 1]) + data[41:])
+    with pytest.raises(BoardError, match="no-kl/" + ("record.json" if file.startswith("record") else file)):
+        render(ledger.folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_record_of_an_unknown_track_is_refused(empty: BoardLedger) -> None:
+    empty.add(make_record(track="gpu-dreams@1"))
+    with pytest.raises(BoardError, match="gpu-dreams@1"):
+        rendered(empty.folder)
+
+
+def test_code_is_linked_only_where_a_submission_lives(empty: BoardLedger) -> None:
+    empty.add(make_record("sneaky", path="javascript:alert(1)"))
+    empty.add(make_record("elsewhere", day=2))
+    assert "javascript" not in page(empty) and "[code]" not in page(empty)
+    (empty.folder.parent / "submissions" / "elsewhere").mkdir(parents=True)
+    assert page(empty).count("[code](../submissions/elsewhere)") == 2  # the ranking, the history
+    for name in ("baseline-gpu", "harness"):
+        (empty.folder.parent / name).mkdir()
+        empty.add(make_record(name, path=name, day=3))
+    assert page(empty).count("[code](../baseline-gpu)") == 2 and "[code](../harness)" not in page(empty)
+
+
+def test_suites_without_a_gate_have_a_table_of_their_own(ledger: BoardLedger) -> None:
+    page = rendered(ledger.folder)["cpu-logic.md"].decode()
+    section = page.partition("## Beyond what was trained on")[2].partition("\n## ")[0]
+    table = [line for line in section.splitlines() if line.startswith("|")]
+    assert table[0] == "| Submission | countdown-hard | linear-hard | nim-hard | josephus-hard |"
+    assert table[1] == "|---|---:|---:|---:|---:|"
+    assert len(table) == 2 + page.count("[record]", 0, page.index("## Beyond")) and "| no-kl | 50.2% |" in section
+
+
+def test_fixed_benchmarks_have_a_table_with_the_control_run_beside_each(empty: BoardLedger) -> None:
+    def interval(low: int, mean: int, high: int) -> record.Interval:
+        return record.Interval(low=low, mean=mean, high=high)
+
+    scores = {
+        "gsm8k": record.BenchmarkScore(
+            accuracy_ppm=interval(300_000, 312_000, 324_000), control_ppm=interval(290_000, 301_000, 312_000)
+        ),
+        "math-500": record.BenchmarkScore(accuracy_ppm=interval(90_000, 100_000, 110_000), control_ppm=None),
+    }
+    assert "Fixed benchmarks" not in page(empty)
+    for day, (name, benchmarks) in enumerate(
+        {"with": scores, "fewer": {"gsm8k": scores["gsm8k"]}, "without": None}.items()
+    ):
+        made = make_record(name, 1.0 + day, day + 1)
+        empty.add(made.model_copy(update={"predicate": made.predicate.model_copy(update={"benchmarks": benchmarks})}))
+    table = [line for line in section(page(empty), "Fixed benchmarks").splitlines() if line.startswith("|")]
+    assert table == [
+        "| Submission | gsm8k | control run | math-500 | control run |",
+        "|---|---:|---:|---:|---:|",
+        "| with | 31.2% ± 1.2 | 30.1% ± 1.1 | 10.0% ± 1.0 | – |",
+        "| fewer | 31.2% ± 1.2 | 30.1% ± 1.1 | – | – |",
+    ]
+
+
+def test_the_projects_readme_carries_the_front_pages_table() -> None:
+    readme = "# p\n\n<!-- board:start -->\nold\n<!-- board:end -->\n\nmore\n"
+    table = "| a | b |\n|---|---|\n| 1 | 2 |\n"
+    page = f"# Board\n\n## One\ntext\n{table}more text\n\n## Two\n\n{table}\n## Three\n\nNo record stands yet.\n"
+    board = f"**One**\n\n{table}\n**Two**\n\n{table}"
+    expected = f"# p\n\n<!-- board:start -->\n{board}<!-- board:end -->\n\nmore\n"
+    assert front(readme, page) == expected
+    assert front(expected, page) == expected
+    assert front("no markers\n", page) == "no markers\n"
+    assert "No record stands yet." in front(readme, "no table\n")
