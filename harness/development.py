@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -22,96 +23,121 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.environment import Environment, development_key
+from harness.errors import NanoR1Error
 from harness.submission import Submission
 from harness.tracks.track import ROOT, Track
 
 ROWS = 12  # of the live table
 
 
-def train(track: Track, item: Submission, seed: int, output: Path, control: bool, console: Console) -> int:
-    """Run train.py, show it live, stop it at the budget. Returns its exit code; files land in `output`.
+class DevelopmentError(NanoR1Error):
+    """A development run cannot start or has failed; the message says where to look."""
 
-    `control`: as a verifier's control run, on scores that say nothing.
+
+def train(track: Track, submission: Submission, seed: int, output: Path, control: bool, console: Console) -> None:
+    """Run train.py, show it live, stop it at the budget. Files land in `output`. Raises DevelopmentError if it fails.
+
+    `control`: as a verifier's control run, on scores that are unrelated to the completions.
     """
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise DevelopmentError(f"{error.filename} is not a folder; name another with --output") from None
     start = time.monotonic()
-    with contextlib.ExitStack() as files:
-        work = files.enter_context(tempfile.TemporaryDirectory(prefix="nano-r1-"))
-        socket = Path(work) / "socket"
-        log = files.enter_context((output / "log.txt").open("w"))
-        with Environment(
-            track,
-            development_key(seed),
-            seed,
-            socket,
-            base=str(track.base_folder),
-            output=str(output.resolve()),
-            clock=lambda: round((time.monotonic() - start) * 1000),
-            control=development_key(seed) if control else None,
-        ) as environment:
-            process = subprocess.Popen(
-                [sys.executable, str(item.folder.resolve() / "train.py")],
-                env={**os.environ, "NANO_R1_SOCKET": str(socket), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
+    with contextlib.ExitStack() as stack:
+        work = stack.enter_context(tempfile.TemporaryDirectory(prefix="nano-r1-"))
+        log = stack.enter_context((output / "log.txt").open("w"))
+        environment = stack.enter_context(
+            Environment(
+                track,
+                development_key(seed),
+                seed,
+                Path(work) / "socket",
+                base=str(track.base_folder),
+                output=str(output.resolve()),
+                clock=lambda: round((time.monotonic() - start) * 1000),
+                control=development_key(seed) if control else None,
             )
-            last = [""]
-            reader = threading.Thread(target=_keep_log, args=(process, log, last, console), daemon=True)
-            reader.start()
-            try:
-                with Live(console=console, refresh_per_second=4, transient=True) as live:
-                    while process.poll() is None:
-                        time.sleep(0.25)
-                        elapsed = time.monotonic() - start
-                        if console.is_terminal:
-                            live.update(_view(environment, elapsed, track.budget.seconds, last[0]))
-                        if elapsed > track.budget.seconds:
-                            console.print(f"stopped: over the budget of {track.budget.seconds} s")
-                            process.kill()
-            finally:
-                if process.poll() is None:
-                    process.kill()
-                process.wait()
-            reader.join(timeout=5)
-            console.print(_view(environment, time.monotonic() - start, track.budget.seconds, ""))
-    return process.returncode
+        )
+        with _started(submission, Path(work) / "socket") as process:
+            reader = LogReader(process, log, console)
+            with Live(console=console, refresh_per_second=4, transient=True) as live:
+                while process.poll() is None:
+                    time.sleep(0.25)
+                    elapsed = time.monotonic() - start
+                    if console.is_terminal:
+                        live.update(_view(environment, elapsed, track.budget.seconds, reader.last))
+                    if elapsed > track.budget.seconds:
+                        console.print(f"stopped: over the budget of {track.budget.seconds} s")
+                        process.kill()
+        reader.join(timeout=5)
+        console.print(_view(environment, time.monotonic() - start, track.budget.seconds, ""))
+    if process.returncode != 0:
+        program, log_file = submission.folder / "train.py", output / "log.txt"
+        raise DevelopmentError(f"{program} exited with code {process.returncode}; its log is {log_file}")
 
 
-def _keep_log(process: subprocess.Popen[str], log: TextIO, last: list[str], console: Console) -> None:
-    assert process.stdout is not None
-    for line in process.stdout:  # read to the end whatever happens: a full pipe would stall the submission
-        with contextlib.suppress(OSError):  # a full disk; the weights will not fit either, and that is said
-            log.write(line)
-            log.flush()
-        last[0] = line.rstrip("\n")
-        if not console.is_terminal:
-            console.print(last[0], markup=False, soft_wrap=True)
+@contextlib.contextmanager
+def _started(submission: Submission, socket: Path) -> Iterator[subprocess.Popen[str]]:
+    """The submission's process; whatever ends the block, the process has ended too."""
+    process = subprocess.Popen(
+        [sys.executable, str(submission.folder.resolve() / "train.py")],
+        env={**os.environ, "NANO_R1_SOCKET": str(socket), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+class LogReader(threading.Thread):
+    """Copies what a process prints into its log; without a terminal, shows it too. `last` is its latest line."""
+
+    def __init__(self, process: subprocess.Popen[str], log: TextIO, console: Console) -> None:
+        super().__init__(daemon=True)
+        self.last = ""
+        self._process, self._log, self._console = process, log, console
+        self.start()
+
+    def run(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:  # to the end, whatever happens: a full pipe would stall the submission
+            with contextlib.suppress(OSError):  # a full disk: the weights will not fit either, and that is reported
+                self._log.write(line)
+                self._log.flush()
+            self.last = line.rstrip("\n")
+            if not self._console.is_terminal:
+                self._console.print(self.last, markup=False, soft_wrap=True)
 
 
 def _view(environment: Environment, elapsed: float, budget: int, line: str) -> Group:
-    """The harness's view: one row a stretch of scored completions."""
+    """The harness's view: a row for each stretch of scored completions."""
     points = environment.curve
     width = max(1, -(-len(points) // ROWS))
-    names = sorted({task for point in points for task in point["tasks"]})
+    tasks = sorted({task for point in points for task in point["tasks"]})
     table = Table(box=None, pad_edge=False, title=f"{elapsed:.0f} of {budget} s", title_justify="left")
-    for column in ("seconds", "completions", "accuracy", "formatted", "tokens", *names):
+    for column in ("seconds", "completions", "accuracy", "formatted", "tokens", *tasks):
         table.add_column(column, justify="right")
-    for i in range(0, len(points), width):
-        part = points[i : i + width]
-        count = sum(p["completions"] for p in part)
+    for start in range(0, len(points), width):
+        stretch = points[start : start + width]
+        count = sum(point["completions"] for point in stretch)
         cells = []
-        for name in names:
-            n = sum(p["tasks"].get(name, (0, 0))[0] for p in part)
-            right = sum(p["tasks"].get(name, (0, 0))[1] for p in part)
-            cells.append(f"{right / n:.3f}" if n else "")
+        for task in tasks:
+            counts = [point["tasks"].get(task, (0, 0)) for point in stretch]
+            completions, correct = (sum(column) for column in zip(*counts, strict=True))
+            cells.append(f"{correct / completions:.3f}" if completions else "")
         table.add_row(
-            f"{part[-1]['t_ms'] / 1000:.0f}",
+            f"{stretch[-1]['t_ms'] / 1000:.0f}",
             f"{count:,}",
-            f"{sum(p['correct'] for p in part) / count:.3f}",
-            f"{sum(p['formatted'] for p in part) / count:.3f}",
-            f"{sum(p['tokens'] for p in part) / count:.1f}",
+            f"{sum(point['correct'] for point in stretch) / count:.3f}",
+            f"{sum(point['formatted'] for point in stretch) / count:.3f}",
+            f"{sum(point['tokens'] for point in stretch) / count:.1f}",
             *cells,
         )
     return Group(table, Text(line[:300]))

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import RECORDS, ExistingLedger, Json
-from harness.cli.terminal import console, make_table, print_json
+from harness.cli.terminal import console, make_table, print_json, stop
 
 app = typer.Typer()
 
@@ -43,6 +43,8 @@ def audit(
     from harness.ledger.store import Ledger
 
     pages = board or ledger.resolve().parent / "leaderboard"
+    if checkpoint is not None and not checkpoint.is_file():
+        stop(f"{checkpoint} is not a file; --checkpoint takes a records/checkpoint that you kept")
     kept = None if checkpoint is None else checkpoint.read_bytes()
     start = time.monotonic()
     count = failed = 0

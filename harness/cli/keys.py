@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_KEY, KeyFile
+from harness.cli.options import DEFAULT_KEY
 
 app = typer.Typer()
 
@@ -16,7 +17,14 @@ app = typer.Typer()
 @app.command()
 def keygen(
     identity: Annotated[str, typer.Argument(metavar="IDENTITY", help="Who signs: letters, digits, dots, dashes.")],
-    key: KeyFile = DEFAULT_KEY,
+    key: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE",
+            help="Where the private half goes; the public half goes to FILE.pub. Default: ~/.config/nano-r1/key.",
+            show_default=False,
+        ),
+    ] = DEFAULT_KEY,
     hours: Annotated[
         int, typer.Option(min=1, max=24 * 366, metavar="N", help="How long the key may sign, once it is listed.")
     ] = 24,

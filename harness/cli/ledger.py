@@ -107,7 +107,7 @@ def abandon(
 ) -> None:
     """Close a session that cannot be resumed.
 
-    For one whose journal is lost or whose machine is gone: what is still open of it ends without a record.
+    For one whose journal is lost or whose machine is gone. Its open submissions end without a record.
     """
     from harness.ledger.signature import load_key
     from harness.ledger.store import Ledger
@@ -145,13 +145,13 @@ def merge(
     """Append the entries of another branch.
 
     Appends those that this log lacks, and signs the checkpoint. No commit is changed. Keys that only the other
-    branch trusts are printed: adding one is a decision of yours.
+    branch trusts are printed: whether to add them is up to you.
     """
     from harness.ledger.git import Git
     from harness.ledger.merge import merge as merge_logs
+    from harness.ledger.merge import trusted_only_there
     from harness.ledger.signature import load_key
     from harness.ledger.store import Ledger
-    from harness.ledger.trust_difference import lines_only_theirs
 
     signing_key, out = load_key(key), console()
     with Git(ledger) as git:
@@ -160,5 +160,5 @@ def merge(
         for path in appended:
             out.print(f"appended {path}", soft_wrap=True, markup=False)
         out.print(f"{len(appended)} new from {theirs}", markup=False)
-        for file, line in lines_only_theirs(git, commit, ledger):
+        for file, line in trusted_only_there(git, commit, ledger):
             out.print(f"only theirs, add it if you vouch for it: {file}: {line}", soft_wrap=True, markup=False)

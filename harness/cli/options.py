@@ -19,7 +19,7 @@ def _check_ledger(folder: Path) -> Path:
     return folder
 
 
-TrackName = Annotated[str, typer.Option("--track", metavar="TRACK", help="Track to use; `nano-r1 tracks` lists them.")]
+TrackName = Annotated[str, typer.Option("--track", metavar="TRACK", help="A track; see `nano-r1 tracks`.")]
 SubmissionsTrack = Annotated[
     str | None,
     typer.Option("--track", metavar="TRACK", help="Track to use. Default: the one that submission.toml names."),
@@ -29,8 +29,8 @@ ExistingLedger = Annotated[
     typer.Option(
         "--ledger",
         metavar="FOLDER",
-        help="Folder of the ledger.",
-        show_default="this repository's records",
+        help="Folder of the ledger. Default: this repository's records.",
+        show_default=False,
         callback=_check_ledger,
     ),
 ]
@@ -39,8 +39,8 @@ KeyFile = Annotated[
     typer.Option(
         "--key",
         metavar="FILE",
-        help="Private signing key; `nano-r1 keygen` makes one.",
-        show_default="~/.config/nano-r1/key",
+        help="Private signing key. Default: ~/.config/nano-r1/key.",
+        show_default=False,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="List the tracks; plan one for GPUs; download its base model.")
 
-Name = Annotated[str, typer.Argument(metavar="TRACK", help="Its name; `nano-r1 tracks` lists them.")]
+Name = Annotated[str, typer.Argument(metavar="TRACK", help="A track; see `nano-r1 tracks`.")]
 
 
 @app.callback(invoke_without_command=True)

@@ -197,7 +197,10 @@ def reproduce(
     path = record_folder / "record.json"
     if not path.is_file():
         stop(f"{path} is missing; name a folder under records/")
-    loaded = record.load(path.read_bytes())
+    try:
+        loaded = record.load(path.read_bytes())
+    except record.RecordError as error:
+        stop(f"{path}: {error}; restore it with git")
     check_gpus(tracks.load(loaded.predicate.track.partition("@")[0]))
     with _session(as_json) as (reporter, cancel):
         rows = run_reproduction(loaded, runs=runs, state=default_state(), reporter=reporter, cancel=cancel)
