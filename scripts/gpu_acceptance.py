@@ -56,7 +56,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from harness import judge, stats
 from harness.isolation import gpu
 from harness.ledger.store import Ledger
-from harness.planning.plan import Shape, declared, forward_flops
+from harness.planning.declared import Shape, declared
+from harness.planning.roofline import forward_flops
 from harness.tracks.track import ROOT, load
 from harness.verify.clock import utc_now
 from harness.verify.local import describe_machine
@@ -94,7 +95,7 @@ class Work:
         return self.prompts * self.group
 
 
-# Qwen/Qwen2.5-0.5B's config.json as public repositories quote it; 1.5B and 3B: harness/planning/plan.toml; tiny is ours.
+# 0.5B: Qwen2.5's config.json as public repositories quote it; 1.5B and 3B: harness/planning/plan.toml; tiny is ours.
 SHAPES = {
     "tiny": Shape(
         layers=2, width=64, heads=2, kv_heads=1, head_width=32, intermediate=128, vocabulary=2048, tied=True,

@@ -10,24 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config
 
-from harness.planning import plan as planning
-from harness.planning.plan import (
-    Chip,
-    PlanError,
-    Recipe,
-    Shape,
-    base_shape,
-    check,
-    declared,
-    evaluation_seconds,
-    forward_flops,
-    memory,
-    plan,
-    reckon,
-    sampling_seconds,
-    shape_of,
-    training_seconds,
-)
+from harness.planning import declared as module
+from harness.planning.declared import Chip, PlanError, Recipe, Shape, base_shape, declared, shape_of
+from harness.planning.plan import check, estimate, plan
+from harness.planning.roofline import evaluation_seconds, forward_flops, memory, sampling_seconds, training_seconds
 from harness.tracks.track import load, names
 
 GPU = [name for name in names() if load(name).hardware.kind == "gpu"]
@@ -139,8 +125,7 @@ def test_the_formulas_by_hand():
     assert SMALL.parameters == 1408 + 2 * (2 * 8 + (2 + 2) * 4) + 8 == 1480
     assert SMALL.kv_values == 2 * 2 * 1 * 4
     assert forward_flops(SMALL, 5, 7) == 5 * (2 * 1408 + 4 * 2 * 8 * 7)
-    found = memory(SMALL, RECIPE, 30)
-    assert found == {
+    assert memory(SMALL, RECIPE, 30) == {
         "weights": 2960, "gathered layers": 0, "master weights": 5920, "gradients": 5920, "Adam": 11_840,
         "activations": 64 * (16 + 6 * 8 + 16 + 8 + 64) * 2, "logits": 2 * 16 * 32 * 4,
         "sampler's weights": 2960, "KV cache": 8 * 40 * 16 * 2,
@@ -190,36 +175,38 @@ def test_memory_grows_with_the_batch_and_the_cache(shape, recipe, longest):
 
 @given(shapes, recipes, st.sampled_from([2, 4, 8]), st.integers(1, 4096))
 def test_sharding_divides_what_is_sharded_and_nothing_else(shape, recipe, shards, longest):
-    one, many = (memory(shape, change(recipe, shards=n), longest) for n in (1, shards))
+    single, sharded = (memory(shape, change(recipe, shards=n), longest) for n in (1, shards))
     for name in ("weights", "master weights", "gradients", "Adam"):
-        assert many[name] == -(-one[name] // shards)
+        assert sharded[name] == -(-single[name] // shards)
     for name in ("activations", "logits", "sampler's weights", "KV cache"):
-        assert many[name] == one[name]
-    assert one["gathered layers"] == 0 < many["gathered layers"]
+        assert sharded[name] == single[name]
+    assert single["gathered layers"] == 0 < sharded["gathered layers"]
 
 
 @given(shapes, recipes, st.integers(1, 2000), st.sampled_from([1, 2, 8]))
 def test_dollars_are_gpu_hours_times_the_price(shape, recipe, cents, gpus):
     hardware = change(HARDWARE, usd_per_gpu_hour_cents=cents, gpus=gpus)
-    found = reckon(TRACK, hardware, shape, recipe, declared())
-    assert found.gpu_hours == pytest.approx(found.seconds * gpus / 3600)
-    assert found.usd == pytest.approx(found.gpu_hours * cents / 100)
-    assert found.verification_usd == pytest.approx(found.verification_gpu_hours * cents / 100)
+    estimated = estimate(TRACK, hardware, shape, recipe, declared())
+    assert estimated.gpu_hours == pytest.approx(estimated.seconds * gpus / 3600)
+    assert estimated.usd == pytest.approx(estimated.gpu_hours * cents / 100)
+    assert estimated.verification_usd == pytest.approx(estimated.verification_gpu_hours * cents / 100)
     runs = TRACK.verdict.runs
-    assert (found.verification_runs, found.verification_evaluations) == (2 * runs + 1, runs + 1)
-    asked = (runs + 1) * found.evaluation_seconds * gpus / 3600
-    assert found.verification_gpu_hours == pytest.approx((2 * runs + 1) * found.gpu_hours + asked)
+    assert (estimated.verification_runs, estimated.verification_evaluations) == (2 * runs + 1, runs + 1)
+    asked = (runs + 1) * estimated.evaluation_seconds * gpus / 3600
+    assert estimated.verification_gpu_hours == pytest.approx((2 * runs + 1) * estimated.gpu_hours + asked)
     start, overhead = recipe.start_seconds, declared().assumed.overhead  # the start is billed, once
-    assert found.seconds == pytest.approx(start + overhead * (found.sampling_seconds + found.training_seconds))
-    twice = reckon(TRACK, hardware, shape, change(recipe, steps=recipe.steps * 2), declared())
-    assert twice.seconds - start == pytest.approx(2 * (found.seconds - start))
+    assert estimated.seconds == pytest.approx(
+        start + overhead * (estimated.sampling_seconds + estimated.training_seconds)
+    )
+    twice = estimate(TRACK, hardware, shape, change(recipe, steps=recipe.steps * 2), declared())
+    assert twice.seconds - start == pytest.approx(2 * (estimated.seconds - start))
     completions = recipe.steps * recipe.prompts * recipe.group
-    assert twice.sampled_tokens == 2 * found.sampled_tokens == 2 * completions * recipe.completion_tokens
+    assert twice.sampled_tokens == 2 * estimated.sampled_tokens == 2 * completions * recipe.completion_tokens
 
 
 @given(shapes, recipes)
 def test_more_gpus_are_never_slower(shape, recipe):
-    times = [reckon(TRACK, change(HARDWARE, gpus=n), shape, recipe, declared()).seconds for n in (1, 2, 8)]
+    times = [estimate(TRACK, change(HARDWARE, gpus=n), shape, recipe, declared()).seconds for n in (1, 2, 8)]
     assert times[0] >= times[1] >= times[2]
 
 
@@ -228,9 +215,9 @@ def test_more_gpus_are_never_slower(shape, recipe):
 
 @pytest.mark.parametrize("name", GPU)
 def test_the_plan_of_each_gpu_track_fits(name):
-    found = plan(load(name))
-    assert found.memory_bytes <= found.usable_bytes and found.seconds <= found.budget_seconds
-    assert found.gpu_hours > 0 and found.assumptions
+    estimated = plan(load(name))
+    assert estimated.memory_bytes <= estimated.usable_bytes and estimated.seconds <= estimated.budget_seconds
+    assert estimated.gpu_hours > 0 and estimated.assumptions
 
 
 def test_what_has_no_plan_says_why():
@@ -266,15 +253,15 @@ def test_a_plan_that_cannot_fit_is_refused_in_one_sentence(part, changes, words)
 
 def test_shards_that_cannot_be_laid_out_are_refused():
     with pytest.raises(PlanError, match="8 shards cannot be laid out over 1 GPUs"):
-        reckon(TRACK, HARDWARE, SMALL, change(RECIPE, shards=8), declared())
+        estimate(TRACK, HARDWARE, SMALL, change(RECIPE, shards=8), declared())
 
 
 def test_a_plan_that_just_fits_is_not_refused():
     recipe = declared().recipes[TRACK.name]
-    found = plan(TRACK)
-    check(replace(found, usable_bytes=found.memory_bytes), TRACK, recipe)
+    estimated = plan(TRACK)
+    check(replace(estimated, usable_bytes=estimated.memory_bytes), TRACK, recipe)
     with pytest.raises(PlanError):
-        check(replace(found, usable_bytes=found.memory_bytes - 1), TRACK, recipe)
+        check(replace(estimated, usable_bytes=estimated.memory_bytes - 1), TRACK, recipe)
 
 
 @pytest.mark.parametrize(
@@ -289,10 +276,10 @@ def test_a_plan_that_just_fits_is_not_refused():
     ],
 )
 def test_a_wrong_number_in_plan_toml_is_refused(tmp_path, monkeypatch, old, new, message):
-    text = planning.FILE.read_text()
+    text = module.FILE.read_text()
     assert old in text
     (tmp_path / "plan.toml").write_text(text.replace(old, new, 1))
-    monkeypatch.setattr(planning, "FILE", tmp_path / "plan.toml")
+    monkeypatch.setattr(module, "FILE", tmp_path / "plan.toml")
     declared.cache_clear()
     try:
         with pytest.raises(PlanError, match=message):
@@ -315,11 +302,11 @@ def test_the_recipe_is_the_baselines(name):
     sharded = gpus > 1 and shape.parameters > trainer.SHARD_ABOVE
     assert recipe.shards == (gpus if sharded else 1)
 
-    found = plan(track)
+    estimated = plan(track)
     engine = trainer.VLLM_MEMORY * track.hardware.gpu_memory_bytes
-    sampler = found.memory["sampler's weights"] + found.memory["KV cache"]
+    sampler = estimated.memory["sampler's weights"] + estimated.memory["KV cache"]
     assert sampler <= engine
-    assert found.memory_bytes - sampler + engine <= found.usable_bytes
+    assert estimated.memory_bytes - sampler + engine <= estimated.usable_bytes
 
 
 def test_every_recipe_and_shape_belongs_to_a_track():

@@ -13,7 +13,7 @@ import gpu_acceptance as script
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from harness.planning.plan import Shape
+from harness.planning.declared import Shape
 from harness.tracks.track import ROOT
 
 
