@@ -195,6 +195,8 @@ def regrade(
     """
     from harness.evaluation import samples
 
+    if not file.exists():
+        stop(f"{file} does not exist; name the samples.parquet that `nano-r1 eval --suite` wrote")
     graded = samples.regrade(file)
     means = graded.table.groupby("part", sort=False)[["strict", "lenient"]].mean()
     if as_json:

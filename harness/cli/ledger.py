@@ -147,14 +147,18 @@ def merge(
     Appends those that this log lacks, and signs the checkpoint. No commit is changed. Keys that only the other
     branch trusts are printed: whether to add them is up to you.
     """
-    from harness.ledger.git import Git
+    from harness.ledger.git import Git, NoRepository
     from harness.ledger.merge import merge as merge_logs
     from harness.ledger.merge import trusted_only_there
     from harness.ledger.signature import load_key
     from harness.ledger.store import Ledger
 
     signing_key, out = load_key(key), console()
-    with Git(ledger) as git:
+    try:
+        repository = Git(ledger)
+    except NoRepository as error:
+        stop(f"{ledger}: {error}; --theirs is read from the git repository around the ledger")
+    with repository as git:
         commit = git.commit(theirs)
         appended = merge_logs(Ledger(ledger), git.reader(commit), signing_key)
         for path in appended:

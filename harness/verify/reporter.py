@@ -28,8 +28,8 @@ class TerminalReporter:
         )
         self._task = self._progress.add_task("", visible=False, note="", left="")
         self._name = ""  # of the node, on a cluster
-        self._phase = ""
-        self._usual: dict[str, float] = {}  # what a phase took last time: the best guess at what it will take
+        self._training = ""  # whose training is shown; empty while something else is
+        self._train_seconds: dict[str, float] = {}  # what each one's last training took: the best guess at its next
 
     def __enter__(self) -> TerminalReporter:
         self._progress.start()
@@ -42,28 +42,26 @@ class TerminalReporter:
 
     def begin(self, name: str, run: int, phase: str, total: float) -> None:
         """A phase of one run begins: `total` seconds of budget (train) or questions (evaluate, benchmarks)."""
-        self._phase = f"{name} {phase}"
-        expected = self._usual.get(self._phase, total)
+        self._training = name if phase == "train" else ""
         self._progress.reset(
             self._task,
             description=f"{self._name}{name} run {run + 1}: {phase}",
-            total=expected,
+            total=self._train_seconds.get(self._training, total),
             visible=True,
             note="",
-            left=f"of at most {total:.0f} s" if phase == "train" else "",
+            left=f"of at most {total:.0f} s" if self._training else "",
         )
 
     def advance(self, done: float, note: str) -> None:
-        if self._phase.endswith("train"):
-            usual = self._usual.get(self._phase)
-            left = f"about {max(usual - done, 0):.0f} s left" if usual else None
-            if left:
-                self._progress.update(self._task, left=left)
+        """`done`: seconds of a training, or questions."""
+        if self._training in self._train_seconds:
+            left = max(self._train_seconds[self._training] - done, 0)
+            self._progress.update(self._task, left=f"about {left:.0f} s left")
         self._progress.update(self._task, completed=done, note=note)
 
     def finished(self, seconds: float) -> None:
-        """The phase took this long; the next of its kind is expected to."""
-        self._usual[self._phase] = seconds
+        """The training took this long; the next of the same submission is expected to."""
+        self._train_seconds[self._training] = seconds
 
     def say(self, text: str) -> None:
         if not self._quiet:
@@ -73,5 +71,5 @@ class TerminalReporter:
         """One for a node of a cluster: a bar of its own, its name before each line."""
         other = copy.copy(self)
         other._task = self._progress.add_task("", visible=False, note="", left="")
-        other._name, other._phase, other._usual = f"{name}: ", "", {}
+        other._name, other._training, other._train_seconds = f"{name}: ", "", {}
         return other

@@ -61,7 +61,7 @@ def test_help_imports_nothing_heavy():
         ("eval --model {}/file", ["file is 3 bytes long"]),
         ("eval --suite nope --model baseline", ["no suite 'nope'", "suites: logic"]),
         ("eval --suite logic", ["name the model", "--model"]),
-        ("regrade {}/none", ["none is not a file of samples"]),
+        ("regrade {}/none", ["none does not exist", "nano-r1 eval --suite"]),
         ("check", ["name submission folders", "--against"]),
         ("check {}/none", ["none is not a folder"]),
         ("check --against nope", ["nope"]),
