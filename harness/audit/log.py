@@ -6,6 +6,7 @@ import signal
 from collections import deque
 from collections.abc import Iterator, Set
 from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -13,10 +14,20 @@ from harness import judge
 from harness.audit.context import RecordContext
 from harness.audit.records import RecordAuditor
 from harness.ledger.errors import CheckResult
-from harness.ledger.record import Record
+from harness.ledger.record import Record, Submission
 from harness.ledger.state import State
 
 BATCH, WINDOW = 16, 32  # records that a process is given at once, and such batches in progress
+
+
+@dataclass(frozen=True)
+class OutdatedRecord:
+    """What is kept of a record whose track is not just what this harness has: its status is known at the end only."""
+
+    folder: str
+    track: str
+    submission: Submission
+    difference: str
 
 
 class LogAudit:
@@ -28,7 +39,7 @@ class LogAudit:
     def __init__(self, folder: Path, repository: Path, graded: Set[str], processes: int) -> None:
         self._graded, self._auditor = graded, RecordAuditor(folder, repository)
         self._once_standing: dict[tuple[str, str], judge.Standing] = {}  # by track id and folder
-        self._outdated: list[tuple[RecordContext, str]] = []  # made on another digest of their track, and which
+        self._outdated: list[OutdatedRecord] = []
         self._state: State | None = None
         self._batch: list[RecordContext] = []
         self._batches: deque[Future[list[CheckResult]]] = deque()
@@ -57,7 +68,7 @@ class LogAudit:
             graded=folder in self._graded,
         )  # fmt: skip
         if difference is not None:
-            self._outdated.append((context, difference))
+            self._outdated.append(OutdatedRecord(folder, predicate.track, predicate.submission, difference))
         if summary.stood:
             self._once_standing[predicate.track, folder] = judge.standing_from(record, folder)
         if self._pool is None:
@@ -74,16 +85,15 @@ class LogAudit:
         self._submit_batch()
         while self._batches:
             yield from self._batches.popleft().result()
-        for context, difference in self._outdated:
+        for record in self._outdated:
             assert self._state is not None
-            change = self._state.records[context.folder].change
-            moved_on = change is not None and change.status in ("superseded", "withdrawn")  # no result any more
-            message = difference
-            if change is not None and moved_on:
+            change, message = self._state.records[record.folder].change, record.difference
+            replaced = change is not None and change.status in ("superseded", "withdrawn")  # no result any more
+            if change is not None and replaced:
                 entry = f"log/{change.id}.json says {change.status} under {change.rule}"
                 message += f". Grading was not repeated, since the track moved on: {entry}"
-            yield context.result("track digest", moved_on, message)
-            yield from self._auditor.check_submission(context, may_be_old_baseline=moved_on)
+            yield CheckResult("track digest", f"{record.folder}/record.json", replaced, message)
+            yield from self._auditor.check_submission(record.folder, record.track, record.submission, replaced)
 
     def _submit_batch(self) -> None:
         if self._batch and self._pool is not None:

@@ -10,7 +10,7 @@ from harness.audit.context import RecordContext
 from harness.audit.submissions import SubmissionAudit
 from harness.environment import Grader
 from harness.ledger.errors import CheckResult
-from harness.ledger.record import Predicate
+from harness.ledger.record import Predicate, Submission
 from harness.tracks import track as tracks
 from harness.tracks.track import Track, TrackError
 
@@ -35,21 +35,24 @@ class RecordAuditor:
         track = self._track(context.predicate.track)
         assert isinstance(track, Track)
         yield context.result("track digest", True, f"{track.id} is {track.digest[:12]}")
-        yield from self.check_submission(context)
+        yield from self.check_submission(context.folder, track.id, context.predicate.submission)
         if context.graded:
             yield from evidence.check_completions(context, self._folder, track, self._grader(track))
         yield from claims.check_hardware(context, track)
         yield from claims.check_reported(context, track)
         yield from claims.check_verdict(context, track)
 
-    def check_submission(self, context: RecordContext, may_be_old_baseline: bool = False) -> Iterator[CheckResult]:
+    def check_submission(
+        self, folder: str, track_id: str, recorded: Submission, replaced: bool = False
+    ) -> Iterator[CheckResult]:
         """The code that ran is the code in the repository, and it is for the track.
 
-        may_be_old_baseline: the track moved on, so its baseline of today may stand where the recorded one stood; then
-        git must remember that.
+        replaced: another version of the track took its place, and with it perhaps that of the baseline's folder: then
+        git must remember the recorded one.
         """
-        track = self._track(context.predicate.track) if may_be_old_baseline else None
-        yield from self._submissions.check(context, track.baseline if isinstance(track, Track) else None)
+        track = self._track(track_id) if replaced else None
+        baseline = track.baseline if isinstance(track, Track) else None
+        yield from self._submissions.check(folder, track_id, recorded, baseline)
 
     def track_difference(self, predicate: Predicate) -> str | None:
         """None if the record's track is just what this harness has; else in what it differs."""

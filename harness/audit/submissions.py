@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import submission
-from harness.audit.context import RecordContext
 from harness.ledger.errors import CheckResult, FileError
 from harness.ledger.git import Git, GitError, NoRepository
 from harness.ledger.index import read_file
+from harness.ledger.record import Submission as RecordedSubmission
 from harness.submission import Submission, SubmissionError
 from harness.tracks.schema import Baseline
 
@@ -35,15 +35,17 @@ class SubmissionAudit:
         self._present: dict[str, Submission | SubmissionError] = {}
         self._memories: dict[tuple[str, str], Memory] = {}
 
-    def check(self, context: RecordContext, new_baseline: Baseline | None = None) -> Iterator[CheckResult]:
+    def check(
+        self, folder: str, track_id: str, recorded: RecordedSubmission, new_baseline: Baseline | None = None
+    ) -> Iterator[CheckResult]:
         """The folder in the repository has the recorded digest, and its submission.toml says what the record says.
 
-        new_baseline: the baseline of the version that replaced the record's track. It may stand where the recorded
-        one stood; then git must remember that.
+        folder, track_id, recorded: of the record. new_baseline: that of the version that replaced the record's track.
+        It may stand where the recorded one stood; then git must remember that.
         """
-        recorded = context.predicate.submission
+        file = f"{folder}/record.json"
         if not re.fullmatch(r"(submissions/)?[a-z0-9][a-z0-9-]{0,63}", recorded.path):
-            yield context.result("submission tree", False, f"{recorded.path!r} is no submission's folder")
+            yield CheckResult("submission tree", file, False, f"{recorded.path!r} is no submission's folder")
             return
         present = self._load(recorded.path)
         source = present if isinstance(present, Submission) else None
@@ -59,12 +61,12 @@ class SubmissionAudit:
             yield from _changed_files(self._repository, recorded.path)
         if source is not None:
             manifest = source.manifest
-            same = context.predicate.track.partition("@")[0] in manifest.every_track and (
+            same = track_id.partition("@")[0] in manifest.every_track and (
                 (recorded.title, recorded.change, recorded.contributors)
                 == (manifest.title, manifest.change, manifest.contributors)
             )
             message = "track, title, change and contributors are submission.toml's"
-            yield context.result("submission manifest", same, message)
+            yield CheckResult("submission manifest", file, same, message)
 
     def _load(self, path: str) -> Submission | SubmissionError:
         if path not in self._present:

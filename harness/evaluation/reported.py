@@ -207,7 +207,7 @@ def scores(runs: Sequence[Run], control: Run | None) -> dict[str, BenchmarkScore
 
 def flaw(predicate: Predicate) -> str | None:
     """The first thing in a record's benchmarks that its own numbers contradict; None if they hold together."""
-    runs = [*predicate.runs, *([predicate.control] if predicate.control else [])]
+    runs = predicate.all_runs
     for run in runs:
         first, results = runs[0].benchmarks or {}, run.benchmarks or {}
         if results.keys() != first.keys():

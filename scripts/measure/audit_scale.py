@@ -39,7 +39,7 @@ from harness.environment import Grader
 from harness.keys import commitment, derive, seed_of
 from harness.ledger import record, signature, trust
 from harness.ledger.entries import Announced, Commitment, fresh_id
-from harness.ledger.index import Entry, make_checkpoint
+from harness.ledger.index import Entry, make_checkpoint, make_index
 from harness.ledger.store import Ledger
 from harness.tracks import track as tracks
 from harness.tracks.track import ROOT, Track
@@ -65,165 +65,151 @@ def packed(lines: Iterable[dict[str, Any]]) -> bytes:
     return lzma.compress("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode(), preset=6)
 
 
-def shape(track: Track, path: str, root: bytes, accuracy: float, chance: random.Random) -> Shape:
+def shape(track: Track, path: str, accuracy: float, rng: random.Random) -> Shape:
     """Answer the questions of all runs, a share of `accuracy` of them rightly, and have the answers graded."""
     from tokenizers import Tokenizer
 
     source = submission.load(ROOT / path)
     grader, tokenizer = Grader(track), Tokenizer.from_str((track.base_folder / "tokenizer.json").read_text())
-    given, results = [], []
+    answers, results, points = [], [], []
     for run in range(track.verdict.runs + 1):  # the last is the control run
-        samples = evaluate.questions(track, derive(root, "heldout", source.tree_sha256, run))
-        right = (accuracy if run < track.verdict.runs else 0.25) + chance.uniform(-0.01, 0.01)
+        samples = evaluate.questions(track, derive(SHARED_ROOT, "heldout", source.tree_sha256, run))
+        share = (accuracy if run < track.verdict.runs else 0.25) + rng.uniform(-0.01, 0.01)
         completions = []
-        for item in samples:
-            if chance.random() < right:
-                text = f"<think>{'1' * 8}</think><answer>{item.target}</answer>"
+        for sample in samples:
+            if rng.random() < share:
+                text = f"<think>{'1' * 8}</think><answer>{sample.target}</answer>"
                 completions.append([*tokenizer.encode(text, add_special_tokens=False).ids, grader.end_id])
             else:
-                completions.append([chance.randrange(4, grader.vocabulary) for _ in range(chance.randrange(40))])
-        given.append({"run": run, "completions": completions})
+                completions.append([rng.randrange(4, grader.vocabulary) for _ in range(rng.randrange(40))])
+        answers.append({"run": run, "completions": completions})
         results.append(evaluate.tally(track, grader, samples, completions))
-    points = [
-        {
-            "run": run,
-            "t_ms": 1000 * i,
-            "completions": 256,
-            "correct": 128,
-            "formatted": 250,
-            "tokens": 8192,
-            "tasks": {},
-        }
-        for run in range(track.verdict.runs + 1)
-        for i in range(64)
-    ]
-    files = {"completions.jsonl.xz": packed(given), "curves.jsonl.xz": packed(points), "log.txt.xz": lzma.compress(b"")}
+        counts = {"completions": 256, "correct": 128, "formatted": 250, "tokens": 8192, "tasks": {}}
+        points += [{"run": run, "t_ms": 1000 * step, **counts} for step in range(64)]
+    files = {"completions.jsonl.xz": packed(answers), "curves.jsonl.xz": packed(points), "log.txt.xz": packed([])}
     return Shape(source, path, results, files)
 
 
 def shapes(track: Track) -> list[Shape]:
     """One for the baseline and each submission of the track in this repository."""
-    chance = random.Random(20261121)
+    rng = random.Random(20261121)
     paths = sorted(path.parent.relative_to(ROOT).as_posix() for path in ROOT.glob("submissions/*/submission.toml"))
-    paths = [track.baseline.folder, *paths]
-    return [shape(track, path, SHARED_ROOT, 0.9 + 0.01 * (i % 5), chance) for i, path in enumerate(paths)]
+    paths = [path for path in paths if track.name in submission.load(ROOT / path).manifest.every_track]
+    return [shape(track, path, 0.9 + 0.01 * (i % 5), rng) for i, path in enumerate([track.baseline.folder, *paths])]
 
 
-def runs(form: Shape, wall_ms: float, started: str, chance: random.Random) -> list[record.Run]:
-    made = []
-    for run, tasks in enumerate(form.results):
-        fields: dict[str, Any] = {
-            "run": run,
-            "seed": seed_of(SHARED_ROOT, form.source.tree_sha256, run),
-            "started_utc": started,
-            "wall_ms": round(wall_ms * chance.uniform(0.93, 1.07)),
-            "cpu_ms": round(wall_ms * 1.8),
-            "peak_memory_bytes": chance.randrange(10**9, 2 * 10**9),
-            "prompts": 2048,
-            "reward_queries": 16_384,
-            "most_queries_per_prompt": 8,
-            "sampled_tokens": 524_288,
-            "weights_sha256": chance.randbytes(32).hex(),
-            "evaluate_ms": 11_000,
-            "tasks": tasks,
-        }
-        made.append(record.Run.model_validate(fields))
-    return made
+def runs(form: Shape, wall_ms: float, started: str, rng: random.Random) -> list[record.Run]:
+    """All runs of a record, the control run last."""
+    return [
+        record.Run(
+            run=run, seed=seed_of(SHARED_ROOT, form.source.tree_sha256, run), started_utc=started, tasks=tasks,
+            wall_ms=round(wall_ms * rng.uniform(0.93, 1.07)), cpu_ms=round(wall_ms * 1.8),
+            peak_memory_bytes=rng.randrange(10**9, 2 * 10**9), prompts=2048, reward_queries=16_384,
+            most_queries_per_prompt=8, sampled_tokens=524_288, weights_sha256=rng.randbytes(32).hex(),
+            evaluate_ms=11_000,
+        )
+        for run, tasks in enumerate(form.results)
+    ]  # fmt: skip
+
+
+class SyntheticLedger:
+    """Writes a ledger without checking it entry by entry. Its checkpoint is signed once, by `close`."""
+
+    def __init__(self, folder: Path, track: Track, rng: random.Random) -> None:
+        (folder / "log").mkdir(parents=True)
+        key_file = folder.parent / f"{folder.name}-key"
+        public = signature.generate(key_file, "synthetic")
+        self.folder, self.track, self.rng, self.key = folder, track, rng, signature.load_key(key_file)
+        line = trust.allowed_line(public, self.key.identity, FIRST_DAY, FIRST_DAY + timedelta(days=20_000))
+        (folder / "allowed_signers").write_text(f"{line}\n")
+        self.entries: list[Entry] = []
+        self.standing: judge.Standing | None = None
+
+    def add_session(self, forms: list[Shape], day: datetime) -> None:
+        """A commitment, and one record for each shape."""
+        track, nonce, moment = self.track, self.rng.randbytes(32), day.strftime("%Y-%m-%dT%H:%M:%SZ")
+        announcement = Commitment(
+            id=fresh_id(day), created_utc=moment, signer=self.key.identity, track=track.id, track_digest=track.digest,
+            submissions=[
+                Announced(name=form.source.manifest.name, tree_sha256=form.source.tree_sha256) for form in forms
+            ],
+            runs=track.verdict.runs, commitment_sha256=commitment(SHARED_ROOT, nonce),
+        )  # fmt: skip
+        self._write(f"log/{announcement.id}.json", announcement, signature.LOG_NAMESPACE)
+        walls = [round(120_000 * self.rng.uniform(0.93, 1.07)) for _ in range(track.verdict.runs)]
+        reference = record.Reference(tree_sha256=track.baseline.tree_sha256, wall_ms=walls)
+        opened = record.Commitment(
+            entry=announcement.id, commitment_sha256=announcement.commitment_sha256, root_hex=SHARED_ROOT.hex(),
+            nonce_hex=nonce.hex(),
+        )  # fmt: skip
+        for form in forms:
+            self._add_record(form, day, moment, reference, opened)
+
+    def _add_record(
+        self, form: Shape, day: datetime, moment: str, reference: record.Reference, opened: record.Commitment
+    ) -> None:
+        track, manifest, tree = self.track, form.source.manifest, form.source.tree_sha256
+        every_run = runs(form, 120_000 * self.rng.uniform(0.5, 1.1), moment, self.rng)
+        *gated, control = every_run
+        verdict = judge.judge(track, gated, reference, "full", self.standing, control)
+        digests = {manifest.name: tree} | {f"run-{run.run}/model.safetensors": run.weights_sha256 for run in every_run}
+        predicate = record.Predicate(
+            track=track.id, track_digest=track.digest, created_utc=moment, signer=self.key.identity, isolation="full",
+            isolation_checks=CHECKS, machine=MACHINE, runs=gated, control=control, reference=reference,
+            verdict=verdict, commitment=opened,
+            submission=record.Submission(
+                name=manifest.name, path=form.path, tree_sha256=tree, title=manifest.title, change=manifest.change,
+                contributors=manifest.contributors,
+            ),
+            files={file: hashlib.sha256(data).hexdigest() for file, data in form.files.items()},
+        )  # fmt: skip
+        subjects = [record.Subject(name=name, digest={"sha256": digest}) for name, digest in digests.items()]
+        home = f"{day:%Y-%m-%d}_{track.name}_{manifest.name}"
+        (self.folder / home).mkdir()
+        for file, data in form.files.items():
+            (self.folder / home / file).write_bytes(data)
+        statement = record.Record(subject=subjects, predicate=predicate)
+        self._write(f"{home}/record.json", statement, signature.RECORD_NAMESPACE)
+        if verdict.record:
+            self.standing = judge.standing_from(statement, home)
+
+    def _write(self, path: str, content: Commitment | record.Record, namespace: str) -> None:
+        data = record.dump(content)
+        (self.folder / path).write_bytes(data)
+        (self.folder / f"{path}.sig").write_bytes(signature.sign(self.key, namespace, data))
+        self.entries.append(Entry(hashlib.sha256(data).hexdigest(), path))
+
+    def close(self) -> None:
+        checkpoint = make_checkpoint(self.entries)
+        (self.folder / "index").write_bytes(make_index(self.entries))
+        (self.folder / "checkpoint").write_bytes(checkpoint)
+        (self.folder / "checkpoint.sig").write_bytes(signature.sign(self.key, signature.LOG_NAMESPACE, checkpoint))
 
 
 def make(folder: Path, count: int, forms: list[Shape], track: Track) -> None:
-    """A ledger of `count` records: a session a day, one record for each shape. Signed once, at the end."""
-    chance = random.Random(count)
-    (folder / "log").mkdir(parents=True)
-    key_file = folder.parent / f"{folder.name}-key"
-    public = signature.generate(key_file, "synthetic")
-    key = signature.load_key(key_file)
-    window = (FIRST_DAY, FIRST_DAY + timedelta(days=20_000))
-    (folder / "allowed_signers").write_text(trust.allowed_line(public, key.identity, *window) + "\n")
-    entries: list[Entry] = []
-    standing: judge.Standing | None = None
-
-    def put(path: str, said: Commitment | record.Record, namespace: str) -> None:
-        data = record.dump(said)
-        (folder / path).write_bytes(data)
-        (folder / f"{path}.sig").write_bytes(signature.sign(key, namespace, data))
-        entries.append(Entry(hashlib.sha256(data).hexdigest(), path))
-
-    done = 0
-    while done < count:
-        day = FIRST_DAY + timedelta(days=done // len(forms))
-        moment = day.strftime("%Y-%m-%dT%H:%M:%SZ")
-        session = forms[: count - done]
-        baseline = [round(120_000 * chance.uniform(0.93, 1.07)) for _ in range(track.verdict.runs)]
-        nonce, entry = chance.randbytes(32), fresh_id(day)
-        digest = commitment(SHARED_ROOT, nonce)
-        announced = [
-            Announced(name=form.source.manifest.name, tree_sha256=form.source.tree_sha256) for form in session
-        ]
-        put(
-            f"log/{entry}.json",
-            Commitment(
-                id=entry, created_utc=moment, signer=key.identity, track=track.id, track_digest=track.digest,
-                submissions=announced, runs=track.verdict.runs, commitment_sha256=digest,
-            ),
-            signature.LOG_NAMESPACE,
-        )  # fmt: skip
-        for form in session:
-            name, tree = form.source.manifest.name, form.source.tree_sha256
-            *made, control = runs(form, 120_000 * chance.uniform(0.5, 1.1), moment, chance)
-            reference = record.Reference(tree_sha256=track.baseline.tree_sha256, wall_ms=baseline)
-            verdict = judge.judge(track, made, reference, "full", standing, control)
-            home = f"{day:%Y-%m-%d}_{track.name}_{name}"
-            said = form.source.manifest
-            subjects = [record.Subject(name=name, digest={"sha256": tree})]
-            subjects += [
-                record.Subject(name=f"run-{run.run}/model.safetensors", digest={"sha256": run.weights_sha256})
-                for run in [*made, control]
-            ]
-            predicate = record.Predicate(
-                track=track.id, track_digest=track.digest, created_utc=moment, signer=key.identity, isolation="full",
-                isolation_checks=CHECKS, machine=MACHINE, runs=made, control=control, reference=reference,
-                verdict=verdict,
-                submission=record.Submission(
-                    name=name, path=form.path, tree_sha256=tree, title=said.title, change=said.change,
-                    contributors=said.contributors,
-                ),
-                commitment=record.Commitment(
-                    entry=entry, commitment_sha256=digest, root_hex=SHARED_ROOT.hex(), nonce_hex=nonce.hex()
-                ),
-                files={file: hashlib.sha256(data).hexdigest() for file, data in form.files.items()},
-            )  # fmt: skip
-            (folder / home).mkdir()
-            for file, data in form.files.items():
-                (folder / home / file).write_bytes(data)
-            put(f"{home}/record.json", record.Record(subject=subjects, predicate=predicate), signature.RECORD_NAMESPACE)
-            if verdict.record:
-                standing = judge.Standing(home, [run.wall_ms for run in made], baseline)
-        done += len(session)
-    checkpoint = make_checkpoint(entries)
-    (folder / "index").write_text("".join(f"{entry.line}\n" for entry in entries))
-    (folder / "checkpoint").write_bytes(checkpoint)
-    (folder / "checkpoint.sig").write_bytes(signature.sign(key, signature.LOG_NAMESPACE, checkpoint))
+    """A ledger of `count` records: a session a day, one record for each shape."""
+    ledger = SyntheticLedger(folder, track, random.Random(count))
+    for day, start in enumerate(range(0, count, len(forms))):
+        ledger.add_session(forms[: count - start], FIRST_DAY + timedelta(days=day))
+    ledger.close()
 
 
 def measure(folder: Path, sample: int) -> dict[str, Any]:
-    """Audit, in this process and those that it starts: seconds, peak memory (at most), and what was found."""
-    start, findings, failed, graded = time.monotonic(), 0, 0, 0
-    for finding in audit.audit(Ledger(folder), None, ROOT, sample=sample):
-        findings += 1
-        graded += finding.check.endswith("re-graded")
-        if not finding.ok:
+    """Audit, in this process and those that it starts: seconds, peak memory (at most), and the number of checks."""
+    start, checks, failed = time.monotonic(), 0, 0
+    for result in audit(Ledger(folder), None, ROOT, sample=sample):
+        checks += 1
+        if not result.ok:
             failed += 1
-            print(f"{finding.check} {finding.file}: {finding.message}", file=sys.stderr)
+            print(f"{result.check} {result.file}: {result.message}", file=sys.stderr)
     own, others = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     cores = len(os.sched_getaffinity(0))
     return {
         "seconds": time.monotonic() - start,
         "cpu_seconds": own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime,
         "peak_mib": (own.ru_maxrss + cores * others.ru_maxrss) / 1024,
-        "findings": findings,
+        "checks": checks,
         "failed": failed,
-        "graded": graded,
     }
 
 
@@ -232,30 +218,31 @@ def main() -> int:
     parser.add_argument("counts", type=int, nargs="*", default=[100, 1000, 10_000])
     parser.add_argument("--sample", type=int, default=3)
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
-    wanted = parser.parse_args()
-    if wanted.measure:
-        print(json.dumps(measure(wanted.measure, wanted.sample)))
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measure(options.measure, options.sample)))
         return 0
     track = tracks.load(TRACK)
     forms = shapes(track)
     print("| Records | Audit, s | CPU, s | ms a record | Peak memory, MiB | Checks | Failed |")
     print("|---:|---:|---:|---:|---:|---:|---:|")
-    worst = 0
-    for count in wanted.counts:
+    failed = 0
+    for count in options.counts:
         with tempfile.TemporaryDirectory(prefix="nano-r1-scale-") as place:
             folder = Path(place) / "records"
             make(folder, count, forms, track)
-            command = [sys.executable, __file__, "--measure", str(folder), "--sample", str(wanted.sample)]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        got = json.loads(done.stdout)
-        worst += got["failed"]
+            command = [sys.executable, __file__, "--measure", str(folder), "--sample", str(options.sample)]
+            process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        figures = json.loads(process.stdout)
+        failed += figures["failed"]
+        each_ms = 1000 * figures["seconds"] / count
         print(
-            f"| {count:,} | {got['seconds']:.1f} | {got['cpu_seconds']:.1f} | {1000 * got['seconds'] / count:.1f} "
-            f"| {got['peak_mib']:.0f} | {got['findings']:,} | {got['failed']} |",
+            f"| {count:,} | {figures['seconds']:.1f} | {figures['cpu_seconds']:.1f} | {each_ms:.1f} "
+            f"| {figures['peak_mib']:.0f} | {figures['checks']:,} | {figures['failed']} |",
             flush=True,
         )
-    print(f"completions of {wanted.sample} records graded again in each")
-    return 1 if worst else 0
+    print(f"completions of {options.sample} records graded again in each")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

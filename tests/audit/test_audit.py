@@ -16,7 +16,6 @@ from harness import submission
 from harness.audit import audit as audit_module
 from harness.audit import evidence, log
 from harness.audit.audit import audit
-from harness.audit.context import RecordContext
 from harness.audit.submissions import SubmissionAudit
 from harness.ledger import record as records
 from harness.ledger import signature, trust
@@ -99,11 +98,10 @@ def test_one_line_of_a_submission_changed(copy):
 
 def test_a_record_is_on_a_track_that_its_submission_names(pristine):
     record = records.load((pristine / "records" / RECORDS[-1] / "record.json").read_bytes())
-    submissions = SubmissionAudit(pristine)
+    recorded = record.predicate.submission
     for track, good in ((record.predicate.track, True), ("gpu-logic@1", False)):
-        predicate = record.predicate.model_copy(update={"track": track})
-        context = RecordContext("here", record.model_copy(update={"predicate": predicate}))
-        assert [result.ok for result in submissions.check(context) if result.check == "submission manifest"] == [good]
+        results = SubmissionAudit(pristine).check("here", track, recorded)
+        assert [result.ok for result in results if result.check == "submission manifest"] == [good]
 
 
 def test_one_index_line_changed(copy):
