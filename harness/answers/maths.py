@@ -1,6 +1,6 @@
 """Maths answers in LaTeX: MATH, AIME, OpenR1-Math.
 
-What is equal to what is in equivalence.py, which runs in a pool of processes that can be killed (pool.py).
+What is the same as what says equivalence.py, in a pool of processes that can be killed (pool.py).
 
 Worst case: strict and lenient each take at most CPU_SECONDS + 1 s of processor time, twice if the process had been used
 before, and never more than twice WALL_SECONDS; waiting for a free process does not count. A limit that is met makes the
@@ -60,7 +60,7 @@ def _pool() -> Pool:
         if os.getpid() not in _pools:
             if importlib.util.find_spec("math_verify") is None:
                 raise PoolError(f"maths answers are compared by math-verify, which is not installed: {INSTALL}")
-            pool = Pool("harness.answers.equivalence", os.cpu_count() or 1, CPU_SECONDS, WALL_SECONDS)
+            pool = Pool("harness.answers.equivalence_worker", os.cpu_count() or 1, CPU_SECONDS, WALL_SECONDS)
             atexit.register(pool.close)
             _pools[os.getpid()] = pool
         return _pools[os.getpid()]

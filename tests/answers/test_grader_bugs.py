@@ -36,7 +36,7 @@ RIGHT = "def add(a, b):\n    return a + b\n"
 
 @needs_math_verify
 def test_01_a_tower_of_powers_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    pool = Pool("harness.answers.equivalence", size=1, cpu_seconds=1, wall_seconds=30)
+    pool = Pool("harness.answers.equivalence_worker", size=1, cpu_seconds=1, wall_seconds=30)
     monkeypatch.setitem(_pools, os.getpid(), pool)
     bomb = "\\dfrac{5^{\\left(5^{\\left(5^{\\left(5^5\\right)}\\right)} - 4\\right)} - 5}{16}"
     given = maths.grade(f"\\boxed{{{bomb}}}", "2\\sqrt{7}")
