@@ -8,6 +8,7 @@ is another digest, and the sweep is made. `scripts/test --all` makes all of them
 """
 
 import ast
+import contextlib
 import hashlib
 import importlib.metadata
 import re
@@ -20,7 +21,9 @@ from pathlib import Path
 from harness.tracks.digest import task_sources
 from harness.tracks.files import ROOT
 
-FILE = ROOT / "tests" / "validated.toml"
+TESTS = Path(__file__).resolve().parent
+FILE = TESTS / "validated.toml"
+DISTRIBUTIONS = {"pysat": "python-sat"}  # whose name is not that of the module
 HEADER = """\
 # Which sweeps of which generators have passed, and the digest of all that they ran: see tests/validated.py.
 # Written by `scripts/test --all`. An edit by hand only makes `scripts/test` sweep again.
@@ -44,16 +47,23 @@ def digest(test_file: Path, tasks: Iterable[str]) -> str:
     total = hashlib.sha256("".join(f"{package}\n" for package in packages).encode())
     for path in [*sorted(sources), *sorted(helpers(test_file))]:
         data = path.read_bytes()
-        total.update(f"{path.relative_to(ROOT)}\0{len(data)}\0".encode() + data)
+        total.update(f"{path.name}\0{len(data)}\0".encode() + data)
     return total.hexdigest()[:16]
 
 
 @cache
 def imports(source: Path) -> frozenset[str]:
-    """The modules that a file imports, wherever in it."""
-    nodes = list(ast.walk(ast.parse(source.read_text())))
-    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    return frozenset(plain | {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module})
+    """The modules that a file imports, wherever in it and in whatever way."""
+    names = set[str]()
+    for node in ast.walk(ast.parse(source.read_text())):
+        match node:
+            case ast.Import():
+                names |= {alias.name for alias in node.names}
+            case ast.ImportFrom(module=str(name)):
+                names.add(name)
+            case ast.Call(func=ast.Name("import_module"), args=[ast.Constant(value=str(name)), *_]):
+                names.add(name)
+    return frozenset(names)
 
 
 @cache
@@ -69,23 +79,19 @@ def helpers(test_file: Path) -> frozenset[Path]:
 
 @cache
 def everything_in_tests() -> list[Path]:
-    folder = ROOT / "tests"
-    return [path for path in folder.rglob("*.py") if not path.is_relative_to(folder / "cheats")]
+    return [path for path in TESTS.rglob("*.py") if not path.is_relative_to(TESTS / "cheats")]
 
 
 @cache
 def packages_of(modules: frozenset[str]) -> frozenset[str]:
     """The distributions that these modules come from and those that they need themselves, each as `name version`."""
-    by_module = importlib.metadata.packages_distributions()
     tops = {module.partition(".")[0] for module in modules} - sys.stdlib_module_names - {"harness"}
-    direct = {name for top in tops for name in by_module.get(top, [f"{top} (missing)"])}
-    needed = {
-        re.split(r"[^\w.-]", requirement)[0]
-        for name in direct
-        if "(missing)" not in name
-        for requirement in importlib.metadata.requires(name) or []
-        if "extra ==" not in requirement
-    }
+    direct = {DISTRIBUTIONS.get(top, top) for top in tops}
+    needed = set[str]()
+    for name in direct:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            required = importlib.metadata.requires(name) or []
+            needed |= {re.split(r"[^\w.-]", text)[0] for text in required if "extra ==" not in text}
     return frozenset(f"{name} {version(name)}" for name in direct | needed)
 
 

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import pytest
+from task_helpers import completion
 
 from harness.tasks import Sample, sample, score
 from harness.tasks.clue import SUSPECTS, Clue, ClueError, Evening, House, MurderMystery, Proof
@@ -22,10 +23,6 @@ PYSAT = pytest.mark.skipif(find_spec("pysat") is None, reason="PySAT is not inst
 
 Walk = tuple[str, ...]  # a room for each time
 Check = Callable[..., bool]  # of the walks of the pieces named
-
-
-def completion(answer: str) -> str:
-    return f"<think></think><answer>{answer}</answer>"
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +202,7 @@ class Search:
 
 @PYSAT
 @pytest.mark.slow
+@pytest.mark.sweep("clue")
 def test_a_puzzle_has_one_answer_and_it_is_the_gold_one(puzzles: list[Sample]) -> None:
     for one in puzzles:
         assert set(Search(read(one.prompt)).answers()) == {one.target}
@@ -212,6 +210,7 @@ def test_a_puzzle_has_one_answer_and_it_is_the_gold_one(puzzles: list[Sample]) -
 
 @PYSAT
 @pytest.mark.slow
+@pytest.mark.sweep("clue")
 def test_no_clue_is_too_many(puzzles: list[Sample]) -> None:
     one = min(puzzles, key=lambda one: len(one.prompt))
     case = read(one.prompt)
@@ -245,6 +244,7 @@ def signed(var: Any) -> list[tuple[int, Any]]:
 
 
 @PYSAT
+@pytest.mark.sweep("clue")
 def test_cp_sat_finds_the_same_one_answer_and_no_clue_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[tuple[Proof, list[str]]] = []
 

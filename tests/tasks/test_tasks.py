@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import hashlib
 import hmac
 import itertools
@@ -15,13 +14,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from task_helpers import PIECES, completion, every_question
 
 from harness.tasks import SPLITS, TASKS, Sample, Score, Split, Task, sample, score, split_of
 from harness.tasks.nim import Nim
@@ -38,14 +37,11 @@ def draws(task: Task, n: int, split: Split = "train", key: bytes = KEY) -> list[
     return [sample(task, key, split, index) for index in range(n)]
 
 
-def completion(answer: str, thought: str = "so") -> str:
-    return f"<think>{thought}</think><answer>{answer}</answer>"
-
-
 # ---------------------------------------------------------------- gold and attacks
 
 
 @every_task
+@pytest.mark.sweep
 def test_gold_scores_1_and_every_attack_0(task: Task) -> None:
     for split in SPLITS:
         for one in draws(task, 300, split):
@@ -83,6 +79,7 @@ def test_a_newline_or_spaces_where_people_put_them(task: Task) -> None:
 # ---------------------------------------------------------------- independent solvers
 
 
+@pytest.mark.sweep("countdown")
 def test_countdown_gold_by_another_evaluator() -> None:
     """Python's own parser and exact fractions, instead of our grammar."""
     ops = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
@@ -104,6 +101,7 @@ def test_countdown_gold_by_another_evaluator() -> None:
     assert max(shapes.values()) < 100
 
 
+@pytest.mark.sweep("linear")
 def test_linear_by_substitution() -> None:
     for one in draws(TASKS["linear"], 500):
         slope, sign, offset, right = re.fullmatch(r"Solve (\d+)x ([+-]) (\d+) = (-?\d+)\.", one.prompt).groups()  # type: ignore[union-attr]
@@ -111,6 +109,7 @@ def test_linear_by_substitution() -> None:
         assert int(slope) * x + (int(offset) if sign == "+" else -int(offset)) == int(right)
 
 
+@pytest.mark.sweep("nim")
 def test_nim_by_the_game_tree() -> None:
     @cache
     def wins(pile: int, limit: int, misere: bool) -> bool:
@@ -133,6 +132,7 @@ def test_nim_by_the_game_tree() -> None:
     assert min(rules.values()) > 150
 
 
+@pytest.mark.sweep("josephus")
 def test_josephus_by_simulation() -> None:
     for one in draws(TASKS["josephus"], 500):
         n, start = (int(text) for text in re.findall(r"\d+", one.prompt))
@@ -145,45 +145,12 @@ def test_josephus_by_simulation() -> None:
 # ---------------------------------------------------------------- how many questions there are
 
 
-class Rejected(Exception):
-    """The draw would start over."""
-
-
-class OneAttempt(Stream):
-    """Replays the choices of `path`, then takes the first of each; notes how many choices there were."""
-
-    def __init__(self, path: list[int], length: int) -> None:
-        self.path, self.length, self.widths = path, length, list[int]()
-
-    def integer(self, low: int, high: int) -> int:
-        depth = len(self.widths)
-        if depth == self.length:
-            raise Rejected
-        if depth == len(self.path):
-            self.path.append(0)
-        self.widths.append(high - low + 1)
-        return low + self.path[depth]
-
-
-def every_question(task: Task, length: int) -> Iterator[str]:
-    """Each prompt that `draw` can make, by walking the tree of the `length` random integers of an attempt."""
-    path: list[int] = []
-    while True:
-        stream = OneAttempt(path, length)
-        with contextlib.suppress(Rejected):
-            yield task.draw(stream)[0]
-        while path and path[-1] == stream.widths[len(path) - 1] - 1:
-            path.pop()
-        if not path:
-            return
-        path[-1] += 1
-
-
 @pytest.mark.parametrize(("name", "integers"), [("linear", 5), ("nim", 3), ("josephus", 2)])
 def test_distinct_is_the_number_of_questions(name: str, integers: int) -> None:
     assert len(set(every_question(TASKS[name], integers))) == TASKS[name].distinct
 
 
+@pytest.mark.sweep("countdown")
 def test_distinct_of_countdown_counts_numbers_in_any_order_once() -> None:
     """From the task's definition, with the shuffle left out."""
     found = set[tuple[tuple[int, ...], Fraction]]()
@@ -200,6 +167,7 @@ def test_distinct_of_countdown_counts_numbers_in_any_order_once() -> None:
 
 
 @every_task
+@pytest.mark.sweep
 def test_the_questions_drawn_are_spread_over_all_of_them(task: Task) -> None:
     """No small table: 2,000 draws meet nearly as many questions as uniform draws would."""
     seen = {one.prompt for one in draws(task, 2000)}
@@ -207,6 +175,7 @@ def test_the_questions_drawn_are_spread_over_all_of_them(task: Task) -> None:
 
 
 @pytest.mark.parametrize("name", INTEGER_TASKS)
+@pytest.mark.sweep
 def test_no_constant_answer_pays(name: str) -> None:
     _, hits = Counter(one.target for one in draws(TASKS[name], 4000, "heldout")).most_common(1)[0]
     assert hits / 4000 < 0.25
@@ -222,6 +191,7 @@ def normalised(one: Sample) -> str:
 
 
 @every_task
+@pytest.mark.sweep
 def test_training_and_heldout_questions_never_meet(task: Task) -> None:
     train = {normalised(one) for one in draws(task, 20_000, "train", b"one key")}
     heldout = {normalised(one) for one in draws(task, 20_000, "heldout", b"another")}
@@ -239,12 +209,14 @@ def test_the_order_of_countdown_numbers_does_not_move_a_question() -> None:
 
 
 @every_task
+@pytest.mark.sweep
 def test_about_a_quarter_of_all_questions_is_held_out(task: Task) -> None:
     sides = Counter(split_of(task.name, task.draw(Stream(KEY, f"{i}/"))[0]) for i in range(4000))
     assert sides["heldout"] / 4000 == pytest.approx(1 / HELDOUT_SHARE, abs=0.03)
 
 
 @every_task
+@pytest.mark.sweep
 def test_keys_and_indices_give_different_questions(task: Task) -> None:
     one, other = draws(task, 300, key=b"seed 1"), draws(task, 300, key=b"seed 2")
     assert sum(a.prompt == b.prompt for a, b in zip(one, other, strict=True)) < 10
@@ -293,10 +265,6 @@ def test_stream_is_what_its_docstring_says() -> None:
 
 # ---------------------------------------------------------------- the grader is total
 
-PIECES = [
-    *"0123456789+-*/() ", "<think>", "</think>", "<answer>", "</answer>", "\n", "٣", "３", "²", "½", "⁄", "−", "\u200b",
-    "\x00", "\ud800", "**", "//", "1e9", "9" * 50, "(" * 30, "inf", "nan", "True", "0x1", "1_0", "é",
-]  # fmt: skip
 pieces = st.lists(st.sampled_from(PIECES), max_size=60).map("".join)
 
 

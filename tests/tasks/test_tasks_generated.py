@@ -26,10 +26,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_tasks import PIECES, completion, every_question
+from task_helpers import PIECES, completion, every_question
 
-from harness.tasks import SPLITS, Sample, Split, Task, entailment, sample, score, split_of, syllogism
 from harness.tasks import GENERATED as REGISTERED
+from harness.tasks import SPLITS, Sample, Split, Task, entailment, sample, score, split_of, syllogism
 from harness.tasks.aiw import AliceInWonderland
 from harness.tasks.aiw_circles import AliceInWonderlandCircles
 from harness.tasks.aiw_plus import AliceInWonderlandPlus
@@ -80,6 +80,7 @@ def draws(name: str, n: int, split: Split = "train", key: bytes = KEY) -> list[S
 
 
 @each()
+@pytest.mark.sweep
 def test_gold_scores_1_and_every_attack_0(task: Task) -> None:
     for one in (*draws(task.name, 300), *draws(task.name, 300, "heldout")):
         gold = score(task, one, completion(one.target))
@@ -117,6 +118,7 @@ def integers(text: str) -> list[int]:
     return [int(number) for number in re.findall(r"-?\d+", text)]
 
 
+@pytest.mark.sweep("countdown-hard")
 def test_countdown_hard_by_another_evaluator() -> None:
     shapes = Counter[str]()
     for one in draws("countdown-hard", 1000):
@@ -137,6 +139,7 @@ def test_countdown_hard_takes_any_right_expression_and_no_other_numbers() -> Non
         assert task.accepts(one, answer)
 
 
+@pytest.mark.sweep("linear-hard")
 def test_linear_hard_by_substitution() -> None:
     pattern = re.compile(r"Solve (\d+)x ([+-]) (\d+) = (\d+)x ([+-]) (\d+)\.")
     for one in draws("linear-hard", 1000):
@@ -148,6 +151,7 @@ def test_linear_hard_by_substitution() -> None:
         assert left * x + first == right * x + second and left != right and x
 
 
+@pytest.mark.sweep("nim-hard")
 def test_nim_hard_by_the_game() -> None:
     for one in draws("nim-hard", 40):
         pile, low, limit = integers(one.prompt)
@@ -172,6 +176,7 @@ def survivor(n: int, start: int, k: int) -> int:
     return circle[0]
 
 
+@pytest.mark.sweep("josephus-hard")
 def test_josephus_hard_by_simulation() -> None:
     for one in draws("josephus-hard", 200):
         n, start = integers(one.prompt)
@@ -181,6 +186,7 @@ def test_josephus_hard_by_simulation() -> None:
 # ---------------------------------------------------------------- independent solvers: microR1
 
 
+@pytest.mark.sweep("micror1-countdown")
 def test_micror1_countdown_is_combined_from_left_to_right() -> None:
     for one in draws("micror1-countdown", 500):
         match = re.fullmatch(
@@ -194,6 +200,7 @@ def test_micror1_countdown_is_combined_from_left_to_right() -> None:
         assert {a, b, c} <= set(range(1, 101)) and target in range(1, 1001)
 
 
+@pytest.mark.sweep("micror1-linear")
 def test_micror1_linear_by_substitution() -> None:
     for one in draws("micror1-linear", 500):
         match = re.fullmatch(
@@ -288,6 +295,7 @@ def exact_covers(puzzle: str, box: int) -> list[str]:
 
 
 @each("sudoku", "mini-sudoku")
+@pytest.mark.sweep
 def test_a_sudoku_has_the_one_solution(task: Sudoku) -> None:
     size = task.box**2
     for one in draws(task.name, 200):
@@ -297,6 +305,7 @@ def test_a_sudoku_has_the_one_solution(task: Sudoku) -> None:
         assert task.clues[0] <= sum(digit != "0" for digit in shown) <= task.clues[1]
 
 
+@pytest.mark.sweep("sudoku", "mini-sudoku")
 def test_the_sudoku_solver_finds_all_solutions() -> None:
     grids = {"".join(map(str, grid)) for grid in solutions([0] * 16, 2)}
     assert len(grids) == 288 and set(exact_covers("0" * 16, 2)) == grids
@@ -359,6 +368,7 @@ def follows_by_worlds(premises: list[tuple[str, str, str]], conclusion: tuple[st
     return bool(true(*conclusion)[possible].all())
 
 
+@pytest.mark.sweep("syllogism")
 def test_syllogisms_by_all_worlds() -> None:
     sizes = Counter[int]()
     for one in draws("syllogism", 300):
@@ -368,6 +378,7 @@ def test_syllogisms_by_all_worlds() -> None:
     assert min(sizes[3], sizes[4]) > 100 and len(sizes) == 2
 
 
+@pytest.mark.sweep("syllogism-choice")
 def test_one_argument_of_a_syllogism_choice_proves_the_conclusion() -> None:
     for one in draws("syllogism-choice", 150):
         question, listed = one.prompt.split("? (1) ")
@@ -405,6 +416,7 @@ def entailed(premises: list[str], conclusion: str) -> bool:
     return all(eval(conclusion, {}, world) for world in possible)
 
 
+@pytest.mark.sweep("entailment")
 def test_entailment_by_all_assignments() -> None:
     for one in draws("entailment", 600):
         text, conclusion = re.fullmatch(r"(.+)\. Does it follow that (.+)\? Answer yes or no\.", one.prompt).groups()  # type: ignore[union-attr]
@@ -414,6 +426,7 @@ def test_entailment_by_all_assignments() -> None:
         assert set(re.findall(r"\b[A-Z]\b", wanted)) <= set(re.findall(r"\b[A-Z]\b", " ".join(premises)))
 
 
+@pytest.mark.sweep("entailment-choice")
 def test_one_conclusion_of_an_entailment_choice_follows() -> None:
     for one in draws("entailment-choice", 400):
         text, listed = re.fullmatch(r"(.+)\. Which follows\? (.+)\. Answer with its number\.", one.prompt).groups()  # type: ignore[union-attr]
@@ -427,6 +440,7 @@ def test_one_conclusion_of_an_entailment_choice_follows() -> None:
 
 
 @pytest.mark.parametrize(("name", "length"), [("micror1-nim", 2), ("micror1-josephus", 2), ("micror1-linear", 3)])
+@pytest.mark.sweep
 def test_distinct_is_the_number_of_questions(name: str, length: int) -> None:
     assert len(set(every_question(TASKS[name], length))) == TASKS[name].distinct
 
@@ -444,6 +458,7 @@ class Widths(Stream):
 
 
 @each("aiw", "aiw-plus", "aiw-circles")
+@pytest.mark.sweep
 def test_distinct_is_the_product_of_the_choices(task: Task) -> None:
     """Each choice shows in the text (test_task_aiw reads them back): other choices are other questions."""
     shapes, texts, paths = set[tuple[int, ...]](), set[str](), 0
@@ -525,6 +540,7 @@ def test_distinct_of_micror1_countdown_counts_numbers_in_any_order_once() -> Non
     assert len(np.unique(np.concatenate(found))) == TASKS["micror1-countdown"].distinct
 
 
+@pytest.mark.sweep("mini-sudoku")
 def test_distinct_of_mini_sudoku() -> None:
     """A choice of cells shows one of the 288 grids uniquely if it meets each other grid's differences from it."""
     grids = np.array(list(solutions([0] * 16, 2)))
@@ -540,6 +556,7 @@ def test_distinct_of_mini_sudoku() -> None:
     assert len(first_rows) == 12 and count == MiniSudoku.distinct
 
 
+@pytest.mark.sweep("syllogism", "syllogism-choice")
 def test_distinct_of_the_syllogisms(monkeypatch: pytest.MonkeyPatch) -> None:
     forms = {size: sum(len(m.valid) + len(m.invalid) for m in syllogism.moods() if m.size == size) for size in (3, 4)}
     assert forms == {3: 48, 4: 160}
@@ -579,6 +596,7 @@ def test_only_the_parity_tasks_are_look_up_tables() -> None:
 
 
 @each(*(name for name in TASKS if name not in PARITY))
+@pytest.mark.sweep
 def test_the_questions_drawn_are_spread_over_all_of_them(task: Task) -> None:
     prompts = [one.prompt for one in draws(task.name, 2000)]
     assert len(set(prompts)) > 0.97 * len(prompts)
@@ -595,6 +613,7 @@ BEST_CONSTANT = {
 
 
 @each()
+@pytest.mark.sweep
 def test_no_constant_answer_pays(task: Task) -> None:
     drawn = draws(task.name, 2000, "heldout")
     _, hits = Counter(one.target for one in drawn).most_common(1)[0]
@@ -606,6 +625,7 @@ def test_no_constant_answer_pays(task: Task) -> None:
 
 
 @each("syllogism", "entailment")
+@pytest.mark.sweep
 def test_neither_size_nor_conclusion_nor_kinds_of_premises_tell_yes_from_no(task: Task) -> None:
     groups: dict[str, Counter[str]] = {}
     for one in draws(task.name, 6000):
@@ -638,6 +658,7 @@ def normalised(one: Sample) -> str:
 
 
 @each()
+@pytest.mark.sweep
 def test_training_and_heldout_questions_never_meet(task: Task) -> None:
     train = {normalised(one) for one in draws(task.name, 2000, "train", b"one key")}
     heldout = {normalised(one) for one in draws(task.name, 2000, "heldout")}
@@ -657,6 +678,7 @@ def test_training_and_heldout_questions_never_meet_in_100_000_draws_where_a_draw
 
 
 @each(*(name for name in TASKS if name not in {*PARITY, "sudoku"}))
+@pytest.mark.sweep
 def test_about_a_quarter_of_all_questions_is_held_out(task: Task) -> None:
     n = 2000 // SLOW.get(task.name, 1)
     sides = Counter(split_of(task.name, task.draw(Stream(KEY, f"{i}/"))[0]) for i in range(n))
@@ -664,6 +686,7 @@ def test_about_a_quarter_of_all_questions_is_held_out(task: Task) -> None:
 
 
 @each(*(name for name in TASKS if name not in PARITY))
+@pytest.mark.sweep
 def test_keys_and_indices_give_different_questions(task: Task) -> None:
     one, other = (draws(task.name, 300, "train", key) for key in (b"seed 1", b"seed 2"))
     assert sum(a.prompt == b.prompt for a, b in zip(one, other, strict=True)) < 5

@@ -28,7 +28,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_tasks import PIECES, completion
+from task_helpers import PIECES, completion
 
 from harness.tasks import SPLITS, TASKS, Sample, Split, sample, score
 from harness.tasks.gym import forms, rules, sets
@@ -72,6 +72,7 @@ def hold(task: Gym, n: int) -> None:
 
 
 @each
+@pytest.mark.sweep
 def test_gold_scores_1_and_every_attack_0(task: Gym) -> None:
     hold(task, 25)
 
@@ -95,6 +96,7 @@ def test_a_question_is_plain_text_that_says_what_an_answer_looks_like(task: Gym)
 
 
 @each
+@pytest.mark.sweep
 def test_no_constant_answer_pays(task: Gym) -> None:
     asked = draws(task.dataset, 200)
     best, _ = Counter(one.target for one in asked).most_common(1)[0]
@@ -507,6 +509,7 @@ def test_every_task_has_a_second_solver() -> None:
 
 
 @each
+@pytest.mark.sweep
 def test_gold_answers_by_a_second_solver(task: Gym) -> None:
     solved(task, 60)
 
@@ -545,6 +548,7 @@ def test_a_copy_of_a_data_set_draws_what_a_new_one_draws(task: Gym) -> None:
 
 
 @each
+@pytest.mark.sweep
 def test_training_and_heldout_questions_never_meet_and_differ(task: Gym) -> None:
     train, heldout = ({one.prompt for one in draws(task.dataset, 25, split)} for split in SPLITS)
     assert train.isdisjoint(heldout) and len(train) + len(heldout) >= 48
