@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class NanoR1Error(ValueError):
     """What is wrong and where, in one sentence, and what to do about it. `nano-r1` prints it as one line.
@@ -21,3 +26,9 @@ class NanoR1Error(ValueError):
     def __str__(self) -> str:
         message = super().__str__()
         return f"{message}; {self.advice}" if self.advice else message
+
+
+def first_problem(error: ValidationError) -> str:
+    """`field.of.a.field: what is wrong with it`: the first of what pydantic found."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from harness import files
-from harness.errors import NanoR1Error
+from harness.errors import NanoR1Error, first_problem
 from harness.ledger.record import Line, Name
 
 MAX_FILES, MAX_BYTES, MAX_TRACKS = 50, 1_000_000, 32
@@ -91,8 +91,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise SubmissionError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise SubmissionError(f"{path}: {first_problem(error)}") from None
     except (ValueError, RecursionError) as error:  # tomllib: also integers of 5,000 digits, and arrays nested too deep
         raise SubmissionError(f"{path} is not TOML: {error}") from None
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.errors import NanoR1Error
+from harness.errors import NanoR1Error, first_problem
 
 WINDOW = 1024  # completions in the trailing window of a curve
 MAX_BYTES = 128 * 2**20  # unpacked: refuses a decompression bomb
@@ -47,8 +47,7 @@ def read_curves(data: bytes) -> list[list[Post]]:
         try:
             post = Post.model_validate_json(line)
         except ValidationError as error:
-            first = error.errors()[0]
-            raise CurvesError(f"line {number}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+            raise CurvesError(f"line {number}: {first_problem(error)}") from None
         pairs = [[post.completions, post.correct], *post.tasks.values()]
         if any(len(pair) != 2 or not 0 <= pair[1] <= pair[0] for pair in pairs):
             raise CurvesError(f"line {number}: more correct than completions, or a task without [completions, correct]")

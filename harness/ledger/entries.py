@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, ValidationError
 
+from harness.errors import first_problem
 from harness.ledger.errors import FileError, LedgerError
 from harness.ledger.record import Line, Model, Name, Record, RecordError, Sha256, Utc, dump, load, strict_json
 from harness.ledger.rules import RULES
@@ -156,8 +157,7 @@ def parse_entry(path: str, data: bytes, signature: bytes) -> SignedEntry:
         entry = SignedEntry(path, _parse_record(path, data) if is_record else _parse_log_entry(path, data), public)
         _ = entry.created
     except ValidationError as error:
-        first = error.errors()[0]
-        raise FileError("entry", path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise FileError("entry", path, first_problem(error)) from None
     except (RecordError, LedgerError) as error:
         raise FileError("entry", path, str(error)) from None
     return entry

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from harness.errors import NanoR1Error
+from harness.errors import NanoR1Error, first_problem
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -287,9 +287,7 @@ def load(data: bytes) -> Record:
     try:
         record = Record.model_validate_json(json.dumps(strict_json(data)))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RecordError(f"{where}: {first['msg']}") from None
+        raise RecordError(first_problem(error)) from None
     if dump(record) != data:
         raise RecordError("not in canonical form (key order, spacing or escapes differ)")
     return record

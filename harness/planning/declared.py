@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.errors import NanoR1Error
+from harness.errors import NanoR1Error, first_problem
 from harness.tracks.schema import Track
 
 FILE = Path(__file__).with_name("plan.toml")
@@ -119,8 +119,7 @@ def declared() -> Declared:
     try:
         return Declared.model_validate(tomllib.loads(FILE.read_text(encoding="utf-8")))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise PlanError(f"{FILE}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise PlanError(f"{FILE}: {first_problem(error)}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError(f"{FILE}: {error}") from None
 

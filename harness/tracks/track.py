@@ -9,6 +9,7 @@ import tomllib
 
 from pydantic import ValidationError
 
+from harness.errors import first_problem
 from harness.tracks import files
 from harness.tracks.files import ROOT, TrackError
 from harness.tracks.schema import Track
@@ -28,8 +29,7 @@ def load(name: str) -> Track:
     try:
         track = Track.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise TrackError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise TrackError(f"{path}: {first_problem(error)}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TrackError(f"{path}: {error}") from None
     if track.name != name:

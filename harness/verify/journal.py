@@ -28,7 +28,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer, field_validator
 
 from harness import files, submission
-from harness.errors import NanoR1Error
+from harness.errors import NanoR1Error, first_problem
 from harness.ledger.entries import Commitment
 from harness.ledger.record import Lost, Machine, Run
 from harness.submission import Submission
@@ -232,9 +232,7 @@ class Journal:
             names = ", ".join(journal.folder.name for journal in journals(self.folder.parent) if journal.has_session)
             raise JournalError(f"no session is kept in {self.folder}; kept: {names or 'none'}") from None
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"]))
-            raise JournalError(f"{path} cannot be read: {field}: {first['msg']}") from None
+            raise JournalError(f"{path} cannot be read: {first_problem(error)}") from None
         except (OSError, ValueError, RecursionError) as error:
             raise JournalError(f"{path} cannot be read: {error}") from None
 
