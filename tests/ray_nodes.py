@@ -38,49 +38,49 @@ RAY = {  # docs/cluster.md says why
 
 def repository(place: Path, name: str, seconds: float, runs: int) -> Path:
     """A copy of the harness in place/name with the small track: two questions a task, one core, `runs` runs."""
-    home = place / name
+    copy = place / name
     ignored = shutil.ignore_patterns("__pycache__")
     for part in ("harness", "leaderboard"):
-        shutil.copytree(ROOT / part, home / part, ignore=ignored)
-    tiny.make(home, "quick-baseline", seconds)
-    path = home / "harness" / "tracks" / "cpu-logic.toml"
+        shutil.copytree(ROOT / part, copy / part, ignore=ignored)
+    tiny.make_submission(copy, "quick-baseline", seconds)
+    path = copy / "harness" / "tracks" / "cpu-logic.toml"
     text = path.read_text()
     for key, value in {"questions": 2, "seconds": 60, "cores": 1, "runs": runs}.items():
-        text, found = re.subn(rf"^{key} = [\d_]+", f"{key} = {value}", text, flags=re.MULTILINE)
-        assert found
+        text, count = re.subn(rf"^{key} = [\d_]+", f"{key} = {value}", text, flags=re.MULTILINE)
+        assert count
     path.write_text(text)
-    freeze(home)
-    return home
+    freeze(copy)
+    return copy
 
 
-def freeze(home: Path) -> None:
+def freeze(copy: Path) -> None:
     """Name the copy's baseline, as it is now, in its track."""
-    path = home / "harness" / "tracks" / "cpu-logic.toml"
-    text, found = re.subn(
+    path = copy / "harness" / "tracks" / "cpu-logic.toml"
+    text, count = re.subn(
         r'\[baseline\]\nfolder = "[\w-]+"\ntree_sha256 = "\w+"',
-        f'[baseline]\nfolder = "quick-baseline"\ntree_sha256 = "{submission.tree_digest(home / "quick-baseline")}"',
+        f'[baseline]\nfolder = "quick-baseline"\ntree_sha256 = "{submission.tree_digest(copy / "quick-baseline")}"',
         path.read_text(),
     )
-    assert found == 1
+    assert count == 1
     path.write_text(text)
 
 
 # ---------------------------------------------------------------- processes
 
 
-def children(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
     """All descendants of a process."""
     parents = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-    found = {pid}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return sorted(found - {pid})
+    family = {pid}
+    while more := {child for child, parent in parents.items() if parent in family} - family:
+        family |= more
+    return sorted(family - {pid})
 
 
-def named(pid: int) -> str:
+def process_name(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
@@ -96,31 +96,31 @@ class RayNode:
 
     @property
     def raylet(self) -> int | None:
-        return next((pid for pid in children(self.process.pid) if named(pid) == "raylet"), None)
+        return next((pid for pid in descendants(self.process.pid) if process_name(pid) == "raylet"), None)
 
     def sandboxed(self) -> list[int]:
         """Processes alive in a sandbox of a run on this node."""
         raylet = self.raylet
-        return [pid for worker in children(raylet) for pid in tiny.sandboxed(worker)] if raylet else []
+        return [pid for worker in descendants(raylet) for pid in tiny.sandboxed_processes(worker)] if raylet else []
 
     def kill(self) -> list[int]:
-        """SIGKILL its raylet, as when a machine goes; returns what was in a sandbox of its then."""
-        within = self.sandboxed()
+        """SIGKILL its raylet, as when a machine fails; returns the processes that were in its sandbox."""
+        processes = self.sandboxed()
         os.kill(self.raylet or 0, signal.SIGKILL)
-        return within
+        return processes
 
     def end(self) -> None:
-        mine = [self.process.pid, *children(self.process.pid)]
+        processes = [self.process.pid, *descendants(self.process.pid)]
         self.process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(15)
-        for pid in mine:
+        for pid in processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
 
 
-class Machines:
+class RayCluster:
     """The cluster: a head, and the nodes that were added."""
 
     def __init__(self, place: Path, code: Path) -> None:
@@ -136,7 +136,7 @@ class Machines:
         )  # fmt: skip
 
     def add(self, number: int, code: Path | None = None) -> RayNode:
-        """Node `number`, 0 or more, on a core of its own while there are enough; with another harness, if need be."""
+        """Node `number`, 0 or more, on a core of its own while there are enough. `code`: another harness."""
         offers = ["--num-cpus=1", '--resources={"nano-r1": 1}']
         core = CORES[number % len(CORES)]
         return self._start(f"127.0.0.{number + 3}", [core], code or self._code, f"--address={self.address}", *offers)
@@ -163,8 +163,8 @@ class Machines:
 
 
 @contextlib.contextmanager
-def machines(place: Path, code: Path) -> Iterator[Machines]:
-    cluster = Machines(place, code)
+def ray_cluster(place: Path, code: Path) -> Iterator[RayCluster]:
+    cluster = RayCluster(place, code)
     try:
         cluster.start()
         yield cluster
@@ -179,17 +179,17 @@ class Command:
     """`nano-r1 VERB …` in a process of its own, from the copy of the harness, on the ledger beside it."""
 
     def __init__(self, place: Path, code: Path, name: str, *arguments: str, verb: str = "verify") -> None:
-        self._shown = place / f"{name}.shown"
+        self._output = place / f"{name}.output"
         if not (place / "key").exists():
             generate(place / "key", "tester")
         line = [sys.executable, "-m", "harness.cli", verb, *arguments, "--ledger", str(code / "records")]
         line += ["--key", str(place / "key")] if verb == "verify" else []
         environment = os.environ | RAY | {"PYTHONPATH": str(code), "XDG_STATE_HOME": str(place / "state")}
-        with self._shown.open("wb") as shown:
-            self.process = subprocess.Popen(line, stdout=shown, stderr=subprocess.STDOUT, cwd=place, env=environment)
+        with self._output.open("wb") as output:
+            self.process = subprocess.Popen(line, stdout=output, stderr=subprocess.STDOUT, cwd=place, env=environment)
 
-    def shown(self) -> str:
-        return self._shown.read_text()
+    def output(self) -> str:
+        return self._output.read_text()
 
     def wait(self, seconds: float = 300) -> int:
         try:

@@ -24,8 +24,8 @@ def mine(tmp_path):
 
 
 def test_a_good_folder(mine):
-    found = submission.load(mine)
-    assert found.manifest.name == "mine" and found.manifest.contributors == ["ada"]
+    manifest = submission.load(mine).manifest
+    assert manifest.name == "mine" and manifest.contributors == ["ada"]
 
 
 def test_one_track_or_several(mine):
@@ -161,15 +161,15 @@ def test_a_snapshot_is_a_faithful_public_copy(mine, tmp_path):
     (mine / "train.py").chmod(0o600)
     copy = tmp_path / "copy"
     copy.mkdir(mode=0o700)
-    found = submission.load(mine)
-    submission.snapshot(found.folder, found.tree_sha256, copy)
-    assert submission.tree_digest(copy) == found.tree_sha256
+    original = submission.load(mine)
+    submission.snapshot(original.folder, original.tree_sha256, copy)
+    assert submission.tree_digest(copy) == original.tree_sha256
     assert (copy / "train.py").stat().st_mode & 0o777 == 0o644 and copy.stat().st_mode & 0o777 == 0o755
     (mine / "train.py").write_text("print(3)\n")
     other = tmp_path / "other"
     other.mkdir()
     with pytest.raises(SubmissionError, match="changed while"):
-        submission.snapshot(found.folder, found.tree_sha256, other)
+        submission.snapshot(original.folder, original.tree_sha256, other)
 
 
 def test_every_submission_here_is_good():

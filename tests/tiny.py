@@ -49,25 +49,25 @@ shutil.copyfile(run.base / "model.safetensors", run.output / "model.safetensors"
 # ---------------------------------------------------------------- the place
 
 
-def make(place: Path, name: str, seconds: float) -> submission.Submission:
+def make_submission(place: Path, name: str, seconds: float) -> submission.Submission:
     """A submission that takes `seconds` and hands the base model back."""
-    home = place / name
-    home.mkdir()
-    (home / "train.py").write_text(TRAINER.format(seconds=seconds))
-    (home / "submission.toml").write_text(
+    folder = place / name
+    folder.mkdir()
+    (folder / "train.py").write_text(TRAINER.format(seconds=seconds))
+    (folder / "submission.toml").write_text(
         f'name = "{name}"\ntrack = "cpu-logic"\ntitle = "{name}"\nchange = "for a test"\ncontributors = ["tests"]\n'
     )
-    return submission.load(home)
+    return submission.load(folder)
 
 
-def build(place: Path, seconds: float) -> None:
+def build_place(place: Path, seconds: float) -> None:
     """Lay out place/: the tiny track, its baseline, the submissions one and two, and a key."""
     place.chmod(0o755)
-    baseline = make(place, "quick-baseline", seconds)
+    baseline = make_submission(place, "quick-baseline", seconds)
     for name in ("one", "two"):
-        make(place, name, seconds)
+        make_submission(place, name, seconds)
     generate(place / "key", "tester")
-    # The digest is over files beside the track's, so a whole harness stands there, by links.
+    # The digest is over files beside the track's, so links make a whole harness there.
     (place / "harness" / "tracks").mkdir(parents=True)
     for path in (ROOT / "harness").iterdir():
         if path.name != "tracks":
@@ -75,12 +75,12 @@ def build(place: Path, seconds: float) -> None:
     text = (ROOT / "harness" / "tracks" / "cpu-logic.toml").read_text()
     text = re.sub(r"^questions = \d+", "questions = 2", text, flags=re.MULTILINE)
     text = re.sub(r"^seconds = \d+", "seconds = 60", text, flags=re.MULTILINE)
-    text, frozen = re.subn(
+    text, count = re.subn(
         r'\[baseline\]\nfolder = "baseline"\ntree_sha256 = "\w+"',
         f'[baseline]\nfolder = "{baseline.folder}"\ntree_sha256 = "{baseline.tree_sha256}"',
         text,
     )
-    assert frozen == 1
+    assert count == 1
     (place / "harness" / "tracks" / "cpu-logic.toml").write_text(text)
 
 
@@ -89,14 +89,14 @@ def last_round(root: bytes, tree_sha256: str, rounds: int) -> int:
     return rounds - 1
 
 
-def use(place: Path) -> tracks.Track:
+def install_track(place: Path) -> tracks.Track:
     """From here on, `cpu-logic` is this process's tiny track."""
     files.TRACKS = place / "harness" / "tracks"
     schedule.control_round = last_round
     return tracks.load("cpu-logic")
 
 
-def state(place: Path) -> Path:
+def state_folder(place: Path) -> Path:
     """Where the place's sessions are kept: what `default_state` gives under XDG_STATE_HOME=place/state."""
     return place / "state" / "nano-r1"
 
@@ -105,144 +105,151 @@ def state(place: Path) -> Path:
 
 
 @dataclass(frozen=True)
-class At:
-    """`act` happens in the process at the n-th step that matches; see Teller for the steps."""
+class Trigger:
+    """`action` is called in the process at the n-th step that matches; see StepRecorder for the steps."""
 
     pattern: str
-    times: int
-    act: Callable[[], None]
+    n: int
+    action: Callable[[], None]
 
 
-def die() -> None:
+def kill_self() -> None:
     """kill -9"""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def fill(folder: Path) -> None:
+def fill_disk(folder: Path) -> None:
     """Leave no room on this disk."""
     with contextlib.suppress(OSError), open(folder / "filler", "wb", buffering=0) as file:
         while True:
             file.write(bytes(4096))
 
 
-class Teller:
-    """A reporter that writes each step to a file: `begin ARM RUN PHASE`, `advance` likewise, `say …`, `rename TO`."""
+class StepRecorder:
+    """A reporter that writes each step to a file: `begin NAME RUN PHASE`, `advance` likewise, `say …`, `rename TO`."""
 
-    def __init__(self, path: Path, at: At | None = None) -> None:
+    def __init__(self, path: Path, trigger: Trigger | None = None) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        self._at, self._times, self._at_work = at, 0, ""
+        self._trigger, self._matches, self._phase = trigger, 0, ""
 
     def watch_renames(self) -> None:
-        """Tell of each rename, just before it is made: that is where files are committed. Until the process ends."""
+        """Record each rename, just before it is made: that is where files are committed. Until the process ends."""
         sys.addaudithook(
-            lambda event, told: self.tell(f"rename {os.fsdecode(told[1])}") if event == "os.rename" else None
+            lambda event, paths: self.record(f"rename {os.fsdecode(paths[1])}") if event == "os.rename" else None
         )
 
-    def tell(self, line: str) -> None:
-        os.write(self._file, line.replace("\n", " ").encode() + b"\n")
-        if self._at is not None and re.match(self._at.pattern, line):
-            self._times += 1
-            if self._times == self._at.times:
-                self._at.act()
+    def record(self, step: str) -> None:
+        os.write(self._file, step.replace("\n", " ").encode() + b"\n")
+        if self._trigger is not None and re.match(self._trigger.pattern, step):
+            self._matches += 1
+            if self._matches == self._trigger.n:
+                self._trigger.action()
 
-    def begin(self, arm: str, run: int, phase: str, total: float) -> None:
-        self._at_work = f"{arm} {run} {phase}"
-        self.tell(f"begin {self._at_work}")
+    def begin(self, name: str, run: int, phase: str, total: float) -> None:
+        self._phase = f"{name} {run} {phase}"
+        self.record(f"begin {self._phase}")
 
     def advance(self, done: float, note: str) -> None:
-        self.tell(f"advance {self._at_work}")
+        self.record(f"advance {self._phase}")
 
     def finished(self, seconds: float) -> None:
-        self.tell("finished")
+        self.record("finished")
 
     def say(self, text: str) -> None:
-        self.tell(f"say {text}")
+        self.record(f"say {text}")
+
+    def node(self, name: str) -> "StepRecorder":
+        return self
 
 
-def session(place: Path, ledger: Path, names: list[str], entry: str | None, told: Path, at: At | None = None) -> None:
-    """What a process does: verify these submissions of the place, or go on with `entry`. Exits with 0 when closed."""
+def run_session(
+    place: Path, ledger: Path, names: list[str], entry: str | None, steps: Path, trigger: Trigger | None = None
+) -> None:
+    """What a process does: verify these submissions of the place, or resume `entry`. Exits with 0 when it is closed."""
     import torch
 
     torch.set_num_threads(1)  # a model this small is no faster on two cores, and far slower on two that are busy
-    track, key, teller = use(place), load_key(place / "key"), Teller(told, at)
-    teller.watch_renames()
-    verifier = Verifier(Ledger(ledger), key, state(place), teller, threading.Event())
+    track, recorder = install_track(place), StepRecorder(steps, trigger)
+    recorder.watch_renames()
+    key = load_key(place / "key")
+    verifier = Verifier(Ledger(ledger), key, state_folder(place), recorder, threading.Event())
     if entry is not None:
         resume(entry, verifier)
     else:
         verify(track, [submission.load(place / name) for name in names], verifier, runs=1)
 
 
-def command(place: Path, arguments: list[str], shown: Path, at: At | None = None) -> None:
-    """What a process does: `nano-r1 ARGUMENTS` on the tiny track, its output in the file `shown`."""
+def run_command(place: Path, arguments: list[str], output: Path, trigger: Trigger | None = None) -> None:
+    """What a process does: `nano-r1 ARGUMENTS` on the tiny track; all that it prints goes to the file `output`."""
     import torch
 
     torch.set_num_threads(1)
-    use(place)
+    install_track(place)
     os.environ["XDG_STATE_HOME"] = str(place / "state")
-    file = os.open(shown, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream in (1, 2):
         os.dup2(file, stream)
-    Teller(shown.with_suffix(".told"), at).watch_renames()
+    StepRecorder(output.with_suffix(".steps"), trigger).watch_renames()
     sys.argv = ["nano-r1", *arguments]
     cli.main()
 
 
-def sandboxed(verifier: int | None) -> list[int]:
+def sandboxed_processes(verifier: int | None) -> list[int]:
     """Processes alive in a cgroup that this verifier made: a sandbox joins it before it becomes anything."""
     homes = meter.find_homes(Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text())
     alive: set[int] = set()
-    for door in [door for home in set(homes.values()) for door in home.glob(f"nano-r1-{verifier}-*/cgroup.procs")]:
-        with contextlib.suppress(OSError):  # gone between the two looks
-            alive |= {int(pid) for pid in door.read_text().split()}
+    for home in set(homes.values()):
+        for members in home.glob(f"nano-r1-{verifier}-*/cgroup.procs"):
+            with contextlib.suppress(OSError):  # the cgroup may be gone by now
+                alive |= {int(pid) for pid in members.read_text().split()}
     return sorted(alive)
 
 
 # ---------------------------------------------------------------- a process that appends
 
 
-def entries(made: record.Record, evidence: Mapping[str, bytes], number: int) -> Iterator[Any]:
+def entries_of(made: record.Record, evidence: Mapping[str, bytes], number: int) -> Iterator[Any]:
     """A fresh announcement, then what answers it: an abandonment or, every other time, (a record, its evidence)."""
     root, nonce = (hashlib.sha256(f"{what} {number}".encode()).digest() for what in ("root", "nonce"))
-    said, name, secret = made.predicate, f"s{number}", hashlib.sha256(root + nonce).hexdigest()
+    predicate, name, secret = made.predicate, f"s{number}", hashlib.sha256(root + nonce).hexdigest()
     yield Commitment(
         id=f"e{number}",
-        created_utc=said.created_utc,
-        signer=said.signer,
-        track=said.track,
-        track_digest=said.track_digest,
-        submissions=[Announced(name=name, tree_sha256=said.submission.tree_sha256)],
-        runs=len(said.runs),
+        created_utc=predicate.created_utc,
+        signer=predicate.signer,
+        track=predicate.track,
+        track_digest=predicate.track_digest,
+        submissions=[Announced(name=name, tree_sha256=predicate.submission.tree_sha256)],
+        runs=len(predicate.runs),
         commitment_sha256=secret,
     )
     if number % 2:
         yield Abandonment(
             id=f"a{number}",
-            created_utc=said.created_utc,
-            signer=said.signer,
+            created_utc=predicate.created_utc,
+            signer=predicate.signer,
             commitment=f"e{number}",
             submission=name,
             reason="for a test",
         )
         return
-    claim = record.Commitment(entry=f"e{number}", commitment_sha256=secret, root_hex=root.hex(), nonce_hex=nonce.hex())
-    submitted = said.submission.model_copy(update={"name": name})
-    predicate = said.model_copy(update={"commitment": claim, "submission": submitted})
-    yield made.model_copy(update={"predicate": predicate}), evidence
+    claim = record.Opening(entry=f"e{number}", commitment_sha256=secret, root_hex=root.hex(), nonce_hex=nonce.hex())
+    renamed = predicate.submission.model_copy(update={"name": name})
+    answer = predicate.model_copy(update={"commitment": claim, "submission": renamed})
+    yield made.model_copy(update={"predicate": answer}), evidence
 
 
-def append_for_ever(key: Path, folder: Path, made: Path, first: int, done: Connection) -> None:
-    """What a process does: append to a ledger until it is killed; says (path, seconds) after each entry."""
-    signing, ledger = load_key(key), Ledger(folder)
+def append_forever(key: Path, folder: Path, made: Path, first: int, done: Connection) -> None:
+    """What a process does: append to a ledger until it is killed; sends (path, seconds) after each entry."""
+    signing_key, ledger = load_key(key), Ledger(folder)
     template = record.load((made / "record.json").read_bytes())
     evidence = {name: (made / name).read_bytes() for name in template.predicate.files}
     for number in count(first):
-        for said in entries(template, evidence, number):
-            begun = time.monotonic()
-            if isinstance(said, Commitment):
-                path = ledger.commit(said, signing)
-            elif isinstance(said, Abandonment):
-                path = ledger.abandon(said, signing)
+        for entry in entries_of(template, evidence, number):
+            start = time.monotonic()
+            if isinstance(entry, Commitment):
+                path = ledger.commit(entry, signing_key)
+            elif isinstance(entry, Abandonment):
+                path = ledger.abandon(entry, signing_key)
             else:
-                path = ledger.add_record(*said, signing) / "record.json"
-            done.send((path.relative_to(folder).as_posix(), time.monotonic() - begun))
+                path = ledger.add_record(*entry, signing_key) / "record.json"
+            done.send((path.relative_to(folder).as_posix(), time.monotonic() - start))

@@ -104,7 +104,7 @@ class WatchedLedger:
 
 def kill_sessions(place: Path, kills: int, rng: random.Random, tally: Tally, advance: Callable[[], None]) -> None:
     """Begin sessions, kill them again and again until they close; the last one is left to close."""
-    tiny.build(place, TRAINING_SECONDS)
+    tiny.build_place(place, TRAINING_SECONDS)
     for name in ("warm", "timed"):  # the first one waits for torch to be imported
         duration = _run(place, Ledger(place / f"records-{name}"), None, None, tally)
     workspaces: set[str] = set()
@@ -129,7 +129,7 @@ def kill_sessions(place: Path, kills: int, rng: random.Random, tally: Tally, adv
             if seconds is not None:
                 tally.violations.append(f"{entry} is still open, though its process ended by itself")
                 break
-            journal = Journal(tiny.state(place), entry).folder
+            journal = Journal(tiny.state_folder(place), entry).folder
             runs = {path.name: path.read_bytes() for path in journal.glob("run-*.json")}
             tally.kept += len(runs)
             lost = sorted(name for name, data in kept.items() if runs.get(name) != data)
@@ -142,8 +142,8 @@ def kill_sessions(place: Path, kills: int, rng: random.Random, tally: Tally, adv
         else:
             _compare(watched.ledger, entry, kept, tally)
     for folder in place.glob("records-*"):
-        remove_stale_journals(tiny.state(place), Ledger(folder), TerminalReporter(quiet=True))
-    tally.require(not journals(tiny.state(place)), f"sessions were left behind in {tiny.state(place)}")
+        remove_stale_journals(tiny.state_folder(place), Ledger(folder), TerminalReporter(quiet=True))
+    tally.require(not journals(tiny.state_folder(place)), f"sessions were left behind in {tiny.state_folder(place)}")
     for workspace in workspaces:
         tally.require(not Path(workspace).exists(), f"{workspace} was left behind")
 
@@ -152,11 +152,11 @@ def _run(place: Path, ledger: Ledger, entry: str | None, after: float | None, ta
     """Verify, or resume `entry`. Returns the seconds it took, or None: killed `after` so many."""
     steps = place / "steps"
     steps.unlink(missing_ok=True)
-    process = forked.CONTEXT.Process(target=tiny.session, args=(place, ledger.folder, ["one"], entry, steps))
+    process = forked.CONTEXT.Process(target=tiny.run_session, args=(place, ledger.folder, ["one"], entry, steps))
     start = time.monotonic()
     process.start()
     process.join(after)
-    killed_at, sandboxes = time.monotonic(), tiny.sandboxed(process.pid)
+    killed_at, sandboxes = time.monotonic(), tiny.sandboxed_processes(process.pid)
     if process.exitcode is None:
         process.kill()
         process.join()
@@ -164,7 +164,7 @@ def _run(place: Path, ledger: Ledger, entry: str | None, after: float | None, ta
         tally.require(process.exitcode == 0, f"the verification of {entry or 'a new session'} failed")
         return killed_at - start
     tally.sandboxes += bool(sandboxes)
-    while (alive := tiny.sandboxed(process.pid)) and time.monotonic() < killed_at + SURVIVAL_SECONDS:
+    while (alive := tiny.sandboxed_processes(process.pid)) and time.monotonic() < killed_at + SURVIVAL_SECONDS:
         time.sleep(0.01)
     if sandboxes:
         tally.slowest_death_s = max(tally.slowest_death_s, time.monotonic() - killed_at)
@@ -221,7 +221,7 @@ def kill_appends(place: Path, kills: int, rng: random.Random, tally: Tally, adva
             watched = WatchedLedger(place / f"appended-{kill}")
         reader, writer = forked.CONTEXT.Pipe(duplex=False)
         arguments = (place / "key", watched.ledger.folder, template, 1000 * kill, writer)
-        process = forked.CONTEXT.Process(target=tiny.append_for_ever, args=arguments)
+        process = forked.CONTEXT.Process(target=tiny.append_forever, args=arguments)
         process.start()
         writer.close()
         done: set[str] = set()

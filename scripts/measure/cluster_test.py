@@ -40,56 +40,60 @@ START, END = "<!-- measured:start -->\n", "<!-- measured:end -->"
 
 
 @dataclass
-class Session:
+class TimedSession:
     """What came of one session. `seconds`: from the announcement to the record."""
 
     what: str
     seconds: float
-    said: record.Predicate
-    wrong: list[str]
+    predicate: record.Predicate
+    problems: list[str]
 
     @property
     def row(self) -> str:
-        assert self.said.cluster is not None
-        lost = [f"{each.submission} run {each.run + 1}: {each.reason}" for each in self.said.cluster.lost]
-        each = sorted({*self.said.cluster.runs, *self.said.cluster.reference})
-        made = [[*self.said.cluster.runs, *self.said.cluster.reference].count(name) for name in each]
-        verdict = f"valid: {self.said.verdict.valid}, {len(self.said.verdict.reasons)} reasons"
-        sound = "; ".join(self.wrong) or "finds nothing wrong"
+        assert self.predicate.cluster is not None
+        lost = [f"{run.submission} run {run.run + 1}: {run.reason}" for run in self.predicate.cluster.lost]
+        nodes = sorted({*self.predicate.cluster.runs, *self.predicate.cluster.reference})
+        made = [[*self.predicate.cluster.runs, *self.predicate.cluster.reference].count(name) for name in nodes]
+        verdict = f"valid: {self.predicate.verdict.valid}, {len(self.predicate.verdict.reasons)} reasons"
+        sound = "; ".join(self.problems) or "finds nothing wrong"
         return (
             f"| {self.what} | {self.seconds:.0f} s | {' + '.join(map(str, made))} | {'; '.join(lost) or 'none'} "
             f"| {verdict} | {sound} |"
         )
 
 
-def session(place: Path, code: Path, machines: ray_nodes.Machines, what: str, runs: int, kill: bool) -> Session:
+def time_session(
+    place: Path, code: Path, machines: ray_nodes.RayCluster, what: str, runs: int, kill: bool
+) -> TimedSession:
     """Verify once; with `kill`, SIGKILL the last node's raylet while a trainer runs there."""
-    known = len(Ledger(code / "records").records()) if (code / "records").exists() else 0
+    before = len(Ledger(code / "records").records()) if (code / "records").exists() else 0
     name = what.replace(" ", "-").replace(",", "")
     folder = str(code / "submissions" / "computes")
     command = ray_nodes.Command(place, code, name, folder, "--runs", str(runs), "--cluster", machines.address)
-    begun = victim = None
+    start: float | None = None
+    killed = False
     while command.process.poll() is None:
-        if begun is None and "announced as" in command.shown():
-            begun = time.monotonic()
-        if kill and begun is not None and victim is None and time.monotonic() - begun > 15:
+        if start is None and "announced as" in command.output():
+            start = time.monotonic()
+        if kill and start is not None and not killed and time.monotonic() - start > 15:
             node = machines.nodes[-1]
-            victim = node.kill() if node.sandboxed() else None
+            if killed := bool(node.sandboxed()):
+                node.kill()
         time.sleep(0.05)
-    seconds = time.monotonic() - (begun or 0)
+    seconds = time.monotonic() - (start or 0)
     if command.process.returncode != 0:
-        raise SystemExit(command.shown())
-    said = Ledger(code / "records").records()[known].record.predicate
+        raise SystemExit(command.output())
+    predicate = Ledger(code / "records").records()[before].record.predicate
     audit = ray_nodes.Command(place, code, f"audit-{name}", "--json", verb="audit")
     audit.wait()
-    wrong = [
+    problems = [
         f"{finding['check']}: {finding['message']}"
-        for finding in json.loads(audit.shown())
+        for finding in json.loads(audit.output())
         if not finding["ok"] and finding["check"] != "board"
     ]
-    if said.cluster is None or len(said.cluster.lost) != kill:
-        wrong.append("the record does not say what was lost")
-    return Session(what, seconds, said, wrong)
+    if predicate.cluster is None or len(predicate.cluster.lost) != kill:
+        problems.append("the record does not say what was lost")
+    return TimedSession(what, seconds, predicate, problems)
 
 
 def main() -> int:
@@ -97,7 +101,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--page", type=Path)
     chosen = parser.parse_args()
-    found = []
+    sessions = []
     with tempfile.TemporaryDirectory(prefix="nr1-", dir="/tmp") as name:
         place = Path(name)
         place.chmod(0o755)
@@ -105,24 +109,28 @@ def main() -> int:
         for home in (code / "quick-baseline", code / "submissions" / "computes"):
             home.parent.mkdir(exist_ok=True)
             if not home.exists():
-                tiny.make(home.parent, home.name, 0)
+                tiny.make_submission(home.parent, home.name, 0)
             (home / "train.py").write_text(COMPUTES)
         ray_nodes.freeze(code)
-        with ray_nodes.machines(place, code) as machines:
+        with ray_nodes.ray_cluster(place, code) as machines:
             machines.add(0)
-            found.append(session(place, code, machines, "one node", chosen.runs, kill=False))
-            print(found[-1].row, flush=True)
+            sessions.append(time_session(place, code, machines, "one node", chosen.runs, kill=False))
+            print(sessions[-1].row, flush=True)
             machines.add(1)
             for what, kill in (("two nodes", False), ("two nodes, one killed", True)):
-                found.append(session(place, code, machines, what, chosen.runs, kill))
-                print(found[-1].row, flush=True)
+                sessions.append(time_session(place, code, machines, what, chosen.runs, kill))
+                print(sessions[-1].row, flush=True)
     if chosen.page is not None:
         head = ["| session | took | runs by node | lost | verdict | audit |", "|---|---|---|---|---|---|"]
         before, start, rest = chosen.page.read_text().partition(START)
         _, end, after = rest.partition(END)
-        chosen.page.write_text(before + start + "\n".join([*head, *(each.row for each in found)]) + "\n" + end + after)
-    print(f"{os.cpu_count()} cores; {sum(bool(each.wrong) for each in found)} sessions with something wrong")
-    return 1 if any(each.wrong for each in found) else 0
+        chosen.page.write_text(
+            before + start + "\n".join([*head, *(session.row for session in sessions)]) + "\n" + end + after
+        )
+    print(
+        f"{os.cpu_count()} cores; {sum(bool(session.problems) for session in sessions)} sessions with something wrong"
+    )
+    return 1 if any(session.problems for session in sessions) else 0
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ class Bare:
         return [Prompt(i, item.id.partition("/")[0], grader.prompt_ids(item)) for i, item in self.items.items()]
     def score(self, completions):
         graded = [grader.grade(self.items[i], ids).score for i, ids in completions]
-        return [Score(one.correct, one.formatted) for one in graded]
+        return [Score(score.correct, score.formatted) for score in graded]
     def seconds_left(self):
         return 0.0
     def save(self, model):

@@ -352,7 +352,7 @@ def test_scores_that_are_not_the_runs_are_found():
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """The tiny track, which here reports two real sets and one that must not be shown."""
-    tiny.build(tmp_path, 0.1)
+    tiny.build_place(tmp_path, 0.1)
     path = tmp_path / "harness" / "tracks" / "cpu-logic.toml"
     report = 'report = ["aiw-paper", "temporal-clue", "gpqa-diamond"]'
     text = path.read_text().replace("control_ppm = 600_000", f"{report}\ncontrol_ppm = 600_000")
@@ -363,7 +363,7 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-class Listener(tiny.Teller):
+class Listener(tiny.StepRecorder):
     def __init__(self, place):
         super().__init__(place / "told")
 
@@ -372,9 +372,9 @@ class Listener(tiny.Teller):
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 @needs(*FILES.values())
 def test_a_verification_asks_them_and_the_record_has_the_scores_and_no_question(place, hub, monkeypatch):
-    item = tiny.make(place / "submissions", "reader", 0.1)
+    item = tiny.make_submission(place / "submissions", "reader", 0.1)
     ledger = Ledger(place / "records")
-    verifier = Verifier(ledger, load_key(place / "key"), tiny.state(place), Listener(place), threading.Event())
+    verifier = Verifier(ledger, load_key(place / "key"), tiny.state_folder(place), Listener(place), threading.Event())
     for name, file in FILES.items():
         serve(hub, monkeypatch, name, whole(file).read_bytes())  # byte for byte what is pinned
     serve(hub, monkeypatch, "gpqa-diamond", gpqa(), rows=2, gated=True)
@@ -436,7 +436,7 @@ def test_the_command_ends_with_2_before_anything_is_announced(place, monkeypatch
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(place / "cache"))
     monkeypatch.setenv("HF_HUB_CACHE", str(place / "hub"))
-    tiny.make(place / "submissions", "reader", 0.1)
+    tiny.make_submission(place / "submissions", "reader", 0.1)
     shown = place / "shown"
     arguments = ["verify", str(place / "submissions" / "reader"), "--runs", "1", "--key", str(place / "key")]
     process = forked.CONTEXT.Process(
@@ -452,4 +452,4 @@ def test_the_command_ends_with_2_before_anything_is_announced(place, monkeypatch
 def offline_command(place: Path, arguments: list[str], shown: Path, environment: dict[str, str]) -> None:
     """What a process does; a fork server has the environment of when it was started."""
     os.environ.update(environment)
-    tiny.command(place, arguments, shown)
+    tiny.run_command(place, arguments, shown)

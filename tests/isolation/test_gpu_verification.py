@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nvml_machine import H100, Machine, add_nodes, needs_bindings, needs_sandbox, open_to_all
+from needs import needs_sandbox
+from nvml_machine import H100, Machine, add_nodes, needs_bindings, open_to_all
 
 from harness.audit import claims
 from harness.audit.context import RecordContext
@@ -33,17 +34,17 @@ place = Path(os.environ["PLACE"])
 gpu.DEV, occupancy.RELEASE_SECONDS = place / "dev", 0.5
 if sys.argv[1] == "on the CPU":
     doctor.kernel = lambda lease, level: doctor.compute("cpu", len(lease.devices), level, lease.sandbox_devices(level))
-tiny.build(place, 1.5)
+tiny.build_place(place, 1.5)
 path = place / "harness" / "tracks" / "cpu-logic.toml"
 gpus = 'kind = "gpu"\\ngpu = "H100-SXM"\\ngpus = 1\\ngpu_memory_bytes = 80_000_000_000\\n'
 gpus += "usd_per_gpu_hour_cents = 300\\n"
 path.write_text(path.read_text().replace('kind = "cpu"\\n', gpus))
 try:
     verifier = Verifier(
-        Ledger(place / "records"), load_key(place / "key"), tiny.state(place), tiny.Teller(place / "told"),
+        Ledger(place / "records"), load_key(place / "key"), tiny.state_folder(place), tiny.StepRecorder(place / "told"),
         threading.Event(),
     )
-    outcomes = verify(tiny.use(place), [submission.load(place / "quick-baseline")], verifier, runs=1)
+    outcomes = verify(tiny.install_track(place), [submission.load(place / "quick-baseline")], verifier, runs=1)
     say([str(outcomes[0].folder), outcomes[0].reason])
 except VerifyError as error:
     say(str(error))

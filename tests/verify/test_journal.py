@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from harness import submission
 from harness.ledger.entries import Announced, Commitment
-from harness.ledger.record import Machine, Run, TaskResult
+from harness.ledger.record import LostRun, Machine, Run, TaskResult
 from harness.tracks.track import ROOT
 from harness.verify.journal import (
     Journal,
@@ -102,9 +102,9 @@ def source(tmp_path):
 
 @pytest.fixture
 def journal(tmp_path, source):
-    found = Journal(tmp_path / "state", "entry")
-    found.create([source])
-    return found
+    journal = Journal(tmp_path / "state", "entry")
+    journal.create([source])
+    return journal
 
 
 def files(folder):
@@ -122,7 +122,7 @@ def no_file_over(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-# ---------------------------------------------------------------- there and back
+# ---------------------------------------------------------------- what is written is read
 
 COUNT = st.integers(0, 2**53)
 RESULT = st.fixed_dictionaries(dict.fromkeys(TaskResult.model_fields, COUNT))
@@ -153,8 +153,8 @@ SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], d
 @given(TRAINED)
 def test_a_run_comes_back_as_it_was(journal, value):
     journal.save_result(0, 3, value)
-    found = Journal(journal.folder.parent, "entry").result(0, 3)
-    assert found == value and found.log == value.log
+    result = Journal(journal.folder.parent, "entry").result(0, 3)
+    assert result == value and result.log == value.log
     assert journal.result(0, 2) is None and journal.result(3, 0) is None
 
 
@@ -185,6 +185,14 @@ def test_a_log_of_any_bytes_comes_back(journal):
     assert journal.result(0, 0).log == log
 
 
+def test_a_lost_run_is_kept_in_the_journal(journal):
+    lost = LostRun(submission="one", run=1, node="0" * 12, lost_utc="2026-11-21T10:00:00Z", reason="its node died")
+    assert journal.losses() == []
+    journal.save_loss(lost)
+    journal.save_loss(lost.model_copy(update={"run": 2}))
+    assert [loss.run for loss in Journal(journal.folder.parent, "entry").losses()] == [1, 2]
+
+
 @SHARED
 @given(st.binary(max_size=200) | st.just(b"[" * 100_000))
 def test_a_file_of_any_bytes_is_refused_and_named(journal, data):
@@ -212,25 +220,25 @@ def test_only_its_owner_may_look(tmp_path, source):
 def test_an_unknown_session_names_those_that_are_kept(tmp_path, source):
     with pytest.raises(JournalError, match=r"no session is kept in .*/nothing; kept: none"):
         Journal(tmp_path / "state", "nothing").session()
-    for entry in ("second", "first", "half-begun"):
+    for entry in ("second", "first", "half-made"):
         journal = Journal(tmp_path / "state", entry)
         journal.create([source])
-        if entry != "half-begun":
+        if entry != "half-made":
             journal.save_session(session())
     with session_lock(tmp_path / "state"), pytest.raises(JournalError, match=r"kept: first, second$"):
         Journal(tmp_path / "state", "nothing").session()
-    assert [each.folder.name for each in journals(tmp_path / "state")] == ["first", "half-begun", "second"]
+    assert [kept.folder.name for kept in journals(tmp_path / "state")] == ["first", "half-made", "second"]
     journal.remove()
     assert not journal.folder.exists()
 
 
 @pytest.mark.parametrize(
-    ("given_", "expected"),
+    ("configured", "expected"),
     [("/var/x", "/var/x/nano-r1"), ("", "/home/me/.local/state/nano-r1"), ("x/y", "/home/me/.local/state/nano-r1")],
 )
-def test_the_state_folder_is_the_users(monkeypatch, given_, expected):
+def test_the_state_folder_is_the_users(monkeypatch, configured, expected):
     monkeypatch.setenv("HOME", "/home/me")
-    monkeypatch.setenv("XDG_STATE_HOME", given_)  # a relative one is to be ignored, says the specification
+    monkeypatch.setenv("XDG_STATE_HOME", configured)  # a relative one is to be ignored, says the specification
     assert default_state() == Path(expected)
     monkeypatch.delenv("XDG_STATE_HOME")
     assert default_state() == Path("/home/me/.local/state/nano-r1")
@@ -239,20 +247,20 @@ def test_the_state_folder_is_the_users(monkeypatch, given_, expected):
 # ---------------------------------------------------------------- the submissions
 
 
-def test_each_copy_is_fresh_and_tells_nothing_of_when_the_session_began(journal, source, tmp_path):
+def test_each_copy_is_fresh_and_says_nothing_of_when_the_session_started(journal, source, tmp_path):
     old = {path.stat().st_ino for path in [*source.folder.rglob("*"), *journal.submission_folder(0).rglob("*")]}
     seen = set()
     for number in range(2):
         time.sleep(0.02)
-        begun = time.time_ns() - 15_000_000  # the clock of file times ticks every few milliseconds
+        start = time.time_ns() - 15_000_000  # the clock of file times ticks every few milliseconds
         journal.copy_submission(0, source.tree_sha256, tmp_path / f"copy-{number}")
         paths = [tmp_path / f"copy-{number}", *(tmp_path / f"copy-{number}").rglob("*")]
         assert files(tmp_path / f"copy-{number}") == files(source.folder) and len(paths) == 5
         for path in paths:
-            found = path.stat()
-            assert found.st_ino not in old | seen
-            assert min(found.st_ctime_ns, found.st_mtime_ns) > begun
-            seen.add(found.st_ino)
+            info = path.stat()
+            assert info.st_ino not in old | seen
+            assert min(info.st_ctime_ns, info.st_mtime_ns) > start
+            seen.add(info.st_ino)
 
 
 def test_an_edit_meanwhile_changes_nothing(journal, source, tmp_path):
@@ -305,7 +313,7 @@ def test_a_full_disk_leaves_what_was_kept_and_nothing_half_written(journal, tmp_
         Journal(tmp_path / "state", "other").create([source])
     with no_file_over(5), pytest.raises(JournalError, match="cannot keep the session"):
         journal.copy_submission(0, source.tree_sha256, tmp_path / "copy")
-    assert [each.folder.name for each in journals(tmp_path / "state")] == ["entry"]
+    assert [kept.folder.name for kept in journals(tmp_path / "state")] == ["entry"]
     journal.save_result(0, 1, large)
     assert journal.result(0, 1) == large
 
@@ -394,11 +402,11 @@ def test_a_second_verification_is_refused_until_the_first_is_dead(tmp_path):
         holder.kill()
     with session_lock(state), pytest.raises(JournalError, match="another verification"), session_lock(state):
         pass
-    with session_lock(state):  # and let go of at the end of the block
+    with session_lock(state):  # and released at the end of the block
         pass
 
 
-def test_a_state_folder_that_cannot_be_written_is_said_plainly(tmp_path):
+def test_a_state_folder_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(JournalError, match="cannot write"), session_lock(tmp_path / "file" / "state"):
         pass

@@ -7,9 +7,10 @@ import threading
 import time
 
 import pytest
+from sessions import Listener
 
 from harness import submission
-from harness.keys import commitment, control_round, derive, seed_of
+from harness.keys import commitment, control_round, seed_of
 from harness.ledger.check import check
 from harness.ledger.signature import generate, load_key
 from harness.ledger.store import Ledger
@@ -40,25 +41,6 @@ weights = load_file(run.base / "model.safetensors")
 SAVE = "run.save(weights)\n"
 
 
-class Listener:
-    def __init__(self):
-        self.lines, self.phases = [], []
-        self.on_begin = lambda phase: None
-
-    def begin(self, arm, run, phase, total):
-        self.phases.append((arm, run, phase))
-        self.on_begin(phase)
-
-    def advance(self, done, note):
-        pass
-
-    def finished(self, seconds):
-        pass
-
-    def say(self, text):
-        self.lines.append(text)
-
-
 def make(folder, name, source):
     home = folder / name
     home.mkdir(parents=True)
@@ -70,7 +52,7 @@ def make(folder, name, source):
 
 
 @pytest.fixture
-def place(tmp_path):
+def setting(tmp_path):
     """A track of four questions with a quick baseline, an empty ledger, a key that is not listed."""
     tmp_path.chmod(0o755)
     baseline = make(tmp_path, "quick-baseline", QUICK + COPY)
@@ -87,8 +69,8 @@ def place(tmp_path):
     return track, baseline, Ledger(tmp_path / "records"), load_key(tmp_path / "key"), tmp_path
 
 
-def run(place, items, runs=1, listener=None, cancel=None, control=True):
-    track, _, ledger, key, folder = place
+def run(setting, items, runs=1, listener=None, cancel=None, control=True):
+    track, _, ledger, key, folder = setting
     verifier = Verifier(ledger, key, folder / "state", listener or Listener(), cancel or threading.Event())
     return verify(track, items, verifier, runs=runs, control=control)
 
@@ -97,57 +79,66 @@ def failures(ledger):
     return [finding for finding in check(ledger.folder) if not finding.ok]
 
 
-def test_two_submissions_in_turn_with_the_baseline(place):
-    _, _, ledger, _, folder = place
+def test_two_submissions_in_turn_with_the_baseline(setting):
+    _, _, ledger, _, folder = setting
     listener = Listener()
-    outcomes = run(place, [make(folder, "one", QUICK + COPY), make(folder, "two", QUICK + COPY)], 2, listener)
-    assert [o.name for o in outcomes] == ["one", "two"]
-    item = ledger.records()[1].record.predicate
-    assert item.submission.name == "two" and item.isolation == "full" and all(item.isolation_checks.values())
-    assert len(item.runs) == 2 and len(item.reference.wall_ms) == 2
-    root = bytes.fromhex(item.commitment.root_hex)
-    assert commitment(root, bytes.fromhex(item.commitment.nonce_hex)) == item.commitment.commitment_sha256
-    assert [r.seed for r in [*item.runs, item.control]] == [
-        seed_of(root, item.submission.tree_sha256, i) for i in (0, 1, 2)
+    outcomes = run(setting, [make(folder, "one", QUICK + COPY), make(folder, "two", QUICK + COPY)], 2, listener)
+    assert [outcome.name for outcome in outcomes] == ["one", "two"]
+    predicate = ledger.records()[1].record.predicate
+    assert (
+        predicate.submission.name == "two"
+        and predicate.isolation == "full"
+        and all(predicate.isolation_checks.values())
+    )
+    assert len(predicate.runs) == 2 and len(predicate.reference.wall_ms) == 2
+    root = bytes.fromhex(predicate.commitment.root_hex)
+    assert commitment(root, bytes.fromhex(predicate.commitment.nonce_hex)) == predicate.commitment.commitment_sha256
+    assert [r.seed for r in [*predicate.runs, predicate.control]] == [
+        seed_of(root, predicate.submission.tree_sha256, i) for i in (0, 1, 2)
     ]
     # Three rounds. The runs are numbered as they come; the control run, number 2, takes the round that the root says.
-    places = {arm.submission.name: arm.submission.tree_sha256 for arm in (r.record.predicate for r in ledger.records())}
-    places["quick-baseline"] = item.reference.tree_sha256
+    submissions = [entry.record.predicate.submission for entry in ledger.records()]
+    trees = {submission.name: submission.tree_sha256 for submission in submissions}
+    trees["quick-baseline"] = predicate.reference.tree_sha256
     expected = []
     for turns in (["quick-baseline", "one", "two"], ["one", "two", "quick-baseline"], ["two", "quick-baseline", "one"]):
         for name in turns:
-            rest, made = control_round(root, places[name], 3), [run for arm, run in expected if arm == name and run < 2]
-            if len(made) == rest and (name, 2) not in expected:
+            made = [run for other, run in expected if other == name and run < 2]
+            if len(made) == control_round(root, trees[name], 3) and (name, 2) not in expected:
                 expected.append((name, 2))
             else:
                 expected.append((name, len(made)))
     expected.remove(("quick-baseline", 2))  # only the reference, so it rests where its control run would be
-    assert [(arm, index) for arm, index, phase in listener.phases if phase == "train"] == expected
-    assert item.control.run == 2 and item.verdict.control_ppm.keys() == item.verdict.gates.keys()
-    assert item.resumed == 0
-    assert item.runs[0].reward_queries == 4 and item.runs[0].prompts == 4 and item.runs[0].sampled_tokens == 4
-    assert item.runs[0].most_queries_per_prompt == 1
-    assert item.runs[0].weights_sha256 == item.runs[1].weights_sha256  # nothing was learnt
-    assert not item.verdict.valid and not item.verdict.record
+    assert listener.trained() == expected
+    assert predicate.control.run == 2 and predicate.verdict.control_ppm.keys() == predicate.verdict.gates.keys()
+    assert predicate.resumed == 0
+    assert (
+        predicate.runs[0].reward_queries == 4
+        and predicate.runs[0].prompts == 4
+        and predicate.runs[0].sampled_tokens == 4
+    )
+    assert predicate.runs[0].most_queries_per_prompt == 1
+    assert predicate.runs[0].weights_sha256 == predicate.runs[1].weights_sha256  # nothing was learnt
+    assert not predicate.verdict.valid and not predicate.verdict.record
     lines = lzma.decompress((outcomes[1].folder / "completions.jsonl.xz").read_bytes()).splitlines()
     assert [len(json.loads(line)["completions"]) for line in lines] == [16, 16, 16]  # eight suites
     assert b"[False, False, False, False]" in lzma.decompress((outcomes[1].folder / "log.txt.xz").read_bytes())
     assert not ledger.open_commitments() and not failures(ledger)
 
 
-def test_without_a_control_run_there_is_a_record_and_it_is_not_valid(place):
-    _, baseline, ledger, _, _ = place
+def test_without_a_control_run_there_is_a_record_and_it_is_not_valid(setting):
+    _, baseline, ledger, _, _ = setting
     listener = Listener()
-    (outcome,) = run(place, [baseline], 2, listener, control=False)
-    assert [run for _, run, phase in listener.phases if phase == "train"] == [0, 1]
+    (outcome,) = run(setting, [baseline], 2, listener, control=False)
+    assert [run for _, run in listener.trained()] == [0, 1]
     assert "there is no control run" in outcome.verdict.reasons and outcome.verdict.control_ppm is None
     assert ledger.records()[0].record.predicate.control is None and not failures(ledger)
 
 
-def test_baseline_is_its_own_reference(place):
-    _, baseline, _, _, _ = place
+def test_baseline_is_its_own_reference(setting):
+    _, baseline, _, _, _ = setting
     listener = Listener()
-    (outcome,) = run(place, [baseline], 1, listener)
+    (outcome,) = run(setting, [baseline], 1, listener)
     made = [(run, phase) for _, run, phase in listener.phases]
     one, control = [(0, "train"), (0, "evaluate")], [(1, "train"), (1, "evaluate")]
     assert made in (one + control, control + one)
@@ -181,14 +172,14 @@ WRONG["shape"] = (
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_failed_run_gets_the_right_message_and_no_record(place, name):
-    track, baseline, ledger, key, folder = place
+def test_a_failed_run_gets_the_right_message_and_no_record(setting, name):
+    track, baseline, ledger, key, folder = setting
     source, message = WRONG[name]
     small = track.model_copy(
         update={"budget": track.budget.model_copy(update={"seconds": 6 if name == "overrun" else 20})}
     )
-    place = (small, baseline, ledger, key, folder)
-    (outcome,) = run(place, [make(folder, f"does-{name}", source)])
+    setting = (small, baseline, ledger, key, folder)
+    (outcome,) = run(setting, [make(folder, f"does-{name}", source)])
     assert outcome.folder is None and outcome.verdict is None
     assert message in outcome.reason
     assert ledger.records() == [] and not ledger.open_commitments() and not failures(ledger)
@@ -196,46 +187,35 @@ def test_a_failed_run_gets_the_right_message_and_no_record(place, name):
     assert message in json.loads(abandoned.read_text())["reason"]
 
 
-def test_one_submission_failing_leaves_the_other_its_record(place):
-    folder = place[4]
-    bad, good = run(place, [make(folder, "bad", "raise SystemExit(1)\n"), make(folder, "good", QUICK + LOAD + SAVE)])
+def test_one_submission_failing_leaves_the_other_its_record(setting):
+    folder = setting[4]
+    bad, good = run(setting, [make(folder, "bad", "raise SystemExit(1)\n"), make(folder, "good", QUICK + LOAD + SAVE)])
     assert bad.folder is None and good.folder is not None
-    assert not place[2].open_commitments() and not failures(place[2])
+    assert not setting[2].open_commitments() and not failures(setting[2])
 
 
 @pytest.mark.parametrize("phase", ["train", "evaluate"])
-def test_interrupt_closes_the_commitment_and_the_next_verification_works(place, phase):
-    _, baseline, ledger, _, folder = place
-    cancel, listener = threading.Event(), Listener()
-    listener.on_begin = lambda begun: cancel.set() if begun == phase else None
+def test_interrupt_closes_the_commitment_and_the_next_verification_works(setting, phase):
+    _, baseline, ledger, _, folder = setting
+    cancel = threading.Event()
+    listener = Listener(lambda started: cancel.set() if started == phase else None)
     start = time.monotonic()
     source = QUICK + "import time\ntime.sleep(15)\n" if phase == "train" else QUICK + COPY
     with pytest.raises(Interrupted):
-        run(place, [make(folder, "slow", source)], listener=listener, cancel=cancel)
+        run(setting, [make(folder, "slow", source)], listener=listener, cancel=cancel)
     assert time.monotonic() - start < 18
     assert ledger.records() == [] and not ledger.open_commitments() and not failures(ledger)
-    assert run(place, [baseline])[0].folder is not None
+    assert run(setting, [baseline])[0].folder is not None
 
 
-def test_a_changed_baseline_or_another_track_is_refused_before_anything_is_announced(place):
-    _, baseline, ledger, _, folder = place
+def test_a_changed_baseline_or_another_track_is_refused_before_anything_is_announced(setting):
+    _, baseline, ledger, _, folder = setting
     other = make(folder, "other", QUICK)
-    for form, told in (({"track": "no-such"}, "'no-such'"), ({"track": None, "tracks": ["a", "b"]}, "'a', 'b'")):
+    for form, names in (({"track": "no-such"}, "'no-such'"), ({"track": None, "tracks": ["a", "b"]}, "'a', 'b'")):
         wrong = other.model_copy(update={"manifest": other.manifest.model_copy(update=form)})
-        with pytest.raises(VerifyError, match=f"for the track {told}, not 'cpu-logic'"):
-            run(place, [wrong])
+        with pytest.raises(VerifyError, match=f"for the track {names}, not 'cpu-logic'"):
+            run(setting, [wrong])
     (baseline.folder / "train.py").write_text("changed")
     with pytest.raises(VerifyError, match="frozen baseline"):
-        run(place, [other])
+        run(setting, [other])
     assert not ledger.folder.exists()
-
-
-def test_keys_differ_by_purpose_submission_and_run():
-    root = bytes(32)
-    keys = {
-        derive(root, purpose, tree, index)
-        for purpose in ("train", "heldout", "seed")
-        for tree in ("a", "b")
-        for index in (0, 1)
-    }
-    assert len(keys) == 12
