@@ -24,7 +24,7 @@ class LocalExecutor:
     cluster = False
 
     def attest(self, track: Track, nonce: bytes, reporter: Reporter, original: record.Machine | None) -> Attestation:
-        """What this machine is. Raises VerifyError if it cannot isolate GPUs or lacks data that the track reports."""
+        """What this machine is. Raises VerifyError if it lacks the track's GPUs, or the benchmarks that it reports."""
         lease = lease_gpus(track)
         try:
             for line in reported.ready(track):

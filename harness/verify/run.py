@@ -55,9 +55,8 @@ def make_run(spec: RunSpec, submission: Path, context: RunContext) -> RunResult:
     Whatever the submission does is a result. Raises Interrupted when `context.cancel` is set, RuntimeError on a fault
     of the harness.
     """
-    label = f"run {spec.run + 1}" if spec.control is None else "control run"
     output = submission.parent / "output"
-    training = _train(spec, label, submission, output, context)
+    training = _train(spec, submission, output, context)
     usage, environment = training.usage, training.environment
 
     def result(
@@ -69,7 +68,7 @@ def make_run(spec: RunSpec, submission: Path, context: RunContext) -> RunResult:
             completions=completions or [],
             curve=environment.curve,
             log=usage.log,
-            failure=None if failure is None else f"{label}: {failure}",
+            failure=None if failure is None else f"{spec.label}: {failure}",
         )
 
     if usage.failure is not None:
@@ -80,8 +79,8 @@ def make_run(spec: RunSpec, submission: Path, context: RunContext) -> RunResult:
         weights = checkpoint.read(output / "model.safetensors", context.track.base_folder / "model.safetensors")
     except checkpoint.CheckpointError as error:
         return result(failure=str(error))
-    evaluation = _ask_heldout(spec, label, weights.data, context)
-    benchmarks = _ask_benchmarks(spec, label, weights.data, context)
+    evaluation = _ask_heldout(spec, weights.data, context)
+    benchmarks = _ask_benchmarks(spec, weights.data, context)
     totals = environment.totals()
     run = record.Run(
         run=spec.run,
@@ -103,7 +102,7 @@ def make_run(spec: RunSpec, submission: Path, context: RunContext) -> RunResult:
     return result(run, evaluation.completions)
 
 
-def _train(spec: RunSpec, label: str, submission: Path, output: Path, context: RunContext) -> Training:
+def _train(spec: RunSpec, submission: Path, output: Path, context: RunContext) -> Training:
     """Run train.py in the sandbox, with the environment at its socket and the meters on."""
     track, lease, reporter = context.track, context.lease, context.reporter
     output.mkdir()
@@ -148,7 +147,7 @@ def _train(spec: RunSpec, label: str, submission: Path, output: Path, context: R
     if environment.fault is not None:
         raise RuntimeError(f"the environment failed: {environment.fault.strip().splitlines()[-1]}")
     reporter.finished(usage.wall_ms / 1000)
-    reporter.say(f"{spec.name} {label}: trained in {usage.wall_ms / 1000:.1f} s, {training_summary(environment)}")
+    reporter.say(f"{spec.name} {spec.label}: trained in {usage.wall_ms / 1000:.1f} s, {training_summary(environment)}")
     return Training(started, usage, environment, meter)
 
 
@@ -167,7 +166,7 @@ def _watcher(environment: Environment, meter: gpu.Meter | None, reporter: Report
     return on_tick
 
 
-def _ask_heldout(spec: RunSpec, label: str, weights: bytes, context: RunContext) -> Evaluation:
+def _ask_heldout(spec: RunSpec, weights: bytes, context: RunContext) -> Evaluation:
     """Ask the held-out questions that follow from the run's key."""
     track, reporter = context.track, context.reporter
     total = sum(suite.questions for suite in track.heldout.suites)
@@ -175,13 +174,11 @@ def _ask_heldout(spec: RunSpec, label: str, weights: bytes, context: RunContext)
     evaluation = _ask(context, total, evaluate, track, weights, spec.heldout)
     accuracy = judge.mean_accuracy(track, evaluation.tasks)
     by_task = ", ".join(f"{task} {row.correct / row.questions:.3f}" for task, row in evaluation.tasks.items())
-    reporter.say(f"{spec.name} {label}: held-out accuracy {accuracy:.4f} ({by_task})")
+    reporter.say(f"{spec.name} {spec.label}: held-out accuracy {accuracy:.4f} ({by_task})")
     return evaluation
 
 
-def _ask_benchmarks(
-    spec: RunSpec, label: str, weights: bytes, context: RunContext
-) -> dict[str, record.BenchmarkResult]:
+def _ask_benchmarks(spec: RunSpec, weights: bytes, context: RunContext) -> dict[str, record.BenchmarkResult]:
     """Ask the fixed benchmarks that the track reports; they decide nothing."""
     track, reporter = context.track, context.reporter
     total = reported.count(track)
@@ -190,7 +187,7 @@ def _ask_benchmarks(
     benchmarks = _ask(context, total, reported.ask, track, weights)
     if benchmarks:
         by_name = ", ".join(f"{name} {row.correct / row.questions:.3f}" for name, row in benchmarks.items())
-        reporter.say(f"{spec.name} {label}: reported, deciding nothing: {by_name}")
+        reporter.say(f"{spec.name} {spec.label}: reported, deciding nothing: {by_name}")
     return benchmarks
 
 

@@ -36,6 +36,10 @@ class RunSpec:
     heldout: bytes
     control: bytes | None  # of the scores, in a control run
 
+    @property
+    def label(self) -> str:
+        return f"run {self.run + 1}" if self.control is None else "control run"
+
 
 @dataclass(frozen=True)
 class Schedule:
