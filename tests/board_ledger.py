@@ -80,7 +80,7 @@ def make_record(
     predicate: dict[str, Any] = {
         "track": TRACK.id, "track_digest": HEX, "created_utc": f"2026-01-{day:02}T01:00:00Z", "signer": "verifier",
         "isolation": "full", "isolation_checks": {}, "runs": made, "files": {},
-        "commitment": record.Commitment(entry="c-1", commitment_sha256=HEX, root_hex=HEX, nonce_hex=HEX),
+        "commitment": record.Opening(entry="c-1", commitment_sha256=HEX, root_hex=HEX, nonce_hex=HEX),
         "machine": record.Machine(cpu="any", cores=2, memory_bytes=2**33, kernel="Linux 6", python="3", packages={}),
         "reference": record.Reference(tree_sha256=HEX, wall_ms=[150_000] * runs),
     }  # fmt: skip
@@ -124,7 +124,7 @@ class BoardLedger:
         self.sessions += 1
         secret = {"root_hex": f"{self.sessions:064x}", "nonce_hex": HEX}
         digest = hashlib.sha256(bytes.fromhex("".join(secret.values()))).hexdigest()
-        opened = record.Commitment(entry=f"s{self.sessions}", commitment_sha256=digest, **secret)
+        opened = record.Opening(entry=f"s{self.sessions}", commitment_sha256=digest, **secret)
         promise = Commitment(
             id=opened.entry,
             created_utc=predicate.created_utc,

@@ -44,11 +44,11 @@ def root(leaves: Iterable[bytes]) -> bytes:
 
 def prefix_roots(leaves: Iterable[bytes], sizes: Iterable[int]) -> dict[int, bytes]:
     """The tree hash of the first n leaves for each n in `sizes` that there is, in one pass over the leaves."""
-    wanted, tree = set(sizes), Tree()
-    roots = {0: tree.root()} if 0 in wanted else {}
+    sizes, tree = set(sizes), Tree()
+    roots = {0: tree.root()} if 0 in sizes else {}
     for leaf in leaves:
         tree.append(leaf)
-        if tree.size in wanted:
+        if tree.size in sizes:
             roots[tree.size] = tree.root()
     return roots
 

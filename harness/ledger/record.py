@@ -51,8 +51,8 @@ class Submission(Model):
     contributors: list[Line]
 
 
-class Commitment(Model):
-    """The announcement this record answers, and what it committed to."""
+class Opening(Model):
+    """The commitment that this record answers, opened: the secret that it was the hash of."""
 
     entry: Name  # id of the commitment entry in the log
     commitment_sha256: Sha256  # sha256(root ‖ nonce), published before the first run
@@ -199,7 +199,7 @@ class Machine(Model):
     gpu: Annotated[Gpus | None, Later] = None  # on GPU tracks
 
 
-class Lost(Model):
+class LostRun(Model):
     """A run that did not end because the machine that made it was lost: no fault of the submission's.
 
     It was made again on another machine, with the same seed and the same questions.
@@ -217,14 +217,14 @@ class Cluster(Model):
 
     runs: list[Node]  # which machine made each run, the control run last
     reference: list[Node]  # and each run of the baseline
-    lost: list[Lost]  # of the whole session
+    lost: list[LostRun]  # of the whole session
 
 
 class Predicate(Model):
     track: Line  # cpu-logic@1
     track_digest: Sha256
     submission: Submission
-    commitment: Commitment
+    commitment: Opening
     created_utc: Utc
     signer: Line  # identity to look up in allowed_signers
     isolation: Literal["full", "none"]
@@ -261,10 +261,10 @@ class Record(BaseModel):
 
 def dump(value: BaseModel) -> bytes:
     """The only byte form of a record or a log entry: sorted keys, one space of indent, ASCII, a final newline."""
-    return (_write(value.model_dump(mode="json", by_alias=True), "\n") + "\n").encode()
+    return (canonical_json(value.model_dump(mode="json", by_alias=True)) + "\n").encode()
 
 
-def _write(value: Any, margin: str) -> str:
+def canonical_json(value: Any, margin: str = "\n") -> str:
     """What json.dumps(value, sort_keys=True, indent=1) writes, in half its time: an audit writes every record."""
     if isinstance(value, str):
         return encode_basestring_ascii(value)
@@ -274,10 +274,12 @@ def _write(value: Any, margin: str) -> str:
         return str(value)
     inside = margin + " "
     if isinstance(value, dict):
-        parts = [f"{encode_basestring_ascii(key)}: {_write(part, inside)}" for key, part in sorted(value.items())]
+        parts = [
+            f"{encode_basestring_ascii(key)}: {canonical_json(part, inside)}" for key, part in sorted(value.items())
+        ]
         return "{" + inside + f",{inside}".join(parts) + margin + "}" if parts else "{}"
     if isinstance(value, list):
-        parts = [_write(part, inside) for part in value]
+        parts = [canonical_json(part, inside) for part in value]
         return "[" + inside + f",{inside}".join(parts) + margin + "]" if parts else "[]"
     raise TypeError(f"{type(value).__name__} has no place in a record")
 

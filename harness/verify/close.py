@@ -102,7 +102,7 @@ class Closing:
                 change=manifest.change,
                 contributors=manifest.contributors,
             ),
-            commitment=record.Commitment(
+            commitment=record.Opening(
                 entry=announced.id,
                 commitment_sha256=announced.commitment_sha256,
                 root_hex=session.root_hex,

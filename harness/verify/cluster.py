@@ -322,7 +322,9 @@ class Dispatcher:
         assert node.turn is not None
         participant, run = node.turn
         self._journal.save_loss(
-            record.Lost(submission=participant.name, run=run, node=node.name, lost_utc=clock.utc_now(), reason=reason)
+            record.LostRun(
+                submission=participant.name, run=run, node=node.name, lost_utc=clock.utc_now(), reason=reason
+            )
         )
         self._reporter.say(
             f"node {node.name} at {node.address} is lost: {reason}. {participant.name} run {run + 1} is made again "

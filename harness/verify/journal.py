@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer, f
 from harness import files, submission
 from harness.errors import NanoR1Error, first_problem
 from harness.ledger.entries import Commitment
-from harness.ledger.record import Lost, Machine, Run
+from harness.ledger.record import LostRun, Machine, Run
 from harness.submission import Submission
 
 
@@ -95,7 +95,7 @@ class RunResult(Model):
         return base64.b64decode(log) if isinstance(log, str) else log
 
 
-Content = TypeVar("Content", Session, RunResult, Lost)  # what a file of a session's folder may hold
+Content = TypeVar("Content", Session, RunResult, LostRun)  # what a file of a session's folder may hold
 
 
 class Journal:
@@ -184,14 +184,14 @@ class Journal:
         name = f"run-{number}-{run}.json"
         return self._read(name, RunResult) if (self.folder / name).exists() else None
 
-    def save_loss(self, lost: Lost) -> None:
+    def save_loss(self, lost: LostRun) -> None:
         """Raises JournalError."""
         self._write(f"lost-{len(self.losses())}.json", lost.model_dump_json())
 
-    def losses(self) -> list[Lost]:
+    def losses(self) -> list[LostRun]:
         """The runs whose machines were lost, oldest first. Raises JournalError."""
         count = sum(1 for _ in self.folder.glob("lost-*.json"))
-        return [self._read(f"lost-{number}.json", Lost) for number in range(count)]
+        return [self._read(f"lost-{number}.json", LostRun) for number in range(count)]
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:

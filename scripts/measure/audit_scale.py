@@ -138,7 +138,7 @@ class SyntheticLedger:
         self._write(f"log/{announcement.id}.json", announcement, signature.LOG_NAMESPACE)
         walls = [round(120_000 * self.rng.uniform(0.93, 1.07)) for _ in range(track.verdict.runs)]
         reference = record.Reference(tree_sha256=track.baseline.tree_sha256, wall_ms=walls)
-        opened = record.Commitment(
+        opened = record.Opening(
             entry=announcement.id, commitment_sha256=announcement.commitment_sha256, root_hex=SHARED_ROOT.hex(),
             nonce_hex=nonce.hex(),
         )  # fmt: skip
@@ -146,7 +146,7 @@ class SyntheticLedger:
             self._add_record(form, day, moment, reference, opened)
 
     def _add_record(
-        self, form: Shape, day: datetime, moment: str, reference: record.Reference, opened: record.Commitment
+        self, form: Shape, day: datetime, moment: str, reference: record.Reference, opened: record.Opening
     ) -> None:
         track, manifest, tree = self.track, form.source.manifest, form.source.tree_sha256
         every_run = runs(form, 120_000 * self.rng.uniform(0.5, 1.1), moment, self.rng)
