@@ -15,7 +15,7 @@ from hypothesis import settings
 
 # The quick profile shows that a property is tried and holds; the thorough one searches.
 settings.register_profile("quick", deadline=None, max_examples=25)
-settings.register_profile("thorough", deadline=None, max_examples=100)
+settings.register_profile("thorough", deadline=None, max_examples=400)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -95,7 +95,7 @@ class Recorder:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `--dist loadgroup` a file stays in one worker, as its fixtures ask; tests marked `xdist_group`, as marked."""
+    """With `--dist loadgroup` a file stays in one worker, as its fixtures ask; tests marked `xdist_group` follow it."""
     if config.getvalue("dist") != "loadgroup":
         return None
     from xdist.scheduler import LoadGroupScheduling

@@ -266,7 +266,7 @@ def test_a_huge_file_is_not_read(path: Path, base: Path) -> None:
 
 @given(edits=st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.binary(max_size=3), st.integers(0, 3)), max_size=4))
 @example(edits=[])
-@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_mutated_bytes_are_refused_or_still_the_same_layout(
     tmp_path: Path, edits: list[tuple[int, bytes, int]]
 ) -> None:
@@ -311,7 +311,7 @@ values = st.recursive(
     field=st.sampled_from(["dtype", "shape", "data_offsets", None]),
     value=values,
 )
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_headers_with_one_strange_value(tmp_path: Path, name: str, field: str | None, value: Any) -> None:
     base, path = tmp_path / "base", tmp_path / "model.safetensors"
     base.write_bytes(GOOD)

@@ -260,7 +260,7 @@ def test_a_completion_ends_with_one_end_token(grader: Grader, track: Track) -> N
 
 
 @given(ids=st.lists(st.integers(-5, 2**70) | st.integers(0, 359), max_size=130), end=st.booleans())
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_grader_is_total(grader: Grader, track: Track, ids: list[int], end: bool) -> None:
     graded = grader.grade(item(track, len(ids)), [*ids, grader.end_id] if end else ids)
     assert graded.score.formatted or not graded.score.correct
@@ -533,7 +533,7 @@ requests = st.fixed_dictionaries(
     frames=st.lists(requests.map(lambda r: json.dumps(r).encode()) | st.binary(max_size=60), max_size=5),
     cut=st.integers(0, 30),
 )
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_bytes_break_it(environment: Environment, place: Path, frames: list[bytes], cut: int) -> None:
     """Whatever is sent, each request gets one reply or the end, and the environment goes on serving."""
     with Wire(place / "s") as wire:

@@ -6,7 +6,7 @@ import contextlib
 import lzma
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.board import curves
@@ -33,7 +33,6 @@ def test_the_median_line_by_hand() -> None:
 
 
 @given(st.binary(max_size=200), st.booleans())
-@settings(max_examples=200, deadline=None)
 def test_reading_curves_is_total(data: bytes, packed: bool) -> None:
     with contextlib.suppress(CurvesError):
         read_curves(lzma.compress(data) if packed else data)

@@ -16,7 +16,7 @@ import pytest
 import tiny
 import torch
 from hub_standin import TOKEN, Repository, parquet, reached, serve
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from real_data import needs, whole
 
@@ -283,7 +283,6 @@ def predicate(corrects, questions=10, control=None):
     return real().predicate.model_copy(update={"runs": runs, "control": beside, "benchmarks": scores})
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=8), st.integers(50, 2000), st.none() | st.integers(0, 50))
 def test_scores_follow_from_the_runs_and_have_no_flaw(corrects, questions, control):
     said = predicate(corrects, questions, control)
