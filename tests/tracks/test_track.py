@@ -42,7 +42,7 @@ def test_a_changed_or_missing_base_is_refused(tmp_path):
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
     """The hashed sources in a folder where they can be changed."""
-    for name in [*load("cpu-logic").sources, "verify/session.py", "tracks/cpu-logic.toml"]:
+    for name in [*load("cpu-logic").sources, "tracks/fetch.py", "tracks/cpu-logic.toml"]:
         target = tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((TRACKS.parent / name).read_bytes())
@@ -68,7 +68,7 @@ def test_the_digest_covers_the_parents_of_a_task_that_is_not_used_itself():
 
 def test_the_digest_ignores_the_rest_and_is_stable(copy):
     before = load("cpu-logic").digest
-    path = copy / "verify" / "session.py"
+    path = copy / "tracks" / "fetch.py"
     path.write_bytes(path.read_bytes() + b"# one more line\n")
     assert load("cpu-logic").digest == before == load("cpu-logic").digest
 
@@ -104,8 +104,8 @@ def test_a_suite_stands_for_its_tasks(copy):
     text = path.read_text()
     path.write_text(text[: text.index("[sampling]")] + '[[heldout.suites]]\nsuite = "deduction"\nquestions = 7\n\n'
                     + text[text.index("[sampling]") :])  # fmt: skip
-    added = [each for each in load("cpu-logic").heldout.suites if each not in before]
-    assert [(each.task, each.questions, each.gate_ppm) for each in added] == [
+    added = [suite for suite in load("cpu-logic").heldout.suites if suite not in before]
+    assert [(suite.task, suite.questions, suite.gate_ppm) for suite in added] == [
         (task, 7, None) for task in suites.load("deduction").tasks
     ]
 
@@ -176,6 +176,22 @@ def test_gpu_logic_is_cpu_logic_on_a_gpu():
     assert (gpu.base, gpu.train, gpu.heldout, gpu.sampling) == (cpu.base, cpu.train, cpu.heldout, cpu.sampling)
 
 
+@pytest.mark.parametrize(
+    ("read", "unused"),
+    [
+        ("load('cpu-logic')", "harness.isolation harness.answers torch numpy"),
+        ("[load(name) for name in names()]", "harness.isolation torch numpy datasets"),
+    ],
+)
+def test_reading_a_track_loads_no_sandbox_no_grader_and_no_heavy_package(read, unused):
+    code = (
+        f"import sys\nfrom harness.tracks.track import load, names\n{read}\n"
+        f"print([name for name in {unused.split()} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
+
+
 def test_digests_are_the_same_in_another_process_without_weights_or_network(tmp_path):
     """Another hash seed, another machine's empty cache, and no way out."""
     code = (
@@ -190,9 +206,9 @@ def test_digests_are_the_same_in_another_process_without_weights_or_network(tmp_
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found == {name: load(name).digest for name in names()}
-    assert len(set(found.values())) == len(names())
+    digests = json.loads(done.stdout)
+    assert digests == {name: load(name).digest for name in names()}
+    assert len(set(digests.values())) == len(names())
 
 
 @pytest.mark.parametrize(
