@@ -53,6 +53,7 @@ def failures(repository, **options):
     return [result for result in all_results(repository, **options) if not result.ok]
 
 
+@pytest.mark.all  # the whole ledger is graded again; scripts/test ends in an audit
 def test_the_records_are_sound(pristine):
     results = all_results(pristine)
     assert [result for result in results if not result.ok] == []
@@ -67,6 +68,7 @@ def test_the_records_are_sound(pristine):
     assert len(graded) + len({f.file for f in superseded if f.check == "track digest"}) == len(RECORDS)
 
 
+@pytest.mark.all  # as above
 def test_one_completion_changed(copy):
     """Re-compressed and re-hashed it would still break the signature; either way the file is named."""
     path = copy / "records" / RECORDS[-1] / "completions.jsonl.xz"

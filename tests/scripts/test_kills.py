@@ -10,6 +10,7 @@ import pytest
 from harness.tracks.track import ROOT
 
 
+@pytest.mark.all  # at chosen steps: tests/verify/test_session_resume.py
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 def test_six_random_kills_break_nothing():
