@@ -320,6 +320,7 @@ def main() -> None:
     sampler = make_sampler(run, min(recipe.max_new_tokens, run.max_new_tokens), device, run.seed)
     policy = make_policy(model, recipe, device)
     traces = [Row([*trace.prompt_ids, *trace.token_ids], len(trace.prompt_ids), [], 0.0) for trace in run.warmup()]
+    assert traces, "the track has no traces to imitate: baseline-gpu/train.py is for such tracks"
     warm_up(policy, traces, recipe.warmup_learning_rate, run.seed, device)
     optimizer = torch.optim.AdamW(policy.parameters(), recipe.learning_rate, BETAS, weight_decay=WEIGHT_DECAY)
     shuffle = torch.Generator().manual_seed(run.seed)

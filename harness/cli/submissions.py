@@ -14,7 +14,7 @@ from harness.cli.options import Json, SubmissionsTrack, TrackName
 from harness.cli.terminal import console, escape, print_json, stop
 
 if TYPE_CHECKING:
-    from harness.screen.check import Finding
+    from harness.screen.findings import Finding
 
 app = typer.Typer()
 
@@ -123,25 +123,26 @@ def _check_branch(against: str, head: str, as_json: bool, as_markdown: bool) -> 
 def _check_folders(folders: Sequence[Path], as_json: bool, as_markdown: bool) -> bool:
     from dataclasses import asdict
 
-    from harness.screen import check as screen
+    from harness.screen.check import check as screen
+    from harness.screen.findings import errors, markdown
 
-    results = {str(folder): screen.check(folder) for folder in folders}
+    results = {str(folder): screen(folder) for folder in folders}
     if as_json:
         print_json({folder: [asdict(finding) for finding in findings] for folder, findings in results.items()})
     elif as_markdown:
-        sys.stdout.write(screen.markdown(results))
+        sys.stdout.write(markdown(results))
     else:
         _show_findings(results)
-    return not any(screen.errors(findings) for findings in results.values())
+    return not any(errors(findings) for findings in results.values())
 
 
 def _show_findings(results: Mapping[str, Sequence[Finding]]) -> None:
-    from harness.screen import check as screen
+    from harness.screen.findings import place, shown, shown_line, verdict
 
     out = console()
     for folder, findings in results.items():
         for finding in findings:
             mark = "[bold red]error[/]  " if finding.severity == "error" else "warning"
-            line = f"{screen.place(finding)}: {finding.code}: {screen.shown_line(finding.message)}. {finding.advice}"
+            line = f"{place(finding)}: {finding.code}: {shown_line(finding.message)}. {finding.advice}"
             out.print(mark, escape(line), soft_wrap=True)
-        out.print(f"{escape(screen.shown(folder))}: {screen.verdict(findings)}", soft_wrap=True)
+        out.print(f"{escape(shown(folder))}: {verdict(findings)}", soft_wrap=True)

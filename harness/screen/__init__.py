@@ -1,1 +1,1 @@
-"""What is said about a submission before anything of it runs."""
+"""The static screen of a submission and the gate of a pull request: what is checked before anything runs."""

@@ -1,7 +1,7 @@
 """The gate of a pull request: what a branch changes, and what may not be changed together.
 
-A submission comes alone. A branch that brings one and changes what would judge it, or the ledger, or what runs this
-gate, is refused, however harmless the change looks: nobody has to decide that in a hurry.
+A submission comes alone. A branch that adds one and also changes what would judge it, or the ledger, or what runs this
+gate, is refused, however harmless the change looks, so that nobody has to decide that in a hurry.
 
 The branch is read from git's objects and never checked out. So the gate can run from a checkout of the *base*, and a
 branch that changes the gate or the screen is judged by those that it would replace.
@@ -19,13 +19,15 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from harness import submission
+from harness.board.markdown import plain
 from harness.errors import NanoR1Error
-from harness.screen import check
-from harness.screen.check import Finding
+from harness.screen.check import check
+from harness.screen.findings import Finding, errors, finding, shown
+from harness.screen.findings import markdown as findings_table
 from harness.tracks import track as tracks
 
 HARNESS = "harness"
-LISTED = 20  # paths that a sentence or a list names
+LISTED = 20  # changed paths that a comment lists
 
 
 class PullRequestError(NanoR1Error):
@@ -45,39 +47,37 @@ class Review:
     base: str  # commit where the branch left the base
     head: str
     changes: list[Change]
-    refusals: list[str]  # sentences; any one refuses the branch
+    refusals: list[str]  # sentences; a single one refuses the branch
     notes: list[str]
     submissions: dict[str, list[Finding]]  # by folder, those that the branch adds or changes
 
     @property
     def passed(self) -> bool:
-        return not self.refusals and not any(check.errors(found) for found in self.submissions.values())
+        return not self.refusals and not any(errors(findings) for findings in self.submissions.values())
 
 
 def review(repository: Path, base: str, head: str = "HEAD") -> Review:
     """Compare two commits of a repository, from where they parted. Raises PullRequestError."""
-    there, tip = _commit(repository, base), _commit(repository, head)
-    parted = _git(repository, "merge-base", there, tip, failing=f"{base} and {head} have no common history").strip()
-    start = parted.decode()
-    listed = _git(repository, "diff", "--name-status", "--no-renames", "-z", start, tip).decode(
-        errors="surrogateescape"
-    )
-    fields = listed.split("\0")
+    target, tip = _commit(repository, base), _commit(repository, head)
+    ancestor = _git(repository, "merge-base", target, tip, failing=f"{base} and {head} have no common history")
+    start = ancestor.decode().strip()
+    difference = _git(repository, "diff", "--name-status", "--no-renames", "-z", start, tip)
+    fields = difference.decode(errors="surrogateescape").split("\0")
     changes = [Change(status, path) for status, path in zip(fields[0::2], fields[1::2], strict=False)]
-    refusals, notes = judge(changes, _recorded(repository, there))
-    found = {}
-    for folder in brought(changes):
+    refusals, notes = judge(changes, _recorded(repository, target))
+    findings = {}
+    for folder in submissions_of(changes):
         with tempfile.TemporaryDirectory(prefix="nano-r1-check-") as work:
-            unfit = _extract(repository, tip, folder, Path(work))
-            found[folder] = [unfit] if unfit else check.check(Path(work) / PurePosixPath(folder).name, repository)
-    return Review(start, tip, changes, refusals, notes, found)
+            obstacle = _extract(repository, tip, folder, Path(work))
+            findings[folder] = [obstacle] if obstacle else check(Path(work) / PurePosixPath(folder).name, repository)
+    return Review(start, tip, changes, refusals, notes, findings)
 
 
 # ---------------------------------------------------------------- the rules
 
 
 def judge(changes: Sequence[Change], recorded: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """(why the branch is refused, what else to know). `recorded`: submission folder -> its record's folder."""
+    """(why the branch is refused, other notes). `recorded`: submission folder -> its record's folder."""
     refusals, notes = [], []
     for folder, record in sorted(recorded.items()):
         if not folder.startswith("submissions/"):
@@ -91,14 +91,14 @@ def judge(changes: Sequence[Change], recorded: Mapping[str, str]) -> tuple[list[
     kinds: dict[str, list[str]] = {}
     for change in changes:
         kinds.setdefault(kind(change.path), []).append(change.path)
-    new = brought(changes)
+    new = submissions_of(changes)
     for name, (what, remedy) in _NOT_TOGETHER.items():
         if new and name in kinds:
-            refusals.append(f"the branch brings {_names(new)} and changes {what} ({_names(kinds[name])}): {remedy}")
+            refusals.append(f"the branch adds {_names(new)} and changes {what} ({_names(kinds[name])}): {remedy}")
     if "frozen" in kinds:
         notes.append(
-            f"{_names(kinds['frozen'])} decides results: a track's digest changes with it, or no longer fits it. "
-            "Raise the track's version or verify its standing records again, in the same piece of work"
+            f"{_names(kinds['frozen'])} decides results: a track's digest changes with it. Raise the track's version "
+            "or verify its standing records again, in the same piece of work"
         )
     if "ledger" in kinds and not new:
         notes.append("records/ or leaderboard/ changes: `nano-r1 audit` says whether `nano-r1` wrote it")
@@ -106,11 +106,11 @@ def judge(changes: Sequence[Change], recorded: Mapping[str, str]) -> tuple[list[
 
 
 _NOT_TOGETHER = {
-    "frozen": ("what decides its result", "make two pull requests; this one has to come first, or not at all"),
+    "frozen": ("what decides its result", "make two pull requests, with the change of the rules merged first"),
     "harness": ("the harness that will judge it", "make two pull requests"),
     "ledger": (
         "the ledger or the board",
-        "leave these to the maintainer whose `nano-r1 verify` writes them; a maintainer commits them apart",
+        "leave these to the maintainer, whose `nano-r1 verify` writes them and who commits them separately",
     ),
     "other": ("other files of the project", "make two pull requests"),
 }
@@ -144,7 +144,7 @@ def frozen() -> frozenset[str]:
     return frozenset(files)
 
 
-def brought(changes: Iterable[Change]) -> list[str]:
+def submissions_of(changes: Iterable[Change]) -> list[str]:
     """The submission folders in which something is added or changed."""
     return sorted({
         "/".join(PurePosixPath(change.path).parts[:2])
@@ -154,36 +154,36 @@ def brought(changes: Iterable[Change]) -> list[str]:
 
 
 def _names(paths: Sequence[str]) -> str:
-    named = ", ".join(check.shown(path) for path in paths[:3])
-    return named if len(paths) <= 3 else f"{named} and {len(paths) - 3} more"
+    names = ", ".join(shown(path) for path in paths[:3])
+    return names if len(paths) <= 3 else f"{names} and {len(paths) - 3} more"
 
 
 # ---------------------------------------------------------------- git
 
 
-def _git(repository: Path, *arguments: str, failing: str = "git failed", said: bytes = b"") -> bytes:
-    """What a git command that only reads prints. `said` goes to its standard input."""
+def _git(repository: Path, *arguments: str, failing: str = "git failed", stdin: bytes = b"") -> bytes:
+    """The output of a git command that only reads. Raises PullRequestError, with `failing` and git's own words."""
     line = ["git", "-C", str(repository), "--no-pager", *arguments]
     try:
-        done = subprocess.run(line, input=said, capture_output=True, check=False)
+        done = subprocess.run(line, input=stdin, capture_output=True, check=False)
     except FileNotFoundError:
         raise PullRequestError("git is not installed: sudo apt-get install -y git") from None
     if done.returncode != 0:
-        why = check.shown(done.stderr.decode(errors="replace").strip().partition("\n")[0])
+        why = shown(done.stderr.decode(errors="replace").strip().partition("\n")[0])
         raise PullRequestError(f"{failing}: {why}" if why else failing)
     return done.stdout
 
 
 def _commit(repository: Path, name: str) -> str:
-    failing = f"{check.shown(name)} is no commit of {repository}; fetch it first"
-    asked = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"]
-    return _git(repository, *asked, failing=failing).decode().strip()
+    failing = f"{shown(name)} is no commit of {repository}; fetch it first"
+    arguments = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"]
+    return _git(repository, *arguments, failing=failing).decode().strip()
 
 
 def top(folder: Path) -> Path:
     """The root of the repository that a folder is in. Raises PullRequestError."""
-    found = _git(folder, "rev-parse", "--show-toplevel", failing=f"{folder} is in no git repository")
-    return Path(os.fsdecode(found.removesuffix(b"\n")))
+    output = _git(folder, "rev-parse", "--show-toplevel", failing=f"{folder} is in no git repository")
+    return Path(os.fsdecode(output.removesuffix(b"\n")))
 
 
 @dataclass(frozen=True)
@@ -206,9 +206,9 @@ def _list(repository: Path, commit: str, folder: str) -> list[_Blob]:
 
 
 def _read(repository: Path, blobs: Sequence[_Blob]) -> list[bytes]:
-    """The content of each, from one process."""
+    """The content of each, read by one process."""
     names = "".join(f"{blob.name}\n" for blob in blobs).encode()
-    data, at, contents = _git(repository, "cat-file", "--batch", said=names), 0, []
+    data, at, contents = _git(repository, "cat-file", "--batch", stdin=names), 0, []
     for blob in blobs:
         at = data.index(b"\n", at) + 1  # after `<name> blob <size>`
         contents.append(data[at : at + blob.size])
@@ -219,14 +219,14 @@ def _read(repository: Path, blobs: Sequence[_Blob]) -> list[bytes]:
 def _recorded(repository: Path, commit: str) -> dict[str, str]:
     """Submission folder -> folder of its first record, by the records of that commit."""
     blobs = [blob for blob in _list(repository, commit, "records") if blob.path.endswith("/record.json")]
-    found: dict[str, str] = {}
+    recorded: dict[str, str] = {}
     for blob, data in zip(blobs, _read(repository, blobs), strict=True):
         try:
-            said = json.loads(data)["predicate"]["submission"]["path"]
+            folder = json.loads(data)["predicate"]["submission"]["path"]
         except (ValueError, LookupError, TypeError):
             raise PullRequestError(f"{blob.path} at {commit[:12]} is no record: run `nano-r1 audit`") from None
-        found.setdefault(said, PurePosixPath(blob.path).parts[1])
-    return found
+        recorded.setdefault(folder, PurePosixPath(blob.path).parts[1])
+    return recorded
 
 
 def _extract(repository: Path, commit: str, folder: str, work: Path) -> Finding | None:
@@ -236,34 +236,32 @@ def _extract(repository: Path, commit: str, folder: str, work: Path) -> Finding 
         odd = not {"", ".", ".."}.isdisjoint(blob.path.split("/"))  # git itself makes no such tree; others can
         if odd or blob.mode not in ("100644", "100755"):
             inside = blob.path.removeprefix(f"{folder}/")
-            return check.finding("files", inside, None, "a link, a submodule or a path that leaves the folder")
+            return finding("files", inside, None, "a link, a submodule or a path that leaves the folder")
     if len(blobs) > submission.MAX_FILES or sum(blob.size for blob in blobs) > submission.MAX_BYTES:
         most = f"{submission.MAX_FILES} files or {submission.MAX_BYTES:,} bytes"
-        return check.finding("files", ".", None, f"more than {most}")
+        return finding("files", ".", None, f"more than {most}")
     try:
         for blob, data in zip(blobs, _read(repository, blobs), strict=True):
             path = work / blob.path.removeprefix("submissions/")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
     except OSError as error:
-        return check.finding("files", ".", None, f"cannot be written to a disk: {error.strerror}")
+        return finding("files", ".", None, f"cannot be written to a disk: {error.strerror}")
     return None
 
 
 # ---------------------------------------------------------------- showing
 
 
-def markdown(found: Review) -> str:
+def markdown(result: Review) -> str:
     """For a comment on the pull request. Nothing in it can be more than text."""
-    from harness.board.markdown import plain
-
-    lines = [f"## Pull request gate: {'passed' if found.passed else 'refused'}", ""]
-    lines += [f"- **refused**: {plain(sentence)}" for sentence in found.refusals]
-    lines += [f"- note: {plain(sentence)}" for sentence in found.notes]
-    lines += [""] * bool(found.refusals or found.notes)
-    lines += [f"{len(found.changes)} changed files between {found.base[:12]} and {found.head[:12]}.", ""]
-    lines += [f"- {change.status} {plain(check.shown(change.path))}" for change in found.changes[:LISTED]]
-    if len(found.changes) > LISTED:
-        lines.append(f"- and {len(found.changes) - LISTED} more")
-    lines += [""] * bool(found.changes)
-    return "\n".join([*lines, check.markdown(found.submissions)])
+    lines = [f"## Pull request gate: {'passed' if result.passed else 'refused'}", ""]
+    lines += [f"- **refused**: {plain(sentence)}" for sentence in result.refusals]
+    lines += [f"- note: {plain(sentence)}" for sentence in result.notes]
+    lines += [""] * bool(result.refusals or result.notes)
+    lines += [f"{len(result.changes)} changed files between {result.base[:12]} and {result.head[:12]}.", ""]
+    lines += [f"- {change.status} {plain(shown(change.path))}" for change in result.changes[:LISTED]]
+    if len(result.changes) > LISTED:
+        lines.append(f"- and {len(result.changes) - LISTED} more")
+    lines += [""] * bool(result.changes)
+    return "\n".join([*lines, findings_table(result.submissions)])

@@ -1,13 +1,12 @@
 """The gate of a pull request, on real repositories: what may come together, and that the branch cannot judge itself."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 
 import pytest
 from markdown_it import MarkdownIt
+from nano import nano
 
 from harness.screen.pull_request import PullRequestError, frozen, kind, review
 from harness.tracks import digest
@@ -24,14 +23,7 @@ def git(repository, *arguments, text=True):
 
 
 def gate(repository, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "harness.cli", "check", *arguments],
-        cwd=repository,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return nano("check", *arguments, cwd=repository)
 
 
 def write(repository, files):
@@ -66,10 +58,10 @@ def repository(tmp_path):
 
 def test_a_submission_alone_passes(repository):
     commit(repository, MINE)
-    found = review(repository, "main")
-    assert found.passed and found.refusals == [] and found.notes == []
-    assert found.submissions == {"submissions/mine": []}
-    assert {(change.status, change.path) for change in found.changes} == {("A", path) for path in MINE}
+    result = review(repository, "main")
+    assert result.passed and result.refusals == [] and result.notes == []
+    assert result.submissions == {"submissions/mine": []}
+    assert {(change.status, change.path) for change in result.changes} == {("A", path) for path in MINE}
     done = gate(repository, "--against", "main", "--markdown")
     assert done.returncode == 0 and "passed" in done.stdout and "submissions/mine: 0 errors" in done.stdout
 
@@ -93,9 +85,9 @@ def test_a_submission_alone_passes(repository):
 )
 def test_a_submission_with_anything_else_is_refused(repository, path, word):
     commit(repository, {**MINE, path: "changed\n"})
-    found = review(repository, "main")
-    (sentence,) = found.refusals
-    assert not found.passed and word in sentence and path in sentence and "submissions/mine" in sentence
+    result = review(repository, "main")
+    (sentence,) = result.refusals
+    assert not result.passed and word in sentence and path in sentence and "submissions/mine" in sentence
     done = gate(repository, "--against", "main")
     assert done.returncode == 1 and "refused" in done.stdout and path in done.stdout
 
@@ -104,8 +96,8 @@ def test_the_project_may_change_without_a_submission(repository):
     commit(repository, {"harness/cli.py": "2", "docs/a.md": "2"})
     assert review(repository, "main").passed
     commit(repository, {"harness/judge.py": "2", "records/index": "2"})
-    found = review(repository, "main")
-    assert found.passed and "harness/judge.py decides results" in found.notes[0] and "audit" in found.notes[1]
+    result = review(repository, "main")
+    assert result.passed and "harness/judge.py decides results" in result.notes[0] and "audit" in result.notes[1]
     commit(repository, {"baseline/train.py": "x = 1\n"})
     assert "baseline/train.py" in review(repository, "main").notes[0]
 
@@ -122,9 +114,9 @@ def test_a_recorded_folder_never_changes(repository, change):
     else:
         lean.rename(repository / "submissions" / "thin")
     commit(repository, {})
-    found = review(repository, "main")
-    (sentence,) = found.refusals
-    assert not found.passed and "never changes again" in sentence and "2026-11-20_cpu-logic_lean" in sentence
+    result = review(repository, "main")
+    (sentence,) = result.refusals
+    assert not result.passed and "never changes again" in sentence and "2026-11-20_cpu-logic_lean" in sentence
 
 
 def test_a_folder_without_a_record_may_change_or_go(repository):
@@ -137,13 +129,13 @@ def test_a_folder_without_a_record_may_change_or_go(repository):
 
 def test_a_submission_with_an_error_is_refused_with_its_line(repository):
     commit(repository, {**MINE, "submissions/mine/train.py": "x = 1\nexec('1')\n"})
-    found = review(repository, "main")
-    assert not found.passed and found.refusals == []
+    result = review(repository, "main")
+    assert not result.passed and result.refusals == []
     done = gate(repository, "--against", "main", "--json")
-    said = json.loads(done.stdout)
-    assert done.returncode == 1 and said["passed"] is False
-    (one,) = said["submissions"]["submissions/mine"]
-    assert (one["code"], one["line"]) == ("hidden-code", 2)
+    result = json.loads(done.stdout)
+    assert done.returncode == 1 and result["passed"] is False
+    (finding,) = result["submissions"]["submissions/mine"]
+    assert (finding["code"], finding["line"]) == ("hidden-code", 2)
 
 
 def test_the_branch_is_read_from_git_and_never_checked_out(repository):
@@ -160,20 +152,20 @@ def test_only_what_the_branch_changed_counts(repository):
     commit(repository, MINE)
     git(repository, "checkout", "-q", "main")
     commit(repository, {"harness/judge.py": "changed on main meanwhile"})
-    found = review(repository, "main", "topic")
-    assert found.passed and {change.path for change in found.changes} == set(MINE)
+    result = review(repository, "main", "topic")
+    assert result.passed and {change.path for change in result.changes} == set(MINE)
 
 
 def test_links_modules_and_floods_are_refused(repository):
     (repository / "submissions" / "mine").mkdir()
     (repository / "submissions" / "mine" / "train.py").symlink_to("/etc/passwd")
     commit(repository, {})
-    (one,) = review(repository, "main").submissions["submissions/mine"]
-    assert (one.code, one.severity, one.file) == ("files", "error", "train.py")
+    (finding,) = review(repository, "main").submissions["submissions/mine"]
+    assert (finding.code, finding.severity, finding.file) == ("files", "error", "train.py")
     (repository / "submissions" / "mine" / "train.py").unlink()
     commit(repository, {**MINE, **{f"submissions/mine/f{i}.md": "" for i in range(60)}})
-    (one,) = review(repository, "main").submissions["submissions/mine"]
-    assert one.code == "files" and "50 files" in one.message
+    (finding,) = review(repository, "main").submissions["submissions/mine"]
+    assert finding.code == "files" and "50 files" in finding.message
 
 
 def test_a_tree_that_climbs_out_of_its_folder_writes_nothing(repository, tmp_path):
@@ -194,8 +186,8 @@ def test_a_tree_that_climbs_out_of_its_folder_writes_nothing(repository, tmp_pat
     climbing = tree((folder, b"mine", tree((folder, b"..", tree((folder, b"..", tree((file, b"escaped", blob))))))))
     top = tree((folder, b"submissions", climbing))
     head = git(repository, "commit-tree", top, "-p", "main", "-m", "x").strip()
-    (one,) = [each for found in review(repository, "main", head).submissions.values() for each in found]
-    assert one.code == "files" and "leaves the folder" in one.message
+    (finding,) = [f for findings in review(repository, "main", head).submissions.values() for f in findings]
+    assert finding.code == "files" and "leaves the folder" in finding.message
     assert not list(tmp_path.rglob("escaped"))
 
 
@@ -255,10 +247,12 @@ def test_the_workflow_gives_a_pull_request_nothing():
     import yaml
 
     text = WORKFLOW.read_text()
-    said = yaml.safe_load(text)
-    assert said["permissions"] == {"contents": "read"} and "pull_request_target" not in text and "secrets." not in text
-    assert set(said[True]) == {"push", "pull_request"}  # YAML 1.1 reads `on` as true
-    (checkout, *steps) = said["jobs"]["pull-request"]["steps"]
+    workflow = yaml.safe_load(text)
+    assert (
+        workflow["permissions"] == {"contents": "read"} and "pull_request_target" not in text and "secrets." not in text
+    )
+    assert set(workflow[True]) == {"push", "pull_request"}  # YAML 1.1 reads `on` as true
+    (checkout, *steps) = workflow["jobs"]["pull-request"]["steps"]
     assert checkout["with"]["ref"] == "${{ github.event.pull_request.base.sha }}"
     assert checkout["with"]["fetch-depth"] == 0
     runs = "\n".join(step.get("run", "") for step in steps)

@@ -76,13 +76,15 @@ def test_the_losses_are_copies_of_the_gpu_baselines():
 
 
 @pytest.mark.slow
+@pytest.mark.all  # the parts of it are tested above
 def test_a_run_imitates_the_traces_and_then_trains(tmp_path):
     """A development run on the traces and the base of cpu-deduction."""
     item = small_copy(
         tmp_path, "warm", "baseline-gpu-warmup", ("1xh100-deduction", "cpu-deduction"),
         LOGIC="Recipe(2, 4, 4, 2, 48, 3e-3, 4e-4, checkpointing=False)", WARMUP_EPOCHS=1,
     )  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NANO_R1_OUTPUT": str(tmp_path / "out")}
+    variables = {"PYTHONPATH": str(ROOT), "NANO_R1_OUTPUT": str(tmp_path / "out"), "NANO_R1_TRACK": "cpu-deduction"}
+    environment = {**os.environ, **variables}
     command = [sys.executable, str(item.folder / "train.py")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr
