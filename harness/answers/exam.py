@@ -75,7 +75,7 @@ def encode(value: Any, depth: int = 0) -> Any:
     raise TypeError(f"a value of type {type(value).__name__} cannot leave its process")
 
 
-_BUILD: dict[str, Any] = {
+DECODERS: dict[str, Any] = {
     "int": lambda text: int(text, 16),
     "float": float.fromhex,
     "complex": lambda parts: complex(float.fromhex(parts[0]), float.fromhex(parts[1])),
@@ -95,7 +95,7 @@ def decode(message: Any) -> Any:
     if isinstance(message, list):
         return [decode(item) for item in message]
     ((kind, content),) = message.items()
-    return _BUILD[kind](content)
+    return DECODERS[kind](content)
 
 
 def send(pipe: int, message: Any) -> None:

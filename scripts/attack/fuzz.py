@@ -1,12 +1,14 @@
-"""Throw spoilt input at the three doors through which a submission's bytes come in.
+"""Throw corrupted input at the three doors through which a submission's bytes come in.
 
     python scripts/attack/fuzz.py checkpoint     200,000 safetensors files to harness.checkpoint.read
     python scripts/attack/fuzz.py frames         200,000 frames to a real harness.environment.Environment on its socket
-    python scripts/attack/fuzz.py graders        100,000 completions of each puzzle of cpu-logic to its score
+    python scripts/attack/fuzz.py graders        100,000 completions of each puzzle of cpu-logic to its score, and
+                                                 123,300 to the graders of the fixed benchmarks
 
 Inputs are made from good ones by changes that know the grammar, and follow from the seed. Each verdict is compared with
-a second opinion that shares no code with the harness (see fuzzing/). A different verdict, an exception, a hang or
-memory that grows is a finding, and makes the exit code 1. Ctrl-C shows what was done so far.
+a second opinion that shares no code with the harness (see fuzzing/); where there is none, a grader must not find one
+completion right for two answers. A different verdict, an exception, a hang or memory that grows is a finding, and makes
+the exit code 1. Ctrl-C shows what was done so far.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import sys
 
 from fuzzing.checkpoint import checkpoint_cases
 from fuzzing.frames import frame_cases
-from fuzzing.graders import PUZZLES, grader_cases
+from fuzzing.graders import grader_cases
+from fuzzing.graders import total as grader_total
 from fuzzing.tally import Tally, drive
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -49,12 +52,12 @@ def show(console: Console, name: str, tally: Tally, seed: int) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("door", choices=DOORS)
-    parser.add_argument("--count", type=int, help="how many (graders: of each puzzle)")
+    parser.add_argument("--count", type=int, help="how many (graders: of each puzzle, and a share of each kind)")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     cases, usual = DOORS[args.door]
     count = usual if args.count is None else args.count
-    total = count * len(PUZZLES) if args.door == "graders" else count
+    total = grader_total(count) if args.door == "graders" else count
     console, tally = Console(), Tally()
     columns = TextColumn(args.door), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True) as progress:

@@ -400,9 +400,9 @@ def shown(value: Any) -> str:
 
 
 messages = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(list(exam._BUILD)),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from([*exam.DECODERS]),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*exam._BUILD, "x"]), inner, max_size=2)
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*exam.DECODERS, "x"]), inner, max_size=2)
     ),
     max_leaves=12,
 )

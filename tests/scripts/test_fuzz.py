@@ -23,7 +23,7 @@ Cases = Callable[[int, int, Tally], Generator[None, None, None]]
 
 def fuzzed(cases: Cases, count: int, seed: int = 1) -> Tally:
     tally = Tally()
-    total = count * len(graders.PUZZLES) if cases is graders.grader_cases else count
+    total = count * len(graders.PUZZLES) if cases is graders.puzzle_cases else count
     drive(tally, cases(count, seed, tally), total)
     return tally
 
@@ -55,7 +55,7 @@ def test_frames() -> None:
 
 
 def test_graders() -> None:
-    tally = fuzzed(graders.grader_cases, 2000)
+    tally = fuzzed(graders.puzzle_cases, 2000)
     assert tally.findings == []
     for name in graders.PUZZLES:
         counts = tally.outcomes[f"{name}: an answer in its tags"]
@@ -129,14 +129,14 @@ def lenient(answer: str, target: str) -> bool:
 def test_weakened_graders_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (josephus, linear, nim):
         monkeypatch.setattr(module, "is_integer", lenient)
-    found = fuzzed(graders.grader_cases, 600).findings
+    found = fuzzed(graders.puzzle_cases, 600).findings
     assert {each.partition(" ")[0] for each in found} == {"josephus", "linear", "nim"}
 
 
 def test_a_lenient_format_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     anything = re.compile(r"<think>(.*)</think>\s?<answer>(.*)</answer>", re.DOTALL)
     monkeypatch.setattr(task, "_COMPLETION", anything)
-    assert fuzzed(graders.grader_cases, 600).findings
+    assert fuzzed(graders.puzzle_cases, 600).findings
 
 
 def test_memory_that_grows_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +156,7 @@ def test_memory_that_grows_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_ctrl_c_shows_what_was_done(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def cut_short(count: int, seed: int, tally: Tally) -> Generator[None, None, None]:
-        for number, _ in enumerate(graders.grader_cases(count, seed, tally)):
+        for number, _ in enumerate(graders.puzzle_cases(count, seed, tally)):
             if number == 50:
                 signal.raise_signal(signal.SIGINT)
             yield

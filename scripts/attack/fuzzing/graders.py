@@ -1,7 +1,7 @@
-"""Completions near the grammar of an answer, for the score of each task that there is a second opinion on.
+"""Completions for graders: near the grammar of an answer for the four puzzles; for the fixed benchmarks see answers.py.
 
-The second opinion uses no regular expression and never looks at the gold answer: Python's own parser and exact
-fractions, the equation, the game played out, the circle counted out.
+The puzzles have a second opinion, which uses no regular expression and never looks at the gold answer: Python's own
+parser and exact fractions, the equation, the game played out, the circle counted out.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from fractions import Fraction
 
 from tokenizers import Tokenizer
 
+from fuzzing.answers import SUBJECTS, answer_cases, inputs_of
 from fuzzing.tally import Tally, slow_again
 from harness.tasks import TASKS, Sample, sample, score
 from harness.tracks.track import load
@@ -176,7 +177,7 @@ def _survivor(people: int, start: int) -> int:
     return circle[0]
 
 
-def grader_cases(count: int, seed: int, tally: Tally) -> Generator[None, None, None]:
+def puzzle_cases(count: int, seed: int, tally: Tally) -> Generator[None, None, None]:
     """`count` completions of each puzzle."""
     track = load("cpu-logic")
     vocabulary = Tokenizer.from_file(str(track.base_folder / "tokenizer.json")).get_vocab()
@@ -207,3 +208,13 @@ def grader_cases(count: int, seed: int, tally: Tally) -> Generator[None, None, N
             if problem is not None:
                 tally.findings.append(f"{name} case {number} ({kind}): {problem}: {text!r:.300}")
             yield
+
+
+def grader_cases(count: int, seed: int, tally: Tally) -> Generator[None, None, None]:
+    """`total(count)` inputs: every puzzle, and every kind of answer."""
+    yield from puzzle_cases(count, seed, tally)
+    yield from answer_cases(count, seed, tally)
+
+
+def total(count: int) -> int:
+    return count * len(PUZZLES) + sum(inputs_of(name, count) for name in SUBJECTS)
