@@ -19,7 +19,7 @@ from pathlib import Path
 from harness.ledger import merkle
 from harness.ledger.entries import SignedEntry, is_entry_path, parse_entry
 from harness.ledger.errors import FileError
-from harness.ledger.signature import LOG_NAMESPACE, SignatureError, verify
+from harness.ledger.signature import LOG_NAMESPACE, Key, SignatureError, sign, verify
 from harness.ledger.trust import Trust, parse_allowed_signers, parse_revoked_keys
 
 ORIGIN = "nano-r1 log"
@@ -95,10 +95,6 @@ def read_index(folder: Path) -> list[Entry]:
     return parse_index(read_file(folder, "index"))
 
 
-def make_index(entries: Sequence[Entry]) -> bytes:
-    return "".join(f"{entry.line}\n" for entry in entries).encode()
-
-
 def leaves(entries: Sequence[Entry]) -> list[bytes]:
     """The Merkle leaves: the lines' bytes without newline."""
     return [entry.line.encode() for entry in entries]
@@ -118,6 +114,13 @@ def parse_checkpoint(data: bytes) -> tuple[int, bytes]:
     if match is None:
         raise FileError("checkpoint", "checkpoint", f"not three lines: `{ORIGIN}`, a size, a base64 root")
     return int(match[1]), base64.b64decode(match[2])
+
+
+def sign_head(entries: Sequence[Entry], key: Key) -> dict[str, bytes]:
+    """Index, checkpoint and its signature for a log of these entries, by file name."""
+    checkpoint = make_checkpoint(entries)
+    index = "".join(f"{entry.line}\n" for entry in entries).encode()
+    return {"index": index, "checkpoint": checkpoint, "checkpoint.sig": sign(key, LOG_NAMESPACE, checkpoint)}
 
 
 def verify_checkpoint(read: Reader, entries: Sequence[Entry]) -> str:

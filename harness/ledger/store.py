@@ -38,12 +38,11 @@ from harness.ledger.entries import (
 from harness.ledger.errors import FileError, LedgerError
 from harness.ledger.index import (
     Entry,
-    make_checkpoint,
-    make_index,
     read_entry,
     read_file,
     read_index,
     read_trust,
+    sign_head,
     verify_checkpoint,
 )
 from harness.ledger.record import Record, dump
@@ -168,13 +167,7 @@ class Ledger:
 
     def publish(self, entries: Sequence[Entry], files: Mapping[str, bytes], key: Key) -> None:
         """Under the lock: put these files in place, and the log of these entries, signed."""
-        checkpoint = make_checkpoint(entries)
-        head = {
-            "index": make_index(entries),
-            "checkpoint": checkpoint,
-            "checkpoint.sig": sign(key, LOG_NAMESPACE, checkpoint),
-        }
-        put_in_place(self.folder, {**files, **head})
+        put_in_place(self.folder, {**files, **sign_head(entries, key)})
 
     def _add_log_entry(self, entry: LogEntry, key: Key) -> Path:
         path = f"log/{entry.id}.json"

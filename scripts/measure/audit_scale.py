@@ -39,7 +39,7 @@ from harness.environment import Grader
 from harness.keys import commitment, derive, seed_of
 from harness.ledger import record, signature, trust
 from harness.ledger.entries import Announced, Commitment, fresh_id
-from harness.ledger.index import Entry, make_checkpoint, make_index
+from harness.ledger.index import Entry, sign_head
 from harness.ledger.store import Ledger
 from harness.tracks import track as tracks
 from harness.tracks.track import ROOT, Track
@@ -180,10 +180,8 @@ class SyntheticLedger:
         self.entries.append(Entry(hashlib.sha256(data).hexdigest(), path))
 
     def close(self) -> None:
-        checkpoint = make_checkpoint(self.entries)
-        (self.folder / "index").write_bytes(make_index(self.entries))
-        (self.folder / "checkpoint").write_bytes(checkpoint)
-        (self.folder / "checkpoint.sig").write_bytes(signature.sign(self.key, signature.LOG_NAMESPACE, checkpoint))
+        for name, data in sign_head(self.entries, self.key).items():
+            (self.folder / name).write_bytes(data)
 
 
 def make(folder: Path, count: int, forms: list[Shape], track: Track) -> None:

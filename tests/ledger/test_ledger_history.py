@@ -4,44 +4,51 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from ledger_samples import NOON, Keys, RunGit, commit_all, commitment, failures, history_results, merge_branch
+from ledger_samples import (
+    NOON,
+    Keys,
+    RunGit,
+    commit_all,
+    commitment,
+    failing_files,
+    failures,
+    history_results,
+    merge_branch,
+)
 
 from harness.ledger import trust
-from harness.ledger.check import check
 from harness.ledger.git import Git, NoRepository
-from harness.ledger.index import make_checkpoint
-from harness.ledger.signature import LOG_NAMESPACE, Key, sign
+from harness.ledger.index import Entry, sign_head
+from harness.ledger.signature import Key
 from harness.ledger.store import Ledger
 
 # ------------------------------------------------------------------ what a merge, or anything else, must not lose
 
 
-def rewrite(folder: Path, key: Key, keep: Callable[[str], bool], reverse: bool = False) -> None:
-    """Sign a log of some of today's entries, and remove the files of the others: what a forger with a key would do."""
-    entries = [entry for entry in Ledger(folder).entries() if keep(entry.path)]
-    for entry in Ledger(folder).entries():
-        if not keep(entry.path):
-            place = folder / entry.folder if entry.folder != "log" else folder / entry.path
-            shutil.rmtree(place) if place.is_dir() else [Path(f"{place}{end}").unlink() for end in ("", ".sig")]
-    entries = entries[::-1] if reverse else entries
-    checkpoint = make_checkpoint(entries)
-    (folder / "index").write_text("".join(f"{entry.line}\n" for entry in entries))
-    (folder / "checkpoint").write_bytes(checkpoint)
-    (folder / "checkpoint.sig").write_bytes(sign(key, LOG_NAMESPACE, checkpoint))
+def rewrite(folder: Path, key: Key, entries: list[Entry]) -> None:
+    """Sign another log over the entries, as a forger with a key would."""
+    for name, data in sign_head(entries, key).items():
+        (folder / name).write_bytes(data)
+
+
+def problems(folder: Path) -> list[str]:
+    return [result.message for result in history_results(folder) if not result.ok]
 
 
 def test_an_entry_that_a_merge_dropped_is_found(git: RunGit, forked_ledger: Path, keys: Keys) -> None:
     merge_branch(git, forked_ledger, keys["alice"])
-    rewrite(forked_ledger, keys["alice"], lambda path: path != "log/given-up.json")
+    entries = [entry for entry in Ledger(forked_ledger).entries() if entry.path != "log/given-up.json"]
+    rewrite(forked_ledger, keys["alice"], entries)
+    for suffix in ("", ".sig"):
+        (forked_ledger / "log" / f"given-up.json{suffix}").unlink()
     commit_all(git, "merged, but for one")
-    assert [finding for finding in check(forked_ledger) if not finding.ok] == []  # the folder alone looks sound
-    (bad,) = [finding for finding in history_results(forked_ledger) if not finding.ok]
-    assert bad.check == "history" and bad.message.startswith("lost: log/given-up.json")
+    assert failing_files(forked_ledger) == set()  # the folder alone looks sound
+    assert failures(forked_ledger) == [("history", "index")]
+    assert problems(forked_ledger)[0].startswith("lost: log/given-up.json")
 
 
 def test_entries_that_a_merge_reordered_are_found(git: RunGit, committed_ledger: Path, keys: Keys) -> None:
@@ -53,32 +60,20 @@ def test_entries_that_a_merge_reordered_are_found(git: RunGit, committed_ledger:
     Ledger(committed_ledger).commit(commitment("mine"), keys["alice"])
     commit_all(git, "alice's")
     merge_branch(git, committed_ledger, keys["alice"])
-    rewrite(committed_ledger, keys["alice"], lambda path: True, reverse=True)
-    lines = Ledger(committed_ledger).entries()
-    ordered = [lines[3], lines[2], lines[0], lines[1]]  # first, mine, y, x
-    assert [entry.path for entry in ordered] == ["log/first.json", "log/mine.json", "log/y.json", "log/x.json"]
-    checkpoint = make_checkpoint(ordered)
-    (committed_ledger / "index").write_text("".join(f"{entry.line}\n" for entry in ordered))
-    (committed_ledger / "checkpoint").write_bytes(checkpoint)
-    (committed_ledger / "checkpoint.sig").write_bytes(sign(keys["alice"], LOG_NAMESPACE, checkpoint))
+    first, mine, x, y = Ledger(committed_ledger).entries()
+    assert (mine.path, x.path, y.path) == ("log/mine.json", "log/x.json", "log/y.json")
+    rewrite(committed_ledger, keys["alice"], [first, mine, y, x])
     commit_all(git, "merged, in another order")
-    assert [finding.message.partition(":")[0] for finding in history_results(committed_ledger) if not finding.ok] == [
-        "reordered"
-    ]
+    assert [message.partition(":")[0] for message in problems(committed_ledger)] == ["reordered"]
 
 
 def test_on_the_first_parent_line_a_log_may_only_grow(git: RunGit, forked_ledger: Path, keys: Keys) -> None:
     """The same entries with theirs first: every entry is there, but main's own past is no prefix any more."""
     merge_branch(git, forked_ledger, keys["alice"])
     entries = Ledger(forked_ledger).entries()
-    ordered = [entries[0], *entries[3:], *entries[1:3]]
-    checkpoint = make_checkpoint(ordered)
-    (forked_ledger / "index").write_text("".join(f"{entry.line}\n" for entry in ordered))
-    (forked_ledger / "checkpoint").write_bytes(checkpoint)
-    (forked_ledger / "checkpoint.sig").write_bytes(sign(keys["alice"], LOG_NAMESPACE, checkpoint))
+    rewrite(forked_ledger, keys["alice"], [entries[0], *entries[3:], *entries[1:3]])
     commit_all(git, "merged the wrong way round")
-    bad = [finding.message for finding in history_results(forked_ledger) if not finding.ok]
-    assert len(bad) == 1 and bad[0].startswith("rewritten")
+    assert [message.partition(":")[0] for message in problems(forked_ledger)] == ["rewritten"]
 
 
 def test_a_log_cut_short_by_force_is_found_by_who_kept_a_checkpoint(
@@ -162,8 +157,8 @@ def test_without_git_or_commits_there_is_nothing_to_compare(
 
 def test_a_repository_that_git_refuses_is_not_passed_over(committed_ledger: Path) -> None:
     (committed_ledger.parent / ".git" / "config").write_text("[core\n")
-    (bad,) = [finding for finding in history_results(committed_ledger) if not finding.ok]
-    assert "git cannot be asked" in bad.message
+    (problem,) = problems(committed_ledger)
+    assert "git cannot be asked" in problem
 
 
 def test_one_process_reads_all_commits(

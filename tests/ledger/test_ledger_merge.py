@@ -36,7 +36,8 @@ def test_a_merge_keeps_all_entries_of_both_sides(git: RunGit, forked_ledger: Pat
     assert [entry.path for entry in Ledger(forked_ledger).entries()] == [*ours, *added]
     commit_all(git, "merged")
     assert failures(forked_ledger) == []
-    assert "2 of merged branches" in next(f.message for f in history_results(forked_ledger) if f.check == "history")
+    (history, *_) = [result.message for result in history_results(forked_ledger) if result.check == "history"]
+    assert "2 of merged branches" in history
     # Bob's was not tested against Alice's, which now stands before it: it is a result, but it does not stand.
     state = Ledger(forked_ledger).state()
     assert state.standing("cpu-logic@1") == HOME

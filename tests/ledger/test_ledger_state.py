@@ -45,11 +45,11 @@ def test_every_submission_is_closed_exactly_once(steps: list[str]) -> None:
             latest, still = f"c{number}", set(TREES)
             state.apply(SignedEntry("", commitment(latest), "key"))
             continue
-        wanted = set(still) if step == "all" else {step} & still
+        closing = set(still) if step == "all" else {step} & still
         entry = abandonment(f"a{number}", of=latest or "none", submission=None if step == "all" else step)
-        if wanted:
+        if closing:
             state.apply(SignedEntry("", entry, "key"))
-            still -= wanted
+            still -= closing
         else:
             with pytest.raises(LedgerError):
                 state.apply(SignedEntry("", entry, "key"))
@@ -198,9 +198,7 @@ def test_what_a_revoked_key_signed_stops_counting(two_records: Path, keys: Keys)
     assert ledger.standing("cpu-logic@1") is None
     assert {item.folder: item.state.authority for item in ledger.records()} == {HOME: "revoked", BOBS: "self-reported"}
     assert statuses(two_records)[BOBS] == "verified"  # her change of it has no effect either
-    messages = {
-        finding.file: finding.message for finding in check(two_records) if finding.check in ("signer", "status")
-    }
+    messages = {result.file: result.message for result in check(two_records) if result.check in ("signer", "status")}
     assert messages[f"{HOME}/record.json"] == "revoked: the key that signed as alice no longer counts"
     assert "has no effect" in messages["log/status-withdrawn.json"]
     # The checkpoint is hers too: somebody must sign it afresh, with the entry that says what happened.
@@ -237,6 +235,6 @@ def test_outside_the_window_a_listed_signer_is_self_reported(ledger_copy: Path, 
     )  # a second too short
     assert failing_files(ledger_copy) == set()
     assert Ledger(ledger_copy).standing("cpu-logic@1") is None
-    messages = {finding.file: finding.message for finding in check(ledger_copy) if finding.check == "signer"}
+    messages = {result.file: result.message for result in check(ledger_copy) if result.check == "signer"}
     assert messages["log/first.json"] == "official: alice"
     assert "self-reported" in messages[f"{HOME}/record.json"]
