@@ -6,8 +6,8 @@ FOLDER holds gsm8k_train.jsonl, gsm8k_test.jsonl, HumanEval.jsonl.gz, temporal_c
 Prints a table; exits with 1 if a grader was wrong anywhere, with 2 if it cannot begin.
 
     GSM8K          the gold number behind its own rationale; five other numbers. The test set by the maths grader too
-    HumanEval      prompt + canonical solution in the sandbox; the same with each value it gives spoilt, which must fail
-                   by an assertion of its tests; an empty body
+    HumanEval      prompt + canonical solution in the sandbox; the same with each value it gives corrupted, which must
+                   fail by an assertion of its tests; an empty body
     Temporal Clue  the gold lines; each field in turn replaced by another value of the same kind, left out, or doubled
     AIW            the gold number; five other numbers
 """
@@ -24,20 +24,22 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from harness.answers import clue, code, integer, maths
-from harness.answers.code import Problem
+from harness.answers.clue import gold_lines
 from harness.answers.grade import Grade
+from harness.answers.integer import gold_of
+from harness.evaluation.questions import KINDS
 from harness.isolation import sandbox
+from harness.tasks import Sample
 
 FILES = ("gsm8k_train.jsonl", "gsm8k_test.jsonl", "HumanEval.jsonl.gz", "temporal_clue_test.json", "aiw_prompts.json")
 
 # Whatever the function gives, something else of the same type. In a space of its own, so that a function that calls
-# itself calls the right one: spoilt twice may be right.
-SPOILT = """
+# itself calls the right one: changed twice a value may be right.
+CORRUPTED = """
 _space = {{"__name__": "solution"}}
 exec({source!r}, _space)
 
-def _spoil(value):
+def _changed(value):
     if isinstance(value, bool):
         return not value
     if isinstance(value, (int, float)):
@@ -53,12 +55,13 @@ def _spoil(value):
     return 0
 
 def {entry_point}(*arguments, **keywords):
-    return _spoil(_space[{entry_point!r}](*arguments, **keywords))
+    return _changed(_space[{entry_point!r}](*arguments, **keywords))
 """
 
 
-def completion(answer: str, thought: str = "") -> str:
-    return f"<think>{thought}</think><answer>{answer}</answer>"
+def grade(kind: str, answer: str, gold: str = "", thought: str = "", **metadata: Any) -> Grade:
+    """Of an answer in the format to a question whose text does not matter."""
+    return KINDS[kind].grade(Sample("q", "", gold, metadata), f"<think>{thought}</think><answer>{answer}</answer>")
 
 
 def other_integers(gold: str) -> list[str]:
@@ -74,13 +77,13 @@ class Row:
         self.graded = self.as_they_should = 0
         self.wrong: list[str] = []
 
-    def add(self, given: Grade, right: bool, name: str, why: str = "") -> None:
+    def add(self, grade: Grade, right: bool, name: str, why: str = "") -> None:
         """A right answer must be strictly right. A wrong one not even leniently, for a reason like `why`."""
         self.graded += 1
-        fits = given.strict if right else not given.lenient and (given.why or "").startswith(why)
+        fits = grade.strict if right else not grade.lenient and (grade.why or "").startswith(why)
         self.as_they_should += fits
         if not fits:
-            self.wrong.append(f"{name}: {given}"[:300])
+            self.wrong.append(f"{name}: {grade}"[:300])
 
     def show(self) -> bool:
         seconds = time.monotonic() - self.started
@@ -94,12 +97,12 @@ def integers(name: str, rows: list[tuple[str, str]]) -> Iterable[Row]:
     """`rows`: gold number, and a thought to put before it."""
     gold = Row(f"{name}, gold: right")
     for number, (answer, thought) in enumerate(rows):
-        gold.add(integer.grade(completion(answer, thought), answer), True, f"{name} {number}")
+        gold.add(grade("integer", answer, answer, thought), True, f"{name} {number}")
     yield gold
     other = Row(f"{name}, perturbed: wrong")
     for number, (answer, thought) in enumerate(rows):
         for wrong in other_integers(answer):
-            other.add(integer.grade(completion(wrong, thought), answer), False, f"{name} {number}")
+            other.add(grade("integer", wrong, answer, thought), False, f"{name} {number}")
     yield other
 
 
@@ -109,28 +112,26 @@ def gsm8k(folder: Path) -> Iterable[Row]:
         for part in ("train", "test")
         for line in (folder / f"gsm8k_{part}.jsonl").read_text().splitlines()
     ]
-    yield from integers("GSM8K", [(integer.gold_of(one["answer"]), one["answer"]) for one in problems])
+    yield from integers("GSM8K", [(gold_of(problem["answer"]), problem["answer"]) for problem in problems])
 
 
 def gsm8k_as_maths(folder: Path) -> Iterable[Row]:
-    golds = [
-        integer.gold_of(json.loads(line)["answer"]) for line in (folder / "gsm8k_test.jsonl").read_text().splitlines()
-    ]
+    golds = [gold_of(json.loads(line)["answer"]) for line in (folder / "gsm8k_test.jsonl").read_text().splitlines()]
     gold = Row("GSM8K test by the maths grader, gold: right")
     for number, answer in enumerate(golds):
-        gold.add(maths.grade(completion(f"\\boxed{{{answer}}}"), f"{answer}.0"), True, f"GSM8K test {number}")
+        gold.add(grade("maths", f"\\boxed{{{answer}}}", f"{answer}.0"), True, f"GSM8K test {number}")
     yield gold
     other = Row("the same, perturbed: wrong")
     for number, answer in enumerate(golds):
-        other.add(maths.grade(completion(f"\\boxed{{{int(answer) + 1}}}"), answer), False, f"GSM8K test {number}")
+        other.add(grade("maths", f"\\boxed{{{int(answer) + 1}}}", answer), False, f"GSM8K test {number}")
     yield other
 
 
 def aiw(folder: Path) -> Iterable[Row]:
     """Answers are strings ("3") or JSON numbers (3.0). Prompts without one right answer ("null") are left out."""
-    answers = [one["right_answer"] for one in json.loads((folder / "aiw_prompts.json").read_text())]
-    known = [(str(int(float(answer))), "so") for answer in answers if answer not in (None, "null")]
-    yield from integers(f"AIW, {len(known)} of {len(answers)} prompts have an answer", known)
+    answers = [row["right_answer"] for row in json.loads((folder / "aiw_prompts.json").read_text())]
+    rows = [(str(int(float(answer))), "so") for answer in answers if answer not in (None, "null")]
+    yield from integers(f"AIW, {len(rows)} of {len(answers)} prompts have an answer", rows)
 
 
 def humaneval(folder: Path) -> Iterable[Row]:
@@ -140,28 +141,28 @@ def humaneval(folder: Path) -> Iterable[Row]:
 
 
 def programs(rows: list[dict[str, str]]) -> Iterable[Row]:
-    """Each problem's canonical solution, the spoilt one and an empty one, as many at a time as there are processors."""
+    """Each problem's canonical solution, a corrupted and an empty one; as many at a time as there are processors."""
     kinds: list[tuple[str, bool, str, Callable[[dict[str, str]], str]]] = [
         ("HumanEval, canonical: passes", True, "", lambda row: row["prompt"] + row["canonical_solution"]),
-        ("HumanEval, spoilt: fails", False, "AssertionError", spoilt),
+        ("HumanEval, corrupted: fails", False, "AssertionError", corrupted),
         ("HumanEval, empty: fails", False, "", lambda row: row["prompt"] + "    pass\n"),
     ]
     for what, right, why, program in kinds:
         table = Row(what)
 
-        def one(row: dict[str, str], program: Callable[[dict[str, str]], str] = program) -> Grade:
-            answer = f"```python\n{program(row).strip()}\n```"
-            return code.grade(completion(answer), Problem(row["prompt"], row["entry_point"], row["test"]))
+        def graded(row: dict[str, str], program: Callable[[dict[str, str]], str] = program) -> Grade:
+            facts = {"form": "function", "stub": row["prompt"], "entry_point": row["entry_point"], "test": row["test"]}
+            return grade("code", f"```python\n{program(row).strip()}\n```", **facts)
 
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            for row, given in zip(rows, threads.map(one, rows), strict=True):
-                table.add(given, right, row["task_id"], why)
+            for row, result in zip(rows, threads.map(graded, rows), strict=True):
+                table.add(result, right, row["task_id"], why)
         yield table
 
 
-def spoilt(row: dict[str, str]) -> str:
+def corrupted(row: dict[str, str]) -> str:
     source = row["prompt"] + row["canonical_solution"]
-    return SPOILT.format(source=source, entry_point=row["entry_point"])
+    return CORRUPTED.format(source=source, entry_point=row["entry_point"])
 
 
 def temporal_clue(folder: Path) -> Iterable[Row]:
@@ -173,16 +174,16 @@ def clues(puzzles: list[dict[str, Any]]) -> Iterable[Row]:
     values = sorted({value for puzzle in puzzles for value in puzzle["solution"].values()})
     for number, puzzle in enumerate(puzzles):
         solution = puzzle["solution"]
-        gold.add(
-            clue.grade(completion(clue.gold_lines(solution), puzzle["prompt"]), solution), True, f"puzzle {number}"
-        )
+        right = grade("clue", gold_lines(solution), thought=puzzle["prompt"], solution=solution)
+        gold.add(right, True, f"puzzle {number}")
         for letter, value in solution.items():
-            named = [one for one in values if one != value and one in puzzle["prompt"]]
-            wrong = [{**solution, letter: one} for one in named[:5]]
-            wrong.append({key: one for key, one in solution.items() if key != letter})
+            named = [name for name in values if name != value and name in puzzle["prompt"]]
+            wrong = [{**solution, letter: name} for name in named[:5]]
+            wrong.append({key: field for key, field in solution.items() if key != letter})
             wrong.append({**solution, letter: f"{value} or {named[0]}"})
-            for one in wrong:
-                other.add(clue.grade(completion(clue.gold_lines(one)), solution), False, f"puzzle {number} {letter}")
+            for fields in wrong:
+                result = grade("clue", gold_lines(fields), solution=solution)
+                other.add(result, False, f"puzzle {number} {letter}")
     yield gold
     yield other
 
