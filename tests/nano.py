@@ -1,8 +1,9 @@
 """The command as a person meets it: a real process, its exit code, and no traceback whatever they type."""
 
 import os
-import subprocess
 import sys
+
+from forked import python
 
 from harness.tracks.track import ROOT
 
@@ -11,14 +12,8 @@ NANO = [sys.executable, "-m", "harness.cli"]
 
 def nano(*arguments, cwd=ROOT, **environment):
     """Run `nano-r1` with these arguments on a terminal 200 columns wide; `environment` adds variables."""
-    return subprocess.run(
-        [*NANO, *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **environment}
+    return python("-m", "harness.cli", *arguments, cwd=cwd, environment=variables)
 
 
 def refused(done, *words):
