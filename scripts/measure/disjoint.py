@@ -1,11 +1,13 @@
 """Do training and held-out questions ever meet? Draws many of both sides of each generated task and compares them.
 
-    python scripts/measure/disjoint.py --page                        all tasks, 100,000 questions a side: docs/disjoint.md
+    python scripts/measure/disjoint.py --page                        all tasks, 100,000 questions a side
     python scripts/measure/disjoint.py --page --task nim --task aiw  these; the page keeps its rows of the others
-    python scripts/measure/disjoint.py --n 50                        fewer: the last line says what the whole would take
+    python scripts/measure/disjoint.py --n 50                        fewer: the last line says what the whole takes
+
+`--page` writes docs/measured/disjoint.md.
 
 All tasks together take hours, so the page is written anew after each one, and what was drawn for it is kept under
-runs/disjoint: the same command goes on from there, unless tasks, packages or the normal form were changed since.
+runs/disjoint: the same command resumes there, unless tasks, packages or the normal form were changed since.
 
 The two sides are drawn with two keys, as a verifier's are, in two processes. Questions are compared by their normal
 form (harness/benchmarks/overlap.py: case, punctuation and the order of words aside). Exits with 1 if any meet.
@@ -17,7 +19,6 @@ import argparse
 import functools
 import hashlib
 import multiprocessing
-import os
 import struct
 import sys
 import time
@@ -29,11 +30,12 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from harness import files
 from harness.benchmarks.overlap import fingerprint
-from harness.tasks import SPLITS, GENERATED, Split, sample
+from harness.tasks import GENERATED, SPLITS, Split, sample
 
 ROOT = Path(__file__).parents[2]
-PAGE, KEPT = ROOT / "docs" / "disjoint.md", ROOT / "runs" / "disjoint"
+PAGE, KEPT = ROOT / "docs" / "measured" / "disjoint.md", ROOT / "runs" / "disjoint"
 QUESTIONS = 100_000  # a side
 FORM = 32  # bytes of a normal form's digest
 PIECE = 2_000  # questions that a process draws before it reports
@@ -60,21 +62,19 @@ def draw(which: tuple[str, Split, range], folder: Path | None) -> Drawn:
         return Drawn(name, split, {forms[i : i + FORM] for i in range(0, len(forms), FORM)}, seconds)
     drawn = draw_anew(name, split, indices)
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f"{file.name} {os.getpid()}")
-    unfinished.write_bytes(struct.pack("<d", drawn.seconds) + b"".join(sorted(drawn.forms)))
-    unfinished.replace(file)
+    files.write(file, struct.pack("<d", drawn.seconds) + b"".join(sorted(drawn.forms)))
     return drawn
 
 
 @functools.cache
 def source() -> str:
     """All that a question's normal form hangs on, as a few digits."""
-    files = [
+    sources = [
         *sorted((ROOT / "harness" / "tasks").rglob("*.py")),
-        ROOT / "harness" / "overlap.py",
+        ROOT / "harness" / "benchmarks" / "overlap.py",
         ROOT / "constraints.txt",
     ]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:12]
 
 
 def draw_anew(name: str, split: Split, indices: range) -> Drawn:
@@ -97,8 +97,8 @@ def page(rows: dict[str, list[str]]) -> str:
 # Training and held-out questions
 
 Training questions and as many held-out ones of each generated task, drawn with two keys and compared by their normal
-form: case, punctuation and the order of words aside. Written by `scripts/measure/disjoint.py --page` on two cores of an AMD
-EPYC, shared. Not drawn yet: {", ".join(missing) or "none"}.
+form: case, punctuation and the order of words aside. Written by `scripts/measure/disjoint.py --page` on two cores of an
+AMD EPYC, shared. Not drawn yet: {", ".join(missing) or "none"}.
 
 {chr(10).join(lines)}
 """
@@ -126,7 +126,7 @@ def measured(names: list[str], n: int, kept: Path | None) -> Iterator[list[str]]
             left[name] -= 1
             if not left[name]:
                 train, heldout = (forms.pop((name, split)) for split in SPLITS)
-                numbers = [f"{each:,}" for each in (n, len(train), len(heldout), len(train & heldout))]
+                numbers = [f"{count:,}" for count in (n, len(train), len(heldout), len(train & heldout))]
                 yield [name, *numbers, f"{seconds[name]:,.1f}"]
 
 
@@ -146,9 +146,7 @@ def main() -> int:
         rows.append(row)
         if arguments.page:
             before = rows_of(PAGE.read_text()) if PAGE.exists() else {}
-            whole_page = PAGE.with_suffix(".new")
-            whole_page.write_text(page(before | {row[0]: row}))
-            whole_page.replace(PAGE)
+            files.write(PAGE, page(before | {row[0]: row}))
     table = Table(*HEAD)
     for row in rows:
         table.add_row(*row)

@@ -10,14 +10,14 @@ import disjoint
 import pytest
 
 from harness.benchmarks.overlap import fingerprint
-from harness.tasks import SPLITS, GENERATED, sample
+from harness.tasks import GENERATED, SPLITS, sample
 
 ROOT = Path(__file__).parents[2]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, ROOT / "scripts" / "disjoint.py", *arguments], capture_output=True, text=True
+        [sys.executable, ROOT / "scripts" / "measure" / "disjoint.py", *arguments], capture_output=True, text=True
     )
 
 
