@@ -17,11 +17,8 @@ from typing import Any
 
 import pytest
 
-from harness.isolation import sandbox
 from harness.tracks.track import ROOT
 
-ISOLATION = sandbox.isolation()
-needs_sandbox = pytest.mark.skipif(ISOLATION.level != "full", reason="; ".join(ISOLATION.reasons))
 needs_bindings = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 
 H100 = """driver 580.95.05

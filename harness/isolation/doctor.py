@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.isolation import gpu, sandbox
+from harness.isolation.command_line import HARNESS
 
 LIMITS = sandbox.Limits(
     seconds=20, memory_bytes=1 << 28, shm_bytes=1 << 20, output_bytes=1 << 20, log_bytes=1 << 16, processes=16, cores=1
@@ -96,7 +97,7 @@ def _host(work: Path, port: int) -> dict[str, object]:
     return {
         "port": port,
         "hidden": [str(secret), "/root", "/home", "/etc/shadow", "/etc/passwd", "/sys/fs/cgroup",
-                   str(sandbox.HARNESS / "verify" / "session.py"), str(sandbox.HARNESS.parent / "records")],
+                   str(HARNESS / "verify" / "session.py"), str(HARNESS.parent / "records")],
         "readonly": ["/", "/usr", "/dev", "/etc", "/submission", "/base", "/opt/nano-r1/harness", sys.prefix],
         "capped": {"/dev/shm": 1 << 20, "/tmp": 1 << 20, "/output": (1 << 20) + os.sysconf("SC_PAGE_SIZE")},
         "variables": sorted(os.environ),

@@ -48,11 +48,10 @@ from harness.isolation.meter import Cgroup, MeterError, unavailable
 from harness.isolation.watch import Channel, Watch
 
 __all__ = [
-    "HARNESS", "Devices", "Hooks", "Isolation", "Level", "Limits", "Mounts", "SandboxError", "Usage",
+    "Devices", "Hooks", "Isolation", "Level", "Limits", "Mounts", "SandboxError", "Usage",
     "isolation", "run",
 ]  # fmt: skip
 
-HARNESS = command_line.HARNESS
 INSTALL = "sudo apt-get install -y bubblewrap"
 OWN_PROCESSES = 3  # sh or bwrap, bwrap's second process while it sets up, the supervisor
 
@@ -116,7 +115,7 @@ def _bubblewrap_failure() -> str | None:
         return f"no filter of system calls for {platform.machine()}: it knows {', '.join(seccomp.CALLS)}"
     if os.geteuid() == 0 and shutil.which("setpriv") is None:
         return "setpriv is not installed: sudo apt-get install -y util-linux"
-    for path in (Path(sys.executable), HARNESS / "client.py"):
+    for path in (Path(sys.executable), command_line.HARNESS / "client.py"):
         if reason := command_line.unreadable(path):
             return (
                 f"{reason}; keep the repository in a folder that others may enter, "

@@ -8,13 +8,11 @@ import json
 from pathlib import Path
 
 import pytest
+from needs import ISOLATION, needs_sandbox
 from typer.testing import CliRunner
 
 from harness.cli.app import app
 from harness.isolation import command_line, doctor, sandbox
-
-ISOLATION = sandbox.isolation()
-needs_sandbox = pytest.mark.skipif(ISOLATION.level != "full", reason="; ".join(ISOLATION.reasons))
 
 NAMES = {
     "sandbox_starts", "network_refused", "host_files_hidden", "host_files_unwritable", "host_processes_hidden",

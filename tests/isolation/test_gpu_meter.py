@@ -9,7 +9,8 @@ from fractions import Fraction
 
 from hypothesis import given
 from hypothesis import strategies as st
-from nvml_machine import H100, SANDBOX, Machine, needs_bindings, needs_sandbox, open_to_all
+from needs import needs_sandbox
+from nvml_machine import H100, SANDBOX, Machine, needs_bindings, open_to_all
 
 from harness.isolation.gpu_meter import MOST_MILLIWATTS, EnergyCounter, Gauge, Integral, Reading, bill, growth
 

@@ -17,14 +17,13 @@ import time
 from pathlib import Path
 
 import pytest
+from needs import needs_sandbox
 
 from harness.isolation import command_line, sandbox
 from harness.isolation.budgets import CoreTime
 from harness.isolation.meter import Cgroup
 from harness.isolation.sandbox import Hooks, Level, Limits, Mounts, SandboxError, Usage
 
-ISOLATION = sandbox.isolation()
-needs_sandbox = pytest.mark.skipif(ISOLATION.level != "full", reason="; ".join(ISOLATION.reasons))
 both_levels = pytest.mark.parametrize("level", [pytest.param("full", marks=needs_sandbox), "none"])
 
 LIMITS = Limits(
