@@ -86,7 +86,7 @@ def test_a_case_gets_its_verdict(results: dict[str, Any], name: str) -> None:
 @pytest.mark.parametrize("name", [param("log-escapes")])
 def test_nothing_of_a_log_or_a_header_reaches_the_terminal_raw(results: dict[str, Any], name: str) -> None:
     assert "\x1b]0;owned" in results["cases"][name]["logs"][0]
-    for line in results["said"]:
+    for line in results["messages"]:
         assert line.replace("\n  ", " ").isprintable(), ascii(line)
         assert "owned" not in line
 

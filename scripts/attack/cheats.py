@@ -4,7 +4,7 @@
     python scripts/attack/cheats.py --quick            one case for each defence
     python scripts/attack/cheats.py daemon nan         these only
     python scripts/attack/cheats.py --page             all cases; the table goes into docs/cheats.md
-    python scripts/attack/cheats.py --json FILE ...    everything that was seen, for tests/test_cheats.py
+    python scripts/attack/cheats.py --json FILE ...    all results, for tests/test_cheats.py
 
 Each folder of tests/cheats is a submission that tries one attack. tests/cheats/cases.toml says, a table a case:
 
@@ -20,7 +20,7 @@ Each folder of tests/cheats is a submission that tries one attack. tests/cheats/
                       and how it ended. A line "TRIED ...: done" says that an attack worked and is never right.
     never             texts that no log may have
     weights           "base" (as the track has them; the default) or "own"
-    queries, correct  completions graded in each run, and how many of them the harness saw right
+    queries, correct  completions graded in each run, and how many of them the harness graded right
     min_wall_ms       what each run must have been billed at least
     seconds           the budget; default 60
     cores             the track's; default 2
@@ -52,6 +52,10 @@ from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import pages
 
 from harness import submission
 from harness.board.render import rendered
@@ -118,8 +122,8 @@ class Case:
 
 
 @dataclass
-class Seen:
-    """What became of one case. `problems` is empty when all is as expected."""
+class CaseResult:
+    """The outcome of one case. `problems` is empty when all is as expected."""
 
     got: str = ""
     problems: list[str] = field(default_factory=list)
@@ -128,18 +132,18 @@ class Seen:
     wall_ms: list[int] = field(default_factory=list)
 
 
-class Listener:
-    """A reporter that keeps what would have been shown."""
+class MessageKeeper:
+    """A reporter that keeps the messages that would have been shown."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.messages: list[str] = []
 
     def begin(self, arm: str, run: int, phase: str, total: float) -> None: ...
     def advance(self, done: float, note: str) -> None: ...
     def finished(self, seconds: float) -> None: ...
 
     def say(self, text: str) -> None:
-        self.said.append(text)
+        self.messages.append(text)
 
 
 def cases() -> list[Case]:
@@ -192,52 +196,52 @@ def folder_of(case: Case, work: Path) -> Path:
 
 
 def run_session(
-    group: list[Case], work: Path, ledger: Ledger, key: Key, canary: str, said: list[str]
-) -> dict[str, Seen]:
-    """Verify the cases of one session together, and judge each."""
+    group: list[Case], work: Path, ledger: Ledger, key: Key, canary: str, messages: list[str]
+) -> dict[str, CaseResult]:
+    """Verify the cases of one session together, and judge each. What the verifier shows is added to `messages`."""
     first = group[0]
     track = small(first.seconds, first.cores, work) if first.track == "small" else load("cpu-logic")
-    seen = {case.name: Seen() for case in group}
+    results = {case.name: CaseResult() for case in group}
     items = []
     for case in group:
         try:
             items.append(submission.load(folder_of(case, work)))
         except submission.SubmissionError as error:
-            seen[case.name].got = f"refused: {error}"
+            results[case.name].got = f"refused: {error}"
     usages: dict[str, list[sandbox.Usage]] = defaultdict(list)
-    listener = Listener()
+    reporter = MessageKeeper()
     if items:
-        with listening(usages):
-            verifier = Verifier(ledger, key, work / "state", listener, threading.Event())
+        with keeping_logs(usages):
+            verifier = Verifier(ledger, key, work / "state", reporter, threading.Event())
             outcomes = verify(track, items, verifier, runs=first.runs, control=first.runs > 1)
-        said += listener.said
+        messages += reporter.messages
         statements = {o.name: record.load((o.folder / "record.json").read_bytes()) for o in outcomes if o.folder}
         hidden = [canary, (work / "key").read_text().splitlines()[1], *_secrets(statements)]
         plain = [s for name, s in statements.items() if by_name(group, name).weights == "base"]
         honest_answers = answers(track, plain)
         for outcome in outcomes:
-            one = seen[outcome.name]
-            one.logs = [usage.log.decode(errors="replace") for usage in usages[outcome.name]]
-            one.control_logs = [usage.log.decode(errors="replace") for usage in usages[f"{outcome.name} control"]]
-            one.wall_ms = [usage.wall_ms for usage in usages[outcome.name]]
+            result = results[outcome.name]
+            result.logs = [usage.log.decode(errors="replace") for usage in usages[outcome.name]]
+            result.control_logs = [usage.log.decode(errors="replace") for usage in usages[f"{outcome.name} control"]]
+            result.wall_ms = [usage.wall_ms for usage in usages[outcome.name]]
             if outcome.verdict is None:
-                one.got = f"no record: {outcome.reason}"
+                result.got = f"no record: {outcome.reason}"
             else:
                 bad = [reason for reason in outcome.verdict.reasons if not ALLOWED.search(reason)]
-                one.got = f"not valid: {'; '.join(bad)}" if bad else "harmless"
-                _judge_record(by_name(group, outcome.name), one, track, outcome, statements, honest_answers)
-            written = "".join(one.logs + one.control_logs)
-            one.problems += [f"a secret is in the log: {text[:12]}…" for text in hidden if text in written]
+                result.got = f"not valid: {'; '.join(bad)}" if bad else "harmless"
+                _judge_record(by_name(group, outcome.name), result, track, outcome, statements, honest_answers)
+            written = "".join(result.logs + result.control_logs)
+            result.problems += [f"a secret is in the log: {text[:12]}…" for text in hidden if text in written]
     for case in group:
-        _judge(case, seen[case.name])
-    return seen
+        _judge(case, results[case.name])
+    return results
 
 
 def by_name(group: list[Case], name: str) -> Case:
     return next(case for case in group if case.name == name)
 
 
-class listening:
+class keeping_logs:
     """While it lasts, the log of every run in a sandbox is kept: an abandoned verification keeps none."""
 
     def __init__(self, usages: dict[str, list[sandbox.Usage]]) -> None:
@@ -265,15 +269,13 @@ class listening:
 
 def _secrets(statements: dict[str, record.Record]) -> list[str]:
     """What the session's submissions must not have learnt, in hex: the root, the nonce, the keys of questions."""
-    found = set()
+    secret_texts = set()
     for statement in statements.values():
-        said = statement.predicate.commitment
-        found |= {said.root_hex, said.nonce_hex}
+        commitment, tree = statement.predicate.commitment, statement.predicate.submission.tree_sha256
+        secret_texts |= {commitment.root_hex, commitment.nonce_hex}
         for purpose in ("heldout", "train"):
-            found.add(
-                derive(bytes.fromhex(said.root_hex), purpose, statement.predicate.submission.tree_sha256, 0).hex()
-            )
-    return sorted(found)
+            secret_texts.add(derive(bytes.fromhex(commitment.root_hex), purpose, tree, 0).hex())
+    return sorted(secret_texts)
 
 
 def answers(track: Track, statements: list[record.Record]) -> dict[str, list[list[list[int]]]]:
@@ -303,7 +305,7 @@ def answers(track: Track, statements: list[record.Record]) -> dict[str, list[lis
 
 def _judge_record(
     case: Case,
-    one: Seen,
+    result: CaseResult,
     track: Track,
     outcome: Outcome,
     statements: dict[str, record.Record],
@@ -314,62 +316,62 @@ def _judge_record(
     runs = statements[case.name].predicate.runs
     if case.weights == "base":
         if {run.weights_sha256 for run in runs} != {track.base.files["model.safetensors"]}:
-            one.problems.append("the weights are not the base model's")
+            result.problems.append("the weights are not the base model's")
         lines = lzma.decompress((outcome.folder / "completions.jsonl.xz").read_bytes()).splitlines()
         if [json.loads(line)["completions"] for line in lines][: len(runs)] != honest_answers[case.name]:
-            one.problems.append("the held-out answers are not those of the weights under the track's settings")
+            result.problems.append("the held-out answers are not those of the weights under the track's settings")
     if case.queries is not None and {run.reward_queries for run in runs} != {case.queries}:
-        one.problems.append(f"queries: {[run.reward_queries for run in runs]}, expected {case.queries}")
+        result.problems.append(f"queries: {[run.reward_queries for run in runs]}, expected {case.queries}")
     if case.correct is not None:
         lines = lzma.decompress((outcome.folder / "curves.jsonl.xz").read_bytes()).splitlines()
         points = [point for line in lines if (point := json.loads(line))["run"] < len(runs)]
         if (right := sum(point["correct"] for point in points)) != case.correct * len(runs):
-            one.problems.append(f"right in the harness's eyes: {right}, expected {case.correct}")
+            result.problems.append(f"graded right by the harness: {right}, expected {case.correct}")
     if short := [run.wall_ms for run in runs if run.wall_ms < case.min_wall_ms]:
-        one.problems.append(f"billed {short} ms, expected {case.min_wall_ms} or more")
+        result.problems.append(f"billed {short} ms, expected {case.min_wall_ms} or more")
 
 
-def _judge(case: Case, one: Seen) -> None:
+def _judge(case: Case, result: CaseResult) -> None:
     kind, _, text = case.verdict.partition(": ")
-    wanted = "harmless" if kind == "honest" else kind
-    if one.got.partition(": ")[0] != wanted or text not in one.got:
-        one.problems.insert(0, f"got {one.got!r}")
-    if wanted == "refused":
+    expected = "harmless" if kind == "honest" else kind
+    if result.got.partition(": ")[0] != expected or text not in result.got:
+        result.problems.insert(0, f"got {result.got!r}")
+    if expected == "refused":
         return
     # A run that is expected to fail ends the verification, and the control run may have come first; otherwise all
     # of them have a log.
-    logs = one.logs + one.control_logs if wanted == "no record" else one.logs
-    if len(logs) != (1 if wanted == "no record" else case.runs):
-        one.problems.append(f"{len(logs)} runs")
+    logs = result.logs + result.control_logs if expected == "no record" else result.logs
+    if len(logs) != (1 if expected == "no record" else case.runs):
+        result.problems.append(f"{len(logs)} runs")
     for log in logs:
-        one.problems += [f"the log lacks {text!r}" for text in case.tried if text not in log]
-        one.problems += [f"the log has {text!r}" for text in case.never if text in log]
-        one.problems += [f"an attack worked: {line}" for line in re.findall(r"(?m)^TRIED .*: done.*$", log)]
+        result.problems += [f"the log lacks {text!r}" for text in case.tried if text not in log]
+        result.problems += [f"the log has {text!r}" for text in case.never if text in log]
+        result.problems += [f"an attack worked: {line}" for line in re.findall(r"(?m)^TRIED .*: done.*$", log)]
 
 
 # ---------------------------------------------------------------- all of them
 
 
-def run_all(wanted: list[Case], canary: str) -> dict[str, Any]:
-    """Every case, session by session, into one ledger. Returns what tests/test_cheats.py looks at."""
+def run_all(chosen: list[Case], canary: str) -> dict[str, Any]:
+    """Verify these cases, session by session, into one ledger. Returns what tests/test_cheats.py looks at."""
     started, opened = time.monotonic(), len(os.listdir("/proc/self/fd"))
-    seen: dict[str, Seen] = {}
-    said: list[str] = []
+    results: dict[str, CaseResult] = {}
+    messages: list[str] = []
     with tempfile.TemporaryDirectory(prefix="nano-r1-cheats-") as name:
         work = Path(name)
         work.chmod(0o755)
         (work / "note").write_text(canary)
         generate_key(work / "key", "tester")
         ledger, key = Ledger(work / "records"), load_key(work / "key")
-        for _, group in groupby(sorted(wanted, key=lambda case: case.session), key=lambda case: case.session):
-            seen |= run_session(list(group), work, ledger, key, canary, said)
-        pages = rendered(ledger.folder) if ledger.folder.exists() else {}
-        faults = [str(finding) for finding in check(ledger.folder) if not finding.ok] if pages else []
-        faults += [f"{entry.id} is still open" for entry in ledger.open_commitments()] if pages else []
+        for _, group in groupby(sorted(chosen, key=lambda case: case.session), key=lambda case: case.session):
+            results |= run_session(list(group), work, ledger, key, canary, messages)
+        board = rendered(ledger.folder) if ledger.folder.exists() else {}
+        faults = [str(finding) for finding in check(ledger.folder) if not finding.ok] if board else []
+        faults += [f"{entry.id} is still open" for entry in ledger.open_announcements()] if board else []
     return {
-        "cases": {name: asdict(one) for name, one in seen.items()},
-        "said": said,
-        "pages": {name: page.decode() for name, page in pages.items()},
+        "cases": {name: asdict(result) for name, result in results.items()},
+        "messages": messages,
+        "pages": {name: page.decode() for name, page in board.items()},
         "ledger_faults": faults,
         "descriptors_left": len(os.listdir("/proc/self/fd")) - opened,
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
@@ -377,17 +379,16 @@ def run_all(wanted: list[Case], canary: str) -> dict[str, Any]:
     }
 
 
-def table(wanted: list[Case], results: dict[str, Any]) -> str:
+def table(chosen: list[Case], results: dict[str, Any]) -> str:
     """Markdown: attack, defence, expected, got."""
-    rows = ["| case | attack | defence | expected | got |", "|---|---|---|---|---|"]
-    for case in wanted:
-        one = results["cases"][case.name]
-        state = re.sub(r"/\S*/", "", one["got"])[:160]  # no paths of this machine
-        if one["problems"]:
-            state = f"as known: {case.xfail}" if case.xfail else f"**{'; '.join(one['problems'])[:300]}**"
-        cells = [f"`{case.name}`", case.attack, case.defence, case.verdict, state]
-        rows.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
-    return "\n".join(rows) + "\n"
+    rows = []
+    for case in chosen:
+        result = results["cases"][case.name]
+        state = re.sub(r"/\S*/", "", result["got"])[:160]  # no paths of this machine
+        if result["problems"]:
+            state = f"as known: {case.xfail}" if case.xfail else f"**{'; '.join(result['problems'])[:300]}**"
+        rows.append([f"`{case.name}`", case.attack, case.defence, case.verdict, state])
+    return "\n".join(pages.table(["case", "attack", "defence", "expected", "got"], rows)) + "\n"
 
 
 def main() -> int:
@@ -395,7 +396,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--quick", action="store_true", help="one case for each defence")
     parser.add_argument("--page", action="store_true", help="write the table into docs/cheats.md")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was seen")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results")
     parser.add_argument("--canary", help=argparse.SUPPRESS)  # given by this program to itself
     args = parser.parse_args()
     if args.canary is None:  # start again with a secret where secrets have no business to be found
@@ -403,23 +404,21 @@ def main() -> int:
         again = [sys.executable, __file__, *sys.argv[1:], f"--canary={canary}"]
         # One thread for the evaluation of eight questions: more would wait for each other.
         os.execve(sys.executable, again, {**os.environ, CANARY: canary, "OMP_NUM_THREADS": "1"})
-    known = {case.name: case for case in cases()}
-    if unknown := set(args.names) - set(known):
+    every = {case.name: case for case in cases()}
+    if unknown := set(args.names) - set(every):
         parser.error(f"no such case: {', '.join(sorted(unknown))}")
-    wanted = [known[name] for name in args.names] or (representatives() if args.quick else cases())
-    results = run_all(wanted, args.canary)
+    chosen = [every[name] for name in args.names] or (representatives() if args.quick else cases())
+    results = run_all(chosen, args.canary)
     if args.json:
         args.json.write_text(json.dumps(results))
-    rows = table(wanted, results)
+    rows = table(chosen, results)
     print(rows)
-    wrong = [case.name for case in wanted if results["cases"][case.name]["problems"] and not case.xfail]
+    wrong = [case.name for case in chosen if results["cases"][case.name]["problems"] and not case.xfail]
     peak = results["peak_memory_mib"]
-    total = f"{len(wanted)} cases in {results['seconds']} s, {len(wrong)} not as expected"
+    total = f"{len(chosen)} cases in {results['seconds']} s, {len(wrong)} not as expected"
     print(f"{total}; the verifier took {peak} MiB")
     if args.page:
-        before, start, rest = PAGE.read_text().partition("<!-- cases:start -->\n")
-        _, end, after = rest.partition("<!-- cases:end -->")
-        PAGE.write_text(f"{before}{start}{rows}\n{total}.\n{end}{after}")
+        pages.write_section(PAGE, "cases", f"{rows}\n{total}.\n")
     return 1 if wrong else 0
 
 

@@ -19,6 +19,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import pages
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "cheats.md"
 
@@ -142,9 +146,7 @@ def main() -> int:
             rows.append(f"| {removal.what} | {removal.file} | {cases} | {'**nothing**' if passes else f'`{shown}`'} |")
             print(rows[-1], flush=True)
     if "--page" in sys.argv:
-        before, start, rest = PAGE.read_text().partition("<!-- removed:start -->\n")
-        _, end, after = rest.partition("<!-- removed:end -->")
-        PAGE.write_text(before + start + "\n".join(rows) + "\n" + end + after)
+        pages.write_section(PAGE, "removed", "\n".join(rows))
     print(f"{len(REMOVALS)} defences taken away one at a time, {missed} not missed")
     return 1 if missed else 0
 

@@ -23,7 +23,8 @@ from harness.ledger import record
 from harness.ledger.store import Ledger
 from harness.tracks.track import ROOT
 
-sys.path.append(str(ROOT / "tests"))
+sys.path += [str(ROOT / "tests"), str(ROOT / "scripts")]
+import pages
 import ray_nodes  # with the tests
 import tiny
 
@@ -36,7 +37,6 @@ while time.process_time() < 2:
     pass
 shutil.copyfile(run.base / "model.safetensors", run.output / "model.safetensors")
 """
-START, END = "<!-- measured:start -->\n", "<!-- measured:end -->"
 
 
 @dataclass
@@ -122,11 +122,7 @@ def main() -> int:
                 print(sessions[-1].row, flush=True)
     if chosen.page is not None:
         head = ["| session | took | runs by node | lost | verdict | audit |", "|---|---|---|---|---|---|"]
-        before, start, rest = chosen.page.read_text().partition(START)
-        _, end, after = rest.partition(END)
-        chosen.page.write_text(
-            before + start + "\n".join([*head, *(session.row for session in sessions)]) + "\n" + end + after
-        )
+        pages.write_section(chosen.page, "measured", "\n".join([*head, *(session.row for session in sessions)]))
     print(
         f"{os.cpu_count()} cores; {sum(bool(session.problems) for session in sessions)} sessions with something wrong"
     )
