@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.board.render import rendered
 from harness.ledger import record, signature, trust
-from harness.ledger.entries import Announced, Commitment
+from harness.ledger.entries import AnnouncedSubmission, Announcement
 from harness.ledger.store import Ledger
 from harness.tracks.track import load
 
@@ -125,17 +125,17 @@ class BoardLedger:
         secret = {"root_hex": f"{self.sessions:064x}", "nonce_hex": HEX}
         digest = hashlib.sha256(bytes.fromhex("".join(secret.values()))).hexdigest()
         opened = record.Opening(entry=f"s{self.sessions}", commitment_sha256=digest, **secret)
-        promise = Commitment(
+        promise = Announcement(
             id=opened.entry,
             created_utc=predicate.created_utc,
             signer=key.identity,
             track=predicate.track,
             track_digest=predicate.track_digest,
-            submissions=[Announced(name=predicate.submission.name, tree_sha256=predicate.submission.tree_sha256)],
+            submissions=[AnnouncedSubmission(name=predicate.submission.name, tree_sha256=predicate.submission.tree_sha256)],
             runs=len(predicate.runs),
             commitment_sha256=digest,
         )
-        self.ledger.commit(promise, key)
+        self.ledger.announce(promise, key)
         hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
         opponent = self.ledger.standing(predicate.track) if against == "standing" else against
         verdict = predicate.verdict.model_copy(update={"standing": opponent})

@@ -15,7 +15,7 @@ import pytest
 
 from harness.ledger import trust
 from harness.ledger.check import check
-from harness.ledger.entries import Abandonment, Announced, Commitment, Status, StatusChange
+from harness.ledger.entries import Abandonment, AnnouncedSubmission, Announcement, Status, StatusChange
 from harness.ledger.errors import CheckResult
 from harness.ledger.git import Git
 from harness.ledger.history import history
@@ -36,13 +36,15 @@ Keys = dict[str, Key]
 RunGit = Callable[..., str]
 
 
-def commitment(id: str = "first", signer: str = "alice", names: list[str] | None = None, **other: Any) -> Commitment:
-    submissions = [Announced(name=name, tree_sha256=TREES[name]) for name in names or TREES]
+def announcement(
+    id: str = "first", signer: str = "alice", names: list[str] | None = None, **other: Any
+) -> Announcement:
+    submissions = [AnnouncedSubmission(name=name, tree_sha256=TREES[name]) for name in names or TREES]
     values: dict[str, Any] = {
         "created_utc": "2026-11-20T17:00:00Z", "track": "cpu-logic@1", "track_digest": "c" * 64, "runs": 1,
         "commitment_sha256": hashlib.sha256(SESSION_ROOT + NONCE).hexdigest(), **other,
     }  # fmt: skip
-    return Commitment(id=id, signer=signer, submissions=submissions, **values)
+    return Announcement(id=id, signer=signer, submissions=submissions, **values)
 
 
 def abandonment(id: str, of: str = "first", submission: str | None = None, signer: str = "alice") -> Abandonment:
@@ -113,7 +115,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 def add_session(ledger: Ledger, entry: str, key: Key, name: str, standing: str | None = None) -> Path:
     """A session of one submission, answered by a record. Returns the record's folder."""
-    ledger.commit(commitment(entry, key.identity, [name]), key)
+    ledger.announce(announcement(entry, key.identity, [name]), key)
     claim = record().predicate.commitment.model_dump() | {"entry": entry}
     other = {"commitment": claim, "signer": key.identity, "verdict": against(standing)}
     return ledger.add_record(record(name, **other), FILES, key)

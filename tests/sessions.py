@@ -119,5 +119,5 @@ def failures(place):
 
 def assert_closed(place):
     """The ledger is whole and nothing in it is open; no journal is left."""
-    assert failures(place) == [] and Ledger(place / "records").open_commitments() == []
+    assert failures(place) == [] and Ledger(place / "records").open_announcements() == []
     assert journals(tiny.state_folder(place)) == []

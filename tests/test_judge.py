@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from harness.judge import JudgeError, Standing, judge, passed_gate, standing_from
 from harness.ledger.record import (
-    Commitment,
     Interval,
     Machine,
+    Opening,
     Predicate,
     Record,
     Reference,
@@ -329,7 +329,7 @@ def as_record(track: Track, runs: list[Run], walls: Reference, verdict: Verdict)
         submission=Submission(
             name="faster", path="submissions/faster", tree_sha256=HASH, title="Faster", change="x", contributors=["A"]
         ),
-        commitment=Commitment(entry="c-1", commitment_sha256=HASH, root_hex=HASH, nonce_hex=HASH),
+        commitment=Opening(entry="c-1", commitment_sha256=HASH, root_hex=HASH, nonce_hex=HASH),
         created_utc="2026-11-20T13:00:00Z", signer="tester", isolation="full", isolation_checks={},
         machine=Machine(cpu="x", cores=2, memory_bytes=1, kernel="k", python="3.11", packages={}),
         runs=runs, reference=walls, verdict=verdict, files={},

@@ -22,7 +22,7 @@ from typing import Any
 from harness import cli, submission
 from harness.isolation import meter
 from harness.ledger import record
-from harness.ledger.entries import Abandonment, Announced, Commitment
+from harness.ledger.entries import Abandonment, AnnouncedSubmission, Announcement
 from harness.ledger.signature import generate, load_key
 from harness.ledger.store import Ledger
 from harness.tracks import files
@@ -212,13 +212,13 @@ def entries_of(made: record.Record, evidence: Mapping[str, bytes], number: int) 
     """A fresh announcement, then what answers it: an abandonment or, every other time, (a record, its evidence)."""
     root, nonce = (hashlib.sha256(f"{what} {number}".encode()).digest() for what in ("root", "nonce"))
     predicate, name, secret = made.predicate, f"s{number}", hashlib.sha256(root + nonce).hexdigest()
-    yield Commitment(
+    yield Announcement(
         id=f"e{number}",
         created_utc=predicate.created_utc,
         signer=predicate.signer,
         track=predicate.track,
         track_digest=predicate.track_digest,
-        submissions=[Announced(name=name, tree_sha256=predicate.submission.tree_sha256)],
+        submissions=[AnnouncedSubmission(name=name, tree_sha256=predicate.submission.tree_sha256)],
         runs=len(predicate.runs),
         commitment_sha256=secret,
     )
@@ -246,8 +246,8 @@ def append_forever(key: Path, folder: Path, made: Path, first: int, done: Connec
     for number in count(first):
         for entry in entries_of(template, evidence, number):
             start = time.monotonic()
-            if isinstance(entry, Commitment):
-                path = ledger.commit(entry, signing_key)
+            if isinstance(entry, Announcement):
+                path = ledger.announce(entry, signing_key)
             elif isinstance(entry, Abandonment):
                 path = ledger.abandon(entry, signing_key)
             else:

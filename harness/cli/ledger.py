@@ -30,10 +30,10 @@ def show(ledger: ExistingLedger = RECORDS, as_json: Json = False) -> None:
         _print_state_json(state)
         return
     for entry, session in state.sessions.items():
-        commitment = session.commitment
-        names = ", ".join(submission.name for submission in commitment.submissions)
+        announcement = session.announcement
+        names = ", ".join(submission.name for submission in announcement.submissions)
         still_open = f", open: {', '.join(session.open)}" if session.open else ""
-        typer.echo(f"session {entry} by {commitment.signer} on {commitment.track}: {names}{still_open}")
+        typer.echo(f"session {entry} by {announcement.signer} on {announcement.track}: {names}{still_open}")
     for folder, record in state.records.items():
         status = f"{record.status}, stands" if state.standing(record.track) == folder else record.status
         reason = f" under {record.change.rule}: {record.change.reason}" if record.change else ""
@@ -46,10 +46,10 @@ def _print_state_json(state: State) -> None:
             "sessions": [
                 {
                     "entry": entry,
-                    "created_utc": session.commitment.created_utc,
-                    "signer": session.commitment.signer,
-                    "track": session.commitment.track,
-                    "submissions": [submission.name for submission in session.commitment.submissions],
+                    "created_utc": session.announcement.created_utc,
+                    "signer": session.announcement.signer,
+                    "track": session.announcement.track,
+                    "submissions": [submission.name for submission in session.announcement.submissions],
                     "open": session.open,
                 }
                 for entry, session in state.sessions.items()
@@ -114,7 +114,7 @@ def abandon(
     from harness.verify.close import abandon as close_session
 
     signing_key, store = load_key(key), Ledger(ledger)
-    announced = next((commitment for commitment in store.open_commitments() if commitment.id == entry), None)
+    announced = next((announced for announced in store.open_announcements() if announced.id == entry), None)
     if announced is None:
         stop(f"{entry} is not open in {ledger}; `nano-r1 ledger show --ledger {ledger}` lists what is")
     names = store.open_submissions(entry)

@@ -49,7 +49,7 @@ def check(folder: Path, check_record: RecordCheck | None = None) -> Iterator[Che
     yield from _check_unlisted(folder, entries)
     for session in state.sessions.values():
         message = f"open: {', '.join(session.open)}" if session.open else "every submission is accounted for"
-        yield CheckResult("closed", f"log/{session.commitment.id}.json", True, message)
+        yield CheckResult("closed", f"log/{session.announcement.id}.json", True, message)
 
 
 def check_evidence(folder: Path, entry: SignedEntry, record: Record) -> Iterator[CheckResult]:

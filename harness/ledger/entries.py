@@ -1,6 +1,6 @@
 """What an entry of the log says, and how its bytes are read: strictly, in one form, with its signature.
 
-log/<id>.json + .sig                     a commitment, an abandonment or a change of status
+log/<id>.json + .sig                     an announcement, an abandonment or a change of status
 <date>_<track>_<name>/record.json + .sig     a record (harness.ledger.record)
 """
 
@@ -29,12 +29,12 @@ _TRACK_ID = re.compile(r"([a-z0-9][a-z0-9-]{0,63})@[1-9][0-9]{0,5}")
 _EVIDENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-class Announced(Model):
+class AnnouncedSubmission(Model):
     name: Name
     tree_sha256: Sha256
 
 
-class Commitment(Model):
+class Announcement(Model):
     """Announced before the first run: what will be verified, and the hash of the root of all its keys."""
 
     kind: Literal["commitment"] = "commitment"
@@ -43,7 +43,7 @@ class Commitment(Model):
     signer: Line
     track: Line
     track_digest: Sha256
-    submissions: Annotated[list[Announced], Field(min_length=1)]
+    submissions: Annotated[list[AnnouncedSubmission], Field(min_length=1)]
     runs: Annotated[int, Field(ge=1, le=1000)]
     commitment_sha256: Sha256  # sha256(root ‖ nonce)
 
@@ -82,7 +82,7 @@ class StatusChange(Model):
     reason: Line
 
 
-LogEntry = Commitment | Abandonment | StatusChange  # the contents of log/<id>.json
+LogEntry = Announcement | Abandonment | StatusChange  # the contents of log/<id>.json
 _LOG_ENTRY: TypeAdapter[LogEntry] = TypeAdapter(Annotated[LogEntry, Field(discriminator="kind")])
 
 

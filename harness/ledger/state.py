@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from harness.ledger.entries import Abandonment, Announced, Commitment, LogEntry, SignedEntry, Status, StatusChange
+from harness.ledger.entries import (
+    Abandonment,
+    AnnouncedSubmission,
+    Announcement,
+    LogEntry,
+    SignedEntry,
+    Status,
+    StatusChange,
+)
 from harness.ledger.errors import LedgerError
 from harness.ledger.record import Record
 from harness.ledger.signature import RECORD_NAMESPACE
@@ -18,23 +26,25 @@ Authority = Literal["official", "self-reported", "revoked"]
 
 @dataclass
 class Session:
-    """A commitment, the key that made it, and which of its submissions are closed, by which entry."""
+    """An announcement, the key that made it, and which of its submissions are closed, by which entry."""
 
-    commitment: Commitment
+    announcement: Announcement
     public: str
     created: datetime
     closed: dict[str, str] = field(default_factory=dict)
 
     @property
     def open(self) -> list[str]:
-        return [submission.name for submission in self.commitment.submissions if submission.name not in self.closed]
+        return [submission.name for submission in self.announcement.submissions if submission.name not in self.closed]
 
     def close(self, name: str, path: str) -> None:
         """Raises LedgerError."""
         if name in self.closed:
-            raise LedgerError(f"{name} of commitment {self.commitment.id} is closed already, by {self.closed[name]}")
+            raise LedgerError(
+                f"{name} of announcement {self.announcement.id} is closed already, by {self.closed[name]}"
+            )
         if name not in self.open:
-            raise LedgerError(f"commitment {self.commitment.id} does not announce {name}")
+            raise LedgerError(f"announcement {self.announcement.id} does not announce {name}")
         self.closed[name] = path
 
 
@@ -70,7 +80,7 @@ class State:
     """The state after the entries so far. It holds no record, only a summary of each, so that a long log fits."""
 
     trust: Trust = field(default_factory=Trust)
-    sessions: dict[str, Session] = field(default_factory=dict)  # by the id of the commitment
+    sessions: dict[str, Session] = field(default_factory=dict)  # by the id of the announcement
     records: dict[str, RecordState] = field(default_factory=dict)  # by folder
     once_standing: dict[str, list[str]] = field(default_factory=dict)  # by track id: folders, oldest first
 
@@ -85,13 +95,13 @@ class State:
     def session(self, id: str) -> Session:
         """Raises LedgerError."""
         if id not in self.sessions:
-            raise LedgerError(f"no sound commitment {id} stands in the index before it")
+            raise LedgerError(f"no sound announcement {id} stands in the index before it")
         return self.sessions[id]
 
     def apply(self, entry: SignedEntry) -> str:
         """Add the next entry, and describe its effect. Raises LedgerError if it cannot come next."""
         content = entry.content
-        if isinstance(content, Commitment):
+        if isinstance(content, Announcement):
             return self._announce(entry, content)
         if isinstance(content, Abandonment):
             return self._abandon(entry, content)
@@ -128,18 +138,18 @@ class State:
         if stood:
             self.once_standing.setdefault(predicate.track, []).append(entry.folder)
 
-    def _announce(self, entry: SignedEntry, commitment: Commitment) -> str:
-        names = [submission.name for submission in commitment.submissions]
+    def _announce(self, entry: SignedEntry, announcement: Announcement) -> str:
+        names = [submission.name for submission in announcement.submissions]
         if len(set(names)) != len(names):
             raise LedgerError("a submission is announced twice")
-        self.sessions[commitment.id] = Session(commitment, entry.public, entry.created)
+        self.sessions[announcement.id] = Session(announcement, entry.public, entry.created)
         return f"announces {', '.join(names)}"
 
     def _abandon(self, entry: SignedEntry, abandonment: Abandonment) -> str:
         session = self.session(abandonment.commitment)
         names = session.open if abandonment.submission is None else [abandonment.submission]
         if not names:
-            raise LedgerError(f"commitment {abandonment.commitment} is closed already")
+            raise LedgerError(f"announcement {abandonment.commitment} is closed already")
         for name in names:
             session.close(name, entry.path)
         return f"closes {', '.join(names)} of {abandonment.commitment}: {abandonment.reason}"
@@ -148,23 +158,23 @@ class State:
         predicate = record.predicate
         claim, submission = predicate.commitment, predicate.submission
         session = self.session(claim.entry)
-        promised = session.commitment
+        promised = session.announcement
         secret = bytes.fromhex(claim.root_hex) + bytes.fromhex(claim.nonce_hex)
         if not hashlib.sha256(secret).hexdigest() == claim.commitment_sha256 == promised.commitment_sha256:
-            raise LedgerError(f"its root and nonce are not those that commitment {claim.entry} committed to")
-        if Announced(name=submission.name, tree_sha256=submission.tree_sha256) not in promised.submissions:
-            raise LedgerError(f"commitment {claim.entry} does not announce {submission.name} with this tree digest")
+            raise LedgerError(f"its root and nonce are not those that announcement {claim.entry} committed to")
+        if AnnouncedSubmission(name=submission.name, tree_sha256=submission.tree_sha256) not in promised.submissions:
+            raise LedgerError(f"announcement {claim.entry} does not announce {submission.name} with this tree digest")
         if (predicate.track, predicate.track_digest) != (promised.track, promised.track_digest):
-            raise LedgerError(f"commitment {claim.entry} was made for another track or track digest")
+            raise LedgerError(f"announcement {claim.entry} was made for another track or track digest")
         if len(predicate.runs) != promised.runs:
-            raise LedgerError(f"commitment {claim.entry} announced {promised.runs} runs, not {len(predicate.runs)}")
+            raise LedgerError(f"announcement {claim.entry} announced {promised.runs} runs, not {len(predicate.runs)}")
         # The root is public once a session's first record is: only the same key may answer for the others.
         if (entry.signer, entry.public) != (promised.signer, session.public):
-            raise LedgerError(f"commitment {claim.entry} was signed by another key or under another name")
+            raise LedgerError(f"announcement {claim.entry} was signed by another key or under another name")
         if entry.created < session.created:
-            raise LedgerError(f"it is older than commitment {claim.entry}")
+            raise LedgerError(f"it is older than announcement {claim.entry}")
         session.close(submission.name, entry.path)
-        return f"answers commitment {claim.entry}"
+        return f"answers announcement {claim.entry}"
 
     def _change_status(self, entry: SignedEntry, change: StatusChange) -> str:
         record = self.records.get(change.record)
@@ -185,11 +195,11 @@ class State:
         return f"{change.record} is {change.status} under {change.rule}: {change.reason}"
 
 
-def commitment_id(content: LogEntry | Record) -> str | None:
-    """The commitment that an entry makes or closes; of a change of status None."""
+def announcement_id(content: LogEntry | Record) -> str | None:
+    """The announcement that an entry is, or closes; of a change of status None."""
     if isinstance(content, StatusChange):
         return None
-    if isinstance(content, Commitment):
+    if isinstance(content, Announcement):
         return content.id
     return content.predicate.commitment.entry if isinstance(content, Record) else content.commitment
 

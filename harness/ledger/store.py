@@ -5,10 +5,10 @@
     records/checkpoint.sig               its SSHSIG
     records/allowed_signers              whose signatures are official
     records/revoked_keys                 whose no longer count, whenever they were made (may be absent)
-    records/log/<id>.json + .sig         commitments (before the first run), abandonments, changes of status
+    records/log/<id>.json + .sig         announcements (before the first run), abandonments, changes of status
     records/<date>_<track>_<name>/       a record: record.json + .sig + the evidence that it lists by hash
 
-Every submission of every commitment ends in one record or one abandonment, so a verifier cannot quietly
+Every submission of every announcement ends in one record or one abandonment, so a verifier cannot quietly
 try again until a result pleases. `check` finds any changed byte in these files but for allowed_signers and
 revoked_keys: nothing in a folder can vouch for the files that say whom to trust. There git history must
 (`history`), and review. A line in allowed_signers is never removed, its window is narrowed: a listed name
@@ -26,7 +26,7 @@ from pathlib import Path
 from harness.ledger.check import check_evidence
 from harness.ledger.entries import (
     Abandonment,
-    Commitment,
+    Announcement,
     LogEntry,
     SignedEntry,
     StatusChange,
@@ -48,7 +48,7 @@ from harness.ledger.index import (
 from harness.ledger.record import Record, dump
 from harness.ledger.signature import LOG_NAMESPACE, RECORD_NAMESPACE, Key, sign
 from harness.ledger.staging import interrupted, put_in_place, write_lock
-from harness.ledger.state import RecordState, State, authority, commitment_id
+from harness.ledger.state import RecordState, State, announcement_id, authority
 from harness.ledger.trust import Trust
 
 
@@ -95,12 +95,12 @@ class Ledger:
             pass
         return state
 
-    def open_commitments(self) -> list[Commitment]:
-        """Commitments with a submission that has neither record nor abandonment, oldest first."""
-        return [session.commitment for session in self.state().sessions.values() if session.open]
+    def open_announcements(self) -> list[Announcement]:
+        """Announcements with a submission that has neither record nor abandonment, oldest first."""
+        return [session.announcement for session in self.state().sessions.values() if session.open]
 
     def open_submissions(self, entry: str) -> list[str]:
-        """The submissions of a commitment that have neither record nor abandonment."""
+        """The submissions of an announcement that have neither record nor abandonment."""
         return self.state().session(entry).open
 
     def standing(self, track_id: str) -> str | None:
@@ -130,12 +130,12 @@ class Ledger:
         with write_lock(self.folder) as was_interrupted:
             return was_interrupted
 
-    def commit(self, commitment: Commitment, key: Key) -> Path:
+    def announce(self, announcement: Announcement, key: Key) -> Path:
         """Announce a session. Returns the entry's path."""
-        return self._add_log_entry(commitment, key)
+        return self._add_log_entry(announcement, key)
 
     def abandon(self, abandonment: Abandonment, key: Key) -> Path:
-        """Close one submission of a commitment, or all that are open, without a record. Returns the entry's path."""
+        """Close one submission of an announcement, or all that are open, without a record. Returns the entry's path."""
         return self._add_log_entry(abandonment, key)
 
     def set_status(self, change: StatusChange, key: Key) -> Path:
@@ -216,12 +216,12 @@ class Ledger:
             line = next((line for line in entries if line.path == f"{content.record}/record.json"), None)
             if line is not None and isinstance((record := read_entry(self.read, line)).content, Record):
                 state.add_record(record, record.content)
-        elif not isinstance(content, Commitment):
-            session = commitment_id(content)
+        elif not isinstance(content, Announcement):
+            session = announcement_id(content)
             start = next((i for i, line in enumerate(entries) if line.path == f"log/{session}.json"), len(entries))
             for line in entries[start:]:
                 earlier = read_entry(self.read, line)
-                if commitment_id(earlier.content) == session:
+                if announcement_id(earlier.content) == session:
                     state.apply(earlier)
         return state
 

@@ -14,7 +14,7 @@ from typing import Any
 from harness import judge, submission
 from harness.evaluation import reported
 from harness.ledger import record
-from harness.ledger.entries import Abandonment, Commitment, fresh_id
+from harness.ledger.entries import Abandonment, Announcement, fresh_id
 from harness.ledger.signature import Key
 from harness.ledger.store import Ledger
 from harness.tracks.track import Track
@@ -133,8 +133,8 @@ class Closing:
         )
 
 
-def abandon(ledger: Ledger, key: Key, announced: Commitment, name: str | None, reason: str) -> None:
-    """Close a submission of a commitment, or all that are open, with the reason why there is no record."""
+def abandon(ledger: Ledger, key: Key, announced: Announcement, name: str | None, reason: str) -> None:
+    """Close a submission of an announcement, or all that are open, with the reason why there is no record."""
     printable = "".join(c if c.isprintable() else " " for c in reason)[:300]
     ledger.abandon(
         Abandonment(
@@ -149,7 +149,7 @@ def abandon(ledger: Ledger, key: Key, announced: Commitment, name: str | None, r
     )
 
 
-def no_earlier_than(announced: Commitment) -> str:
+def no_earlier_than(announced: Announcement) -> str:
     """Now, or the announcement's time if the machine's clock was set back since: an answer cannot be older."""
     return max(clock.utc_now(), announced.created_utc)
 

@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer, f
 
 from harness import files, submission
 from harness.errors import NanoR1Error, first_problem
-from harness.ledger.entries import Commitment
+from harness.ledger.entries import Announcement
 from harness.ledger.record import LostRun, Machine, Run
 from harness.submission import Submission
 
@@ -59,7 +59,7 @@ class SessionSubmission(Model):
 class Session(Model):
     """All that another process needs to resume a session."""
 
-    commitment: Commitment
+    commitment: Announcement
     ledger: str  # the folder that it is announced in
     public_key: str  # of the key that announces it: no other can close it
     announced: bool  # False: no run was started, and a kill may have come before the announcement

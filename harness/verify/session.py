@@ -16,7 +16,7 @@ from pathlib import Path
 from harness import submission
 from harness.errors import NanoR1Error
 from harness.keys import commitment
-from harness.ledger.entries import Announced, Commitment, fresh_id
+from harness.ledger.entries import AnnouncedSubmission, Announcement, fresh_id
 from harness.ledger.signature import Key
 from harness.ledger.store import Ledger
 from harness.submission import Submission
@@ -55,18 +55,18 @@ def verify(
     ledger, reporter = verifier.ledger, verifier.reporter
     with session_lock(verifier.state):
         remove_stale_journals(verifier.state, ledger, reporter)
-        for announced in ledger.open_commitments():
+        for announced in ledger.open_announcements():
             if Journal(verifier.state, announced.id).has_session:
                 reporter.say(f"{announced.id} was killed and is still open: {_resume_hint(announced.id, ledger)}")
         root, nonce = secrets.token_bytes(32), secrets.token_bytes(32)
         attestation = verifier.executor.attest(track, nonce, reporter, None)
-        announcement = Commitment(
+        announcement = Announcement(
             id=fresh_id(datetime.now(UTC)),
             created_utc=clock.utc_now(),
             signer=verifier.key.identity,
             track=track.id,
             track_digest=track.digest,
-            submissions=[Announced(name=i.manifest.name, tree_sha256=i.tree_sha256) for i in submissions],
+            submissions=[AnnouncedSubmission(name=i.manifest.name, tree_sha256=i.tree_sha256) for i in submissions],
             runs=runs,
             commitment_sha256=commitment(root, nonce),
         )
@@ -130,7 +130,7 @@ def _announce(session: Session, journal: Journal, verifier: Verifier) -> None:
     ledger, entry = verifier.ledger, session.commitment.id
     try:
         journal.save_session(session)
-        ledger.commit(session.commitment, verifier.key)
+        ledger.announce(session.commitment, verifier.key)
     except BaseException as error:
         if not ledger.interrupted():
             journal.remove()
@@ -235,7 +235,7 @@ def _is_listed(ledger: Ledger, entry: str) -> bool:
 
 
 def _is_open(ledger: Ledger, entry: str) -> bool:
-    return any(announced.id == entry for announced in ledger.open_commitments())
+    return any(announced.id == entry for announced in ledger.open_announcements())
 
 
 def _resume_hint(entry: str, ledger: Ledger) -> str:

@@ -124,7 +124,7 @@ def kill_sessions(place: Path, kills: int, rng: random.Random, tally: Tally, adv
                 killed += 1
                 advance()
             entry = entry or _announced(watched.ledger, older)
-            if entry is None or entry not in {commitment.id for commitment in watched.ledger.open_commitments()}:
+            if entry is None or entry not in {announcement.id for announcement in watched.ledger.open_announcements()}:
                 break
             if seconds is not None:
                 tally.violations.append(f"{entry} is still open, though its process ended by itself")

@@ -38,7 +38,7 @@ from harness.audit.audit import audit
 from harness.environment import Grader
 from harness.keys import commitment, derive, seed_of
 from harness.ledger import record, signature, trust
-from harness.ledger.entries import Announced, Commitment, fresh_id
+from harness.ledger.entries import AnnouncedSubmission, Announcement, fresh_id
 from harness.ledger.index import Entry, sign_head
 from harness.ledger.store import Ledger
 from harness.tracks import track as tracks
@@ -128,10 +128,10 @@ class SyntheticLedger:
     def add_session(self, forms: list[Shape], day: datetime) -> None:
         """A commitment, and one record for each shape."""
         track, nonce, moment = self.track, self.rng.randbytes(32), day.strftime("%Y-%m-%dT%H:%M:%SZ")
-        announcement = Commitment(
+        announcement = Announcement(
             id=fresh_id(day), created_utc=moment, signer=self.key.identity, track=track.id, track_digest=track.digest,
             submissions=[
-                Announced(name=form.source.manifest.name, tree_sha256=form.source.tree_sha256) for form in forms
+                AnnouncedSubmission(name=form.source.manifest.name, tree_sha256=form.source.tree_sha256) for form in forms
             ],
             runs=track.verdict.runs, commitment_sha256=commitment(SHARED_ROOT, nonce),
         )  # fmt: skip
@@ -173,7 +173,7 @@ class SyntheticLedger:
         if verdict.record:
             self.standing = judge.standing_from(statement, home)
 
-    def _write(self, path: str, content: Commitment | record.Record, namespace: str) -> None:
+    def _write(self, path: str, content: Announcement | record.Record, namespace: str) -> None:
         data = record.dump(content)
         (self.folder / path).write_bytes(data)
         (self.folder / f"{path}.sig").write_bytes(signature.sign(self.key, namespace, data))

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from ledger_samples import FILES, HOME, NOON, commitment, record
+from ledger_samples import FILES, HOME, NOON, announcement, record
 from nano import nano, refused
 
 from harness.ledger import signature, trust
@@ -27,9 +27,9 @@ def place(tmp_path):
     line = trust.allowed_line(alice.public, "alice", NOON, NOON + timedelta(days=36_500))
     (folder / "allowed_signers").write_text(f"{line}\n")
     ledger = Ledger(folder)
-    ledger.commit(commitment(), alice)
+    ledger.announce(announcement(), alice)
     ledger.add_record(record(), FILES, alice)
-    ledger.commit(commitment("second", "bob"), bob)
+    ledger.announce(announcement("second", "bob"), bob)
     claim = record().predicate.commitment.model_dump() | {"entry": "second"}
     ledger.add_record(record("no-kl", signer="bob", commitment=claim), FILES, bob)
     return tmp_path
@@ -109,7 +109,7 @@ def test_merge_names_what_it_appends_and_whom_only_they_list(place):
     line = trust.allowed_line(carol.public, "carol", NOON, NOON + timedelta(hours=1))
     with (place / "records" / "allowed_signers").open("a") as file:
         file.write(f"{line}\n")
-    Ledger(place / "records").commit(commitment("carols", "carol"), carol)
+    Ledger(place / "records").announce(announcement("carols", "carol"), carol)
     run("add", "records")
     run("commit", "-qm", "carol's")
     run("checkout", "-q", "main")
@@ -124,7 +124,7 @@ def test_merge_names_what_it_appends_and_whom_only_they_list(place):
 def test_audit_against_a_kept_checkpoint_and_with_a_sample(place):
     folder = place / "records"
     kept = shutil.copy(folder / "checkpoint", place / "kept")
-    Ledger(folder).commit(commitment("more"), signature.load_key(place / "alice"))
+    Ledger(folder).announce(announcement("more"), signature.load_key(place / "alice"))
     done = nano("audit", "--ledger", folder, "--checkpoint", kept, "--sample", 0, "--json")
     told = json.loads(done.stdout)
     assert [row["ok"] for row in told if row["check"] == "kept checkpoint"] == [True]

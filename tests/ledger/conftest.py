@@ -15,8 +15,8 @@ from ledger_samples import (
     abandonment,
     add_session,
     against,
+    announcement,
     commit_all,
-    commitment,
     list_signers,
     record,
 )
@@ -48,10 +48,10 @@ def sample_ledger(tmp_path_factory: pytest.TempPathFactory, keys: Keys) -> Path:
     folder = tmp_path_factory.mktemp("sample") / "records"
     list_signers(folder, keys["alice"])
     ledger = Ledger(folder)
-    ledger.commit(commitment(), keys["alice"])
+    ledger.announce(announcement(), keys["alice"])
     ledger.add_record(record(), FILES, keys["alice"])
     ledger.abandon(abandonment("given-up", submission="no-kl"), keys["alice"])
-    ledger.commit(commitment("second", "bob"), keys["bob"])
+    ledger.announce(announcement("second", "bob"), keys["bob"])
     return folder
 
 
@@ -66,9 +66,9 @@ def two_records(tmp_path: Path, keys: Keys) -> Path:
     folder = tmp_path / "records"
     list_signers(folder, keys["alice"])
     ledger = Ledger(folder)
-    ledger.commit(commitment(), keys["alice"])
+    ledger.announce(announcement(), keys["alice"])
     ledger.add_record(record(), FILES, keys["alice"])
-    ledger.commit(commitment("second", "bob"), keys["bob"])
+    ledger.announce(announcement("second", "bob"), keys["bob"])
     claim = record().predicate.commitment.model_dump() | {"entry": "second"}
     ledger.add_record(record("no-kl", signer="bob", commitment=claim, verdict=against(HOME)), FILES, keys["bob"])
     return folder
@@ -97,7 +97,7 @@ def committed_ledger(tmp_path: Path, git: RunGit, keys: Keys) -> Path:
     folder = tmp_path / "repository" / "records"
     list_signers(folder, keys["alice"], keys["bob"])
     (folder.parent / ".gitignore").write_text("records/.lock\nrecords/.next*\n")
-    Ledger(folder).commit(commitment(), keys["alice"])
+    Ledger(folder).announce(announcement(), keys["alice"])
     commit_all(git, "announced")
     return folder
 

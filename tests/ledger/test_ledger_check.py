@@ -23,12 +23,12 @@ def test_one_of_everything_checks_clean(sample_ledger: Path) -> None:
     messages = {(result.check, result.file): result.message for result in check(sample_ledger)}
     assert messages["signer", f"{HOME}/record.json"] == "official: alice"
     assert messages["signer", "log/second.json"] == "self-reported: bob is not in allowed_signers"
-    assert messages["commitment", f"{HOME}/record.json"] == "answers commitment first"
+    assert messages["commitment", f"{HOME}/record.json"] == "answers announcement first"
     assert messages["closed", "log/second.json"] == "open: baseline, no-kl"
     assert messages["closed", "log/first.json"] == "every submission is accounted for"
     assert ("evidence", f"{HOME}/train.log") in messages
     ledger = Ledger(sample_ledger)
-    assert [session.id for session in ledger.open_commitments()] == ["second"]
+    assert [session.id for session in ledger.open_announcements()] == ["second"]
     assert ledger.standing("cpu-logic@1") == HOME
     assert ledger.standing("cpu-logic@2") is None
     assert [(item.folder, item.official) for item in ledger.records()] == [(HOME, True)]

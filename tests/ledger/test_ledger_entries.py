@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from ledger_samples import HOME, NOON, Keys, commitment, record, snapshot, status_entry
+from ledger_samples import HOME, NOON, Keys, announcement, record, snapshot, status_entry
 
 from harness.ledger.entries import fresh_id, parse_entry, status_change
 from harness.ledger.errors import LedgerError
@@ -22,12 +22,12 @@ from harness.tracks.track import ROOT
 def test_ids_are_entry_names() -> None:
     first, second = (fresh_id(datetime(2026, 11, 20, 18, 15, 30, tzinfo=UTC)) for _ in range(2))
     assert first.startswith("20261120t181530-") and first != second
-    assert commitment(first).id == first
+    assert announcement(first).id == first
 
 
 def test_the_log_entry_must_be_canonical(ledger_copy: Path, keys: Keys) -> None:
     """A signer's own second spelling of an entry is refused, and so is an entry under another's path."""
-    data = dump(commitment("third"))
+    data = dump(announcement("third"))
     for name, content in [
         ("third", data.replace(b" ", b"  ", 1)),
         ("other", data),

@@ -12,8 +12,8 @@ from ledger_samples import (
     NOON,
     Keys,
     RunGit,
+    announcement,
     commit_all,
-    commitment,
     failing_files,
     failures,
     history_results,
@@ -54,10 +54,10 @@ def test_an_entry_that_a_merge_dropped_is_found(git: RunGit, forked_ledger: Path
 def test_entries_that_a_merge_reordered_are_found(git: RunGit, committed_ledger: Path, keys: Keys) -> None:
     git("checkout", "-qb", "theirs")
     for name in ("x", "y"):
-        Ledger(committed_ledger).commit(commitment(name, "bob"), keys["bob"])
+        Ledger(committed_ledger).announce(announcement(name, "bob"), keys["bob"])
     commit_all(git, "bob's")
     git("checkout", "-q", "main")
-    Ledger(committed_ledger).commit(commitment("mine"), keys["alice"])
+    Ledger(committed_ledger).announce(announcement("mine"), keys["alice"])
     commit_all(git, "alice's")
     merge_branch(git, committed_ledger, keys["alice"])
     first, mine, x, y = Ledger(committed_ledger).entries()
@@ -82,7 +82,7 @@ def test_a_log_cut_short_by_force_is_found_by_who_kept_a_checkpoint(
     kept = (forked_ledger / "checkpoint").read_bytes()
     assert failures(forked_ledger, kept) == []
     git("reset", "-q", "--hard", "HEAD~1")
-    Ledger(forked_ledger).commit(commitment("instead"), keys["alice"])
+    Ledger(forked_ledger).announce(announcement("instead"), keys["alice"])
     commit_all(git, "as if nothing had been")
     assert failures(forked_ledger) == []  # git itself remembers nothing of it
     assert failures(forked_ledger, kept) == [("kept checkpoint", "index")]
@@ -151,7 +151,7 @@ def test_without_git_or_commits_there_is_nothing_to_compare(
     assert failures(committed_ledger) == []  # a repository without a commit
     (committed_ledger.parent / "other").mkdir()
     commit_all(git, "all of it")
-    Ledger(committed_ledger.parent / "other").commit(commitment(), keys["alice"])
+    Ledger(committed_ledger.parent / "other").announce(announcement(), keys["alice"])
     assert failures(committed_ledger.parent / "other") == []  # a ledger that this repository does not keep
 
 
@@ -165,7 +165,7 @@ def test_one_process_reads_all_commits(
     git: RunGit, committed_ledger: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(12):
-        Ledger(committed_ledger).commit(commitment(f"s{number}"), keys["alice"])
+        Ledger(committed_ledger).announce(announcement(f"s{number}"), keys["alice"])
         commit_all(git, f"session {number}")
     started: list[list[str]] = []
     real = subprocess.Popen.__init__

@@ -13,8 +13,8 @@ from ledger_samples import (
     RunGit,
     abandonment,
     add_session,
+    announcement,
     commit_all,
-    commitment,
     failures,
     history_results,
     merge_branch,
@@ -49,7 +49,7 @@ def test_a_branch_goes_on_after_a_merge_and_is_merged_again(git: RunGit, forked_
     merge_branch(git, forked_ledger, keys["alice"])
     commit_all(git, "merged")
     git("checkout", "-q", "theirs")
-    Ledger(forked_ledger).commit(commitment("more", "bob"), keys["bob"])
+    Ledger(forked_ledger).announce(announcement("more", "bob"), keys["bob"])
     commit_all(git, "bob goes on")
     git("checkout", "-q", "main")
     assert merge_branch(git, forked_ledger, keys["alice"]) == ["log/more.json"]
@@ -93,7 +93,7 @@ def test_two_records_of_one_name_on_one_day_both_stay(git: RunGit, committed_led
 
 def test_what_cannot_be_merged_changes_nothing(git: RunGit, forked_ledger: Path, keys: Keys, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in forked_ledger.rglob("*") if path.is_file()}
-    Ledger(tmp_path / "other").commit(commitment("strange"), keys["alice"])
+    Ledger(tmp_path / "other").announce(announcement("strange"), keys["alice"])
     with pytest.raises(LedgerError, match="not copies of one"):
         merge(Ledger(forked_ledger), lambda name: (tmp_path / "other" / name).read_bytes(), keys["alice"])
     with Git(forked_ledger) as reader:

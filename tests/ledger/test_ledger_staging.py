@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledger_samples import FILES, NONCE, SESSION_ROOT, Keys, abandonment, commitment, failing_files, record, snapshot
+from ledger_samples import FILES, NONCE, SESSION_ROOT, Keys, abandonment, announcement, failing_files, record, snapshot
 
 from harness.ledger.errors import LedgerError
 from harness.ledger.signature import Key
@@ -24,7 +24,7 @@ from harness.ledger.store import Ledger
 def write_many(folder: Path, key: Key, prefix: str, count: int, pipe: int | None = None) -> None:
     ledger = Ledger(folder)
     for number in range(count):
-        ledger.commit(commitment(f"{prefix}{number}", key.identity), key)
+        ledger.announce(announcement(f"{prefix}{number}", key.identity), key)
         if pipe is not None:
             os.write(pipe, f"{prefix}{number}\n".encode())
 
@@ -47,7 +47,7 @@ def test_two_processes_append_at_once_and_nothing_is_lost(tmp_path: Path, keys: 
 def test_killed_at_any_moment_no_entry_is_lost_or_halved(tmp_path: Path, keys: Keys) -> None:
     folder, chance = tmp_path / "records", random.Random(7)
     begun = time.monotonic()
-    Ledger(folder).commit(commitment("timed"), keys["alice"])
+    Ledger(folder).announce(announcement("timed"), keys["alice"])
     append_s = time.monotonic() - begun  # a disk may take a millisecond or a hundred
     done: set[str] = set()
     interrupted = 0
@@ -72,7 +72,7 @@ def test_killed_at_any_moment_no_entry_is_lost_or_halved(tmp_path: Path, keys: K
         interrupted += ledger.repair()
         assert failing_files(folder) == set()
         assert done <= {entry.path[4:-5] for entry in ledger.entries()}
-    ledger.commit(commitment("last"), keys["alice"])
+    ledger.announce(announcement("last"), keys["alice"])
     assert failing_files(folder) == set()
     assert len(done) >= 10
     assert interrupted > 0  # the kills did fall inside appends
@@ -98,7 +98,7 @@ def test_stopped_before_each_rename_in_turn(
         for stop in range(1, 60):
             folder = tmp_path / f"{kind}{stop}"
             ledger = Ledger(folder)
-            ledger.commit(commitment(), keys["alice"])
+            ledger.announce(announcement(), keys["alice"])
             calls = 0
 
             def stopping(name: str) -> Callable[..., Any]:
@@ -121,7 +121,7 @@ def test_stopped_before_each_rename_in_turn(
             monkeypatch.undo()
             left = (folder / ".next").exists()
             paths = [entry.path for entry in ledger.entries()]
-            assert len(ledger.open_commitments()) == 1 or len(paths) == 2  # readable meanwhile
+            assert len(ledger.open_announcements()) == 1 or len(paths) == 2  # readable meanwhile
             ledger.repair()
             assert failing_files(folder) == set()
             assert sorted(path.name for path in folder.iterdir() if path.name.startswith(".")) == [".lock"]
@@ -145,7 +145,7 @@ def test_a_full_disk_changes_nothing_and_says_so(ledger_copy: Path, keys: Keys) 
         "commitment_sha256": hashlib.sha256(SESSION_ROOT + NONCE).hexdigest(),
     })  # fmt: skip
     ledger = Ledger(ledger_copy)
-    ledger.commit(commitment("third"), keys["alice"])
+    ledger.announce(announcement("third"), keys["alice"])
     before = snapshot(ledger_copy)
     child = os.fork()
     if child == 0:  # no file may grow past 100 kB here: the write fails half-way, as on a full disk
@@ -174,7 +174,7 @@ def test_no_right_to_write_is_named_as_the_reason(ledger_copy: Path, keys: Keys)
             ledger_copy.chmod(0o500)
             (ledger_copy / ".lock").chmod(0o400)
         try:
-            Ledger(Path()).commit(commitment("third"), keys["alice"])
+            Ledger(Path()).announce(announcement("third"), keys["alice"])
         except LedgerError as error:
             os._exit(3 if "Permission denied; nothing was added" in str(error) else 4)
         os._exit(5)
@@ -184,4 +184,4 @@ def test_no_right_to_write_is_named_as_the_reason(ledger_copy: Path, keys: Keys)
     assert snapshot(ledger_copy) == before
     (ledger_copy.parent / "file").touch()
     with pytest.raises(LedgerError, match="cannot write the ledger"):
-        Ledger(ledger_copy.parent / "file" / "records").commit(commitment(), keys["alice"])
+        Ledger(ledger_copy.parent / "file" / "records").announce(announcement(), keys["alice"])

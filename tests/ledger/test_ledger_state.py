@@ -17,7 +17,7 @@ from ledger_samples import (
     Keys,
     abandonment,
     against,
-    commitment,
+    announcement,
     failing_files,
     list_signers,
     record,
@@ -43,7 +43,7 @@ def test_every_submission_is_closed_exactly_once(steps: list[str]) -> None:
     for number, step in enumerate(steps):
         if step == "commit":
             latest, still = f"c{number}", set(TREES)
-            state.apply(SignedEntry("", commitment(latest), "key"))
+            state.apply(SignedEntry("", announcement(latest), "key"))
             continue
         closing = set(still) if step == "all" else {step} & still
         entry = abandonment(f"a{number}", of=latest or "none", submission=None if step == "all" else step)
@@ -59,10 +59,10 @@ def test_every_submission_is_closed_exactly_once(steps: list[str]) -> None:
 
 def test_abandoning_a_session_closes_what_is_open(tmp_path: Path, keys: Keys) -> None:
     ledger = Ledger(tmp_path / "records")
-    ledger.commit(commitment(), keys["alice"])
+    ledger.announce(announcement(), keys["alice"])
     ledger.add_record(record(), FILES, keys["alice"])
     ledger.abandon(abandonment("stop"), keys["alice"])
-    assert ledger.open_commitments() == []
+    assert ledger.open_announcements() == []
     with pytest.raises(LedgerError, match="closed already"):
         ledger.abandon(abandonment("stop-again"), keys["alice"])
     assert failing_files(tmp_path / "records") == set()
@@ -98,7 +98,7 @@ def test_a_record_after_a_withdrawal_is_judged_against_what_stands_then(two_reco
     ledger = Ledger(two_records)
     own = record().predicate.commitment.model_dump()
     for number, standing in enumerate([HOME, f"{HOME}_2"]):
-        ledger.commit(commitment(f"more{number}", names=["baseline"]), keys["alice"])
+        ledger.announce(announcement(f"more{number}", names=["baseline"]), keys["alice"])
         claim = own | {"entry": f"more{number}"}
         ledger.add_record(record(commitment=claim, verdict=against(standing)), FILES, keys["alice"])
     assert ledger.standing("cpu-logic@1") == f"{HOME}_3"
@@ -106,7 +106,7 @@ def test_a_record_after_a_withdrawal_is_judged_against_what_stands_then(two_reco
     assert ledger.standing("cpu-logic@1") == f"{HOME}_2"
     # One that was judged against the withdrawn record does not take its place: nobody chooses an opponent.
     for name, standing, stands in [("x", f"{HOME}_3", f"{HOME}_2"), ("y", f"{HOME}_2", f"{HOME}_5")]:
-        ledger.commit(commitment(name, names=["baseline"]), keys["alice"])
+        ledger.announce(announcement(name, names=["baseline"]), keys["alice"])
         ledger.add_record(record(commitment=own | {"entry": name}, verdict=against(standing)), FILES, keys["alice"])
         assert ledger.standing("cpu-logic@1") == stands
     assert failing_files(two_records) == set()
@@ -153,7 +153,7 @@ def test_the_state_after_any_changes_is_the_last_one(
     folder = tmp_path_factory.mktemp("ledger") / "records"
     list_signers(folder, keys["alice"])
     ledger = Ledger(folder)
-    ledger.commit(commitment(), keys["alice"])
+    ledger.announce(announcement(), keys["alice"])
     ledger.add_record(record(), FILES, keys["alice"])
     for number, status in enumerate(statuses):
         ledger.set_status(status_entry(status, id=f"c{number}"), keys["alice"])
@@ -169,7 +169,7 @@ def test_the_state_after_any_changes_is_the_last_one(
 def test_a_key_is_rotated_by_a_second_line_for_the_same_name(two_records: Path, keys: Keys) -> None:
     ledger = Ledger(two_records)
     with pytest.raises(LedgerError, match="listed with another key"):
-        ledger.commit(commitment("third"), keys["new"])
+        ledger.announce(announcement("third"), keys["new"])
     old = trust.allowed_line(keys["alice"].public, "alice", NOON, NOON + timedelta(hours=7))
     new = trust.allowed_line(keys["new"].public, "alice", NOON + timedelta(hours=7), NOON + timedelta(hours=9))
     (two_records / "allowed_signers").write_text(f"{old}\n{new}\n")
@@ -204,7 +204,7 @@ def test_what_a_revoked_key_signed_stops_counting(two_records: Path, keys: Keys)
     # The checkpoint is hers too: somebody must sign it afresh, with the entry that says what happened.
     assert failing_files(two_records) == {"checkpoint"}
     with pytest.raises(LedgerError, match="is revoked"):
-        ledger.commit(commitment("third"), keys["alice"])
+        ledger.announce(announcement("third"), keys["alice"])
     ledger.set_status(status_entry("withdrawn", rule="R11", signer="carol", id="revoked"), keys["carol"])
     assert failing_files(two_records) == set()
 
@@ -218,14 +218,14 @@ def test_one_who_beat_a_record_whose_key_is_revoked_later_stands(two_records: Pa
 def test_a_listed_name_under_an_unlisted_key_is_an_impostor(tmp_path: Path, keys: Keys) -> None:
     folder = tmp_path / "records"
     ledger = Ledger(folder)
-    ledger.commit(commitment(), keys["alice"])  # self-reported: nobody is listed
+    ledger.announce(announcement(), keys["alice"])  # self-reported: nobody is listed
     line = trust.allowed_line(keys["bob"].public, "alice", NOON, NOON + timedelta(days=1))
     (folder / "allowed_signers").write_text(f"{line}\n")
     assert failing_files(folder) == {"log/first.json"}
     with pytest.raises(LedgerError, match="listed with another key"):
-        ledger.commit(commitment("second"), keys["alice"])
+        ledger.announce(announcement("second"), keys["alice"])
     with pytest.raises(LedgerError, match="listed for another identity"):
-        ledger.commit(commitment("second", "bob"), keys["bob"])
+        ledger.announce(announcement("second", "bob"), keys["bob"])
 
 
 def test_outside_the_window_a_listed_signer_is_self_reported(ledger_copy: Path, keys: Keys) -> None:

@@ -135,7 +135,7 @@ def wait_until(condition, command, seconds=120):
 
 def assert_closed(code, place):
     ledger = Ledger(code / "records")
-    assert [finding for finding in check(ledger.folder) if not finding.ok] == [] and ledger.open_commitments() == []
+    assert [finding for finding in check(ledger.folder) if not finding.ok] == [] and ledger.open_announcements() == []
     assert journals(place / "state" / "nano-r1") == []
 
 
@@ -239,7 +239,7 @@ def test_when_no_node_is_left_the_session_stays_open_and_is_resumed_elsewhere(pl
     wait_until(lambda: "trained in" in command.output() and is_training(last), command)
     last.kill()
     assert command.wait() == 2
-    (announced,) = Ledger(code / "records").open_commitments()
+    (announced,) = Ledger(code / "records").open_announcements()
     assert "no node is left" in command.output() and f"--resume {announced.id}" in command.output(), command.output()
     assert "Traceback" not in command.output()
 

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness import submission
-from harness.ledger.entries import Announced, Commitment
+from harness.ledger.entries import AnnouncedSubmission, Announcement
 from harness.ledger.record import LostRun, Machine, Run, TaskResult
 from harness.tracks.track import ROOT
 from harness.verify.journal import (
@@ -47,13 +47,13 @@ def run(**other):
 
 def session(**other):
     values = {
-        "commitment": Commitment(
+        "commitment": Announcement(
             id="20261121t010203-abcdef",
             created_utc="2026-11-21T01:02:03Z",
             signer="tester",
             track="cpu-logic@2",
             track_digest="c" * 64,
-            submissions=[Announced(name="one", tree_sha256="a" * 64)],
+            submissions=[AnnouncedSubmission(name="one", tree_sha256="a" * 64)],
             runs=1,
             commitment_sha256="e" * 64,
         ),

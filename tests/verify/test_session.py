@@ -123,7 +123,7 @@ def test_two_submissions_in_turn_with_the_baseline(setting):
     lines = lzma.decompress((outcomes[1].folder / "completions.jsonl.xz").read_bytes()).splitlines()
     assert [len(json.loads(line)["completions"]) for line in lines] == [16, 16, 16]  # eight suites
     assert b"[False, False, False, False]" in lzma.decompress((outcomes[1].folder / "log.txt.xz").read_bytes())
-    assert not ledger.open_commitments() and not failures(ledger)
+    assert not ledger.open_announcements() and not failures(ledger)
 
 
 def test_without_a_control_run_there_is_a_record_and_it_is_not_valid(setting):
@@ -182,7 +182,7 @@ def test_a_failed_run_gets_the_right_message_and_no_record(setting, name):
     (outcome,) = run(setting, [make(folder, f"does-{name}", source)])
     assert outcome.folder is None and outcome.verdict is None
     assert message in outcome.reason
-    assert ledger.records() == [] and not ledger.open_commitments() and not failures(ledger)
+    assert ledger.records() == [] and not ledger.open_announcements() and not failures(ledger)
     (abandoned,) = [p for p in (ledger.folder / "log").glob("*.json") if b'"abandonment"' in p.read_bytes()]
     assert message in json.loads(abandoned.read_text())["reason"]
 
@@ -191,7 +191,7 @@ def test_one_submission_failing_leaves_the_other_its_record(setting):
     folder = setting[4]
     bad, good = run(setting, [make(folder, "bad", "raise SystemExit(1)\n"), make(folder, "good", QUICK + LOAD + SAVE)])
     assert bad.folder is None and good.folder is not None
-    assert not setting[2].open_commitments() and not failures(setting[2])
+    assert not setting[2].open_announcements() and not failures(setting[2])
 
 
 @pytest.mark.parametrize("phase", ["train", "evaluate"])
@@ -204,7 +204,7 @@ def test_interrupt_closes_the_commitment_and_the_next_verification_works(setting
     with pytest.raises(Interrupted):
         run(setting, [make(folder, "slow", source)], listener=listener, cancel=cancel)
     assert time.monotonic() - start < 18
-    assert ledger.records() == [] and not ledger.open_commitments() and not failures(ledger)
+    assert ledger.records() == [] and not ledger.open_announcements() and not failures(ledger)
     assert run(setting, [baseline])[0].folder is not None
 
 

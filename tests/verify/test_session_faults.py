@@ -64,7 +64,7 @@ def test_a_full_disk_leaves_the_session_open(tiny_place, disk, step, message, fi
     with volume(tiny_place / disk, "1m"):
         trigger = tiny.Trigger(*step, partial(tiny.fill_disk, tiny_place / disk))
         code, output = command(tiny_place, "verify", tiny_place / "one", "--runs", 1, *options, trigger=trigger)
-        (announced,) = Ledger(tiny_place / "records").open_commitments()
+        (announced,) = Ledger(tiny_place / "records").open_announcements()
         assert code == 2 and "Traceback" not in output
         text = " ".join(output.split())
         assert re.search(message, text), text
@@ -113,7 +113,7 @@ def test_a_second_verification_is_refused_with_exit_code_2(tiny_place):
         while not (tiny_place / "steps").exists() or "begin" not in (tiny_place / "steps").read_text():
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        (announced,) = Ledger(tiny_place / "records").open_commitments()
+        (announced,) = Ledger(tiny_place / "records").open_announcements()
         options = ["--key", tiny_place / "key", "--ledger", tiny_place / "elsewhere"]
         for arguments in (["verify", tiny_place / "two"], ["verify", "--resume", announced.id]):
             code, output = command(tiny_place, *arguments, *options)
