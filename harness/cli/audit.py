@@ -48,15 +48,15 @@ def audit(
     kept = None if checkpoint is None else checkpoint.read_bytes()
     start = time.monotonic()
     count = failed = 0
-    for finding in run_audit(Ledger(ledger), pages if pages.is_dir() else None, sample=sample, kept=kept):
+    for result in run_audit(Ledger(ledger), pages if pages.is_dir() else None, sample=sample, kept=kept):
         # Each is shown when it is found and then forgotten, so that no ledger is too long.
         if as_json:
             sys.stdout.write(",\n" if count else "[\n")
-            sys.stdout.write(json.dumps(asdict(finding), sort_keys=True))
+            sys.stdout.write(json.dumps(asdict(result), sort_keys=True))
         else:
-            mark = typer.style("ok  ", fg="green") if finding.ok else typer.style("FAIL", fg="red", bold=True)
-            typer.echo(f"{mark} {finding.check:20s} {finding.file}: {finding.message}")
-        count, failed = count + 1, failed + (not finding.ok)
+            mark = typer.style("ok  ", fg="green") if result.ok else typer.style("FAIL", fg="red", bold=True)
+            typer.echo(f"{mark} {result.check:20s} {result.file}: {result.message}")
+        count, failed = count + 1, failed + (not result.ok)
     if as_json:
         sys.stdout.write("\n]\n" if count else "[]\n")
     else:
