@@ -24,8 +24,8 @@ def draws(name: str, n: int, split: Split = "train", key: bytes = KEY) -> list[S
     return [sample(BY_NAME[name], key, split, index) for index in range(n)]
 
 
-def metadata(one: Sample) -> dict[str, Any]:
+def metadata(question: Sample) -> dict[str, Any]:
     """What reasoning-gym says of this question, besides."""
-    task = TASKS[one.id.partition("/")[0]]
+    task = TASKS[question.id.partition("/")[0]]
     assert isinstance(task, Gym)
-    return draw_item(task.dataset, one.metadata["seed"], tuple(task.config.items()))["metadata"]
+    return draw_item(task.dataset, question.metadata["seed"], tuple(task.config.items()))["metadata"]

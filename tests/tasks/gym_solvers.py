@@ -41,72 +41,72 @@ def written(grid: Any) -> str:
     return "\n".join(" ".join(map(str, row)) for row in grid)
 
 
-def arithmetic(one: Sample) -> str:
-    return str(value(re.sub(r"^.*?(?=[-(\d])|[=.?][^\d]*(Give.*)?$", "", one.prompt.split("\n")[0])))
+def arithmetic(question: Sample) -> str:
+    return str(value(re.sub(r"^.*?(?=[-(\d])|[=.?][^\d]*(Give.*)?$", "", question.prompt.split("\n")[0])))
 
 
-def geometry(one: Sample) -> str:
-    sides = int(re.search(r"(\d+)(?: sides|-gon)", one.prompt)[1])
-    known = sum(map(Decimal, re.findall(r"(\d+\.\d) degrees", one.prompt)))
+def geometry(question: Sample) -> str:
+    sides = int(re.search(r"(\d+)(?: sides|-gon)", question.prompt)[1])
+    known = sum(map(Decimal, re.findall(r"(\d+\.\d) degrees", question.prompt)))
     return str(int(180 * (sides - 2) - known))
 
 
-def equation(one: Sample) -> bool:
-    left, right = re.search(r": (.*) = (.*)\n", one.prompt).groups()
-    return value(re.sub("[a-z]", f"({one.target})", left)) == value(right)
+def equation(question: Sample) -> bool:
+    left, right = re.search(r": (.*) = (.*)\n", question.prompt).groups()
+    return value(re.sub("[a-z]", f"({question.target})", left)) == value(right)
 
 
-def number_format(one: Sample) -> bool:
+def number_format(question: Sample) -> bool:
     which, rest = re.search(
-        r"pick the (largest|smallest) number of the following candidates: (.*)", one.prompt
+        r"pick the (largest|smallest) number of the following candidates: (.*)", question.prompt
     ).groups()
     candidates = [Decimal(candidate.replace(",", "")) for candidate in rest.split()]
-    return {"largest": max, "smallest": min}[which](candidates) == Decimal(one.target)
+    return {"largest": max, "smallest": min}[which](candidates) == Decimal(question.target)
 
 
-def dice(one: Sample) -> str:
-    sides = [int(side) for side in re.findall(r"1d(\d+)[,.]", one.prompt)]
+def dice(question: Sample) -> str:
+    sides = [int(side) for side in re.findall(r"1d(\d+)[,.]", question.prompt)]
     ways = np.array([1])
     for side in sides:
         ways = np.convolve(ways, [0] + [1] * side)
-    chance = Fraction(int(ways[int(re.search(r"rolling (\d+)", one.prompt)[1]) :].sum()), math.prod(sides))
+    chance = Fraction(int(ways[int(re.search(r"rolling (\d+)", question.prompt)[1]) :].sum()), math.prod(sides))
     return f"{chance.numerator}/{chance.denominator}"
 
 
-def complex_numbers(one: Sample) -> bool:
-    asked = one.prompt.split("\n")[0].partition(": ")[2].replace(" ", "").replace("i", "j")
-    gold = complex(one.target.replace(" ", "").replace("i", "j"))
+def complex_numbers(question: Sample) -> bool:
+    asked = question.prompt.split("\n")[0].partition(": ")[2].replace(" ", "").replace("i", "j")
+    gold = complex(question.target.replace(" ", "").replace("i", "j"))
     if "/" in asked:
         over, under = map(eval, asked.split("/"))
         return over == gold * under
     return eval(asked) == gold
 
 
-def converted(one: Sample) -> bool:
+def converted(question: Sample) -> bool:
     base = {"binary": 2, "hexadecimal": 16, **{f"base-{i}": i for i in range(2, 17)}}
-    source, digits, target = re.search(r"convert the (\S+) number (\w+) to (\S+)", one.prompt).groups()
-    return int(digits, base[source]) == int(one.target, base[target])
+    source, digits, target = re.search(r"convert the (\S+) number (\w+) to (\S+)", question.prompt).groups()
+    return int(digits, base[source]) == int(question.target, base[target])
 
 
 def prime(n: int) -> bool:
     return n > 1 and all(n % d for d in range(2, math.isqrt(n) + 1))
 
 
-def factored(one: Sample) -> bool:
-    parts = numbers(one.target)
-    return math.prod(parts) == int(re.search(r"factorization of (\d+)", one.prompt)[1]) and all(map(prime, parts))
+def factored(question: Sample) -> bool:
+    parts = numbers(question.target)
+    return math.prod(parts) == int(re.search(r"factorization of (\d+)", question.prompt)[1]) and all(map(prime, parts))
 
 
 WEEK = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 
 
-def calendar(one: Sample) -> str:
-    facts, day = metadata(one), datetime.date.fromisoformat
+def calendar(question: Sample) -> str:
+    facts, day = metadata(question), datetime.date.fromisoformat
     if "end_date" in facts:
         start, end = day(facts["start_date"]), day(facts["end_date"])
         between = [WEEK[(start + datetime.timedelta(i)).weekday()] for i in range((end - start).days + 1)]
-        wanted = re.search(rf"({'|'.join(WEEK)})s? (?:are|from|occur)|does ({'|'.join(WEEK)})", one.prompt)
-        if "usiness" in one.prompt or "weekends" in one.prompt:
+        wanted = re.search(rf"({'|'.join(WEEK)})s? (?:are|from|occur)|does ({'|'.join(WEEK)})", question.prompt)
+        if "usiness" in question.prompt or "weekends" in question.prompt:
             return str(sum(name not in ("Saturday", "Sunday") for name in between))
         return str(between.count(next(filter(None, wanted.groups()))))
     if "is_leap" in facts:
@@ -127,8 +127,8 @@ def calendar(one: Sample) -> str:
     return WEEK[day(facts["target_date"]).weekday()]
 
 
-def swaps(one: Sample) -> str:
-    bits = re.search(r"alternating: ([01]+)", one.prompt)[1]
+def swaps(question: Sample) -> str:
+    bits = re.search(r"alternating: ([01]+)", question.prompt)[1]
     wrong = [
         sum(bit != want for bit, want in zip(bits, itertools.cycle(first), strict=False)) for first in ("01", "10")
     ]
@@ -137,22 +137,22 @@ def swaps(one: Sample) -> str:
     return str(min(fit, default=-1))
 
 
-def letters(one: Sample) -> str:
-    letter, text = re.search(r'letter "(.)" appear in the text: "(.*)"', one.prompt).groups()
+def letters(question: Sample) -> str:
+    letter, text = re.search(r'letter "(.)" appear in the text: "(.*)"', question.prompt).groups()
     return str(text.lower().count(letter))
 
 
-def last_line(one: Sample) -> str:
-    return one.prompt.split("\n")[-2].rpartition(": ")[2]
+def last_line(question: Sample) -> str:
+    return question.prompt.split("\n")[-2].rpartition(": ")[2]
 
 
-def palindrome(one: Sample) -> bool:
-    given = one.prompt.rpartition(": ")[2].split(", ")
-    return one.target == one.target[::-1] and sorted(one.target) == sorted(given)
+def palindrome(question: Sample) -> bool:
+    given = question.prompt.rpartition(": ")[2].split(", ")
+    return question.target == question.target[::-1] and sorted(question.target) == sorted(given)
 
 
-def inserted(one: Sample) -> str:
-    return re.sub("ABCD|BCDE|CDEA|DEAB|EABC", lambda found: found[0] + found[0][0], last_line(one))
+def inserted(question: Sample) -> str:
+    return re.sub("ABCD|BCDE|CDEA|DEAB|EABC", lambda match: match[0] + match[0][0], last_line(question))
 
 
 def rewritten(counts: dict[str, int], rules: list[tuple[str, str]], order: str) -> str:
@@ -163,59 +163,59 @@ def rewritten(counts: dict[str, int], rules: list[tuple[str, str]], order: str) 
     return " ".join(str(state[name]) for name in order)
 
 
-def split_up(one: Sample) -> str:
-    a, b, c = numbers(re.search(r"Now, you have (.*)\. Provide", one.prompt)[1])
+def split_up(question: Sample) -> str:
+    a, b, c = numbers(re.search(r"Now, you have (.*)\. Provide", question.prompt)[1])
     rules = [("A", "XXY"), ("BB", "X"), ("CC", "Y"), ("BC", "A"), ("XY", "Z")]
     return rewritten({"A": a, "B": b, "C": c}, rules, "ABCXYZ")
 
 
-def synthesised(one: Sample) -> str:
-    a, b, c = numbers(re.search(r"Now, you have (.*) blocks", one.prompt)[1])
+def synthesised(question: Sample) -> str:
+    a, b, c = numbers(re.search(r"Now, you have (.*) blocks", question.prompt)[1])
     rules = [("ABC", "a"), ("AB", "c"), ("BC", "b"), ("CC", "c"), ("ac", "xy"), ("bb", "z")]
     return rewritten({"A": a, "B": b, "C": c}, rules, "ABCabcxyz")
 
 
-def sorted_words(one: Sample) -> str:
-    words = last_line(one).split(", ")
-    return ", ".join(sorted(words, key=str.encode, reverse="in descending order" in one.prompt.split("\n")[-2]))
+def sorted_words(question: Sample) -> str:
+    words = last_line(question).split(", ")
+    return ", ".join(sorted(words, key=str.encode, reverse="in descending order" in question.prompt.split("\n")[-2]))
 
 
-def kept(one: Sample) -> str:
+def kept(question: Sample) -> str:
     how, than, limit, items = re.search(
-        r"(Keep|Remove) all numbers (\w+) than (\S+) in this list: (\[.*\])", one.prompt
+        r"(Keep|Remove) all numbers (\w+) than (\S+) in this list: (\[.*\])", question.prompt
     ).groups()
-    found = re.findall(r"'([^']+)'", items)
+    listed = re.findall(r"'([^']+)'", items)
     above = {
-        x: Decimal(x) > Decimal(limit) if than in ("larger", "greater") else Decimal(x) < Decimal(limit) for x in found
+        x: Decimal(x) > Decimal(limit) if than in ("larger", "greater") else Decimal(x) < Decimal(limit) for x in listed
     }
-    return str([x for x in found if above[x] == (how == "Keep")])
+    return str([x for x in listed if above[x] == (how == "Keep")])
 
 
-def in_order(one: Sample) -> str:
-    way, items = re.search(r"in (\w+) order: (.*)", one.prompt).groups()
+def in_order(question: Sample) -> str:
+    way, items = re.search(r"in (\w+) order: (.*)", question.prompt).groups()
     return str(sorted(items.split(", "), key=Decimal, reverse=way == "descending"))
 
 
-def needle(one: Sample) -> str:
-    said, wanted = re.search(r"(?s)(.*)\nWho (.*)\? Reply", one.prompt).groups()
+def needle(question: Sample) -> str:
+    said, wanted = re.search(r"(?s)(.*)\nWho (.*)\? Reply", question.prompt).groups()
     (name,) = [line.removesuffix(f" {wanted}") for line in said.strip(" .").split(". ") if line.endswith(f" {wanted}")]
     return name
 
 
-def nearest_zero(one: Sample) -> str:
-    grid = rows(one.prompt)
+def nearest_zero(question: Sample) -> str:
+    grid = rows(question.prompt)
     cells = list(itertools.product(range(len(grid)), repeat=2))
     zeros = [(r, c) for r, c in cells if grid[r][c] == "0"]
     size = len(grid)
     return written([[min(abs(r - x) + abs(c - y) for x, y in zeros) for c in range(size)] for r in range(size)])
 
 
-def rotated(one: Sample) -> str:
-    return written(np.rot90(matrix(one.prompt), -int(re.search(r"by (\d+) degrees", one.prompt)[1]) // 90))
+def rotated(question: Sample) -> str:
+    return written(np.rot90(matrix(question.prompt), -int(re.search(r"by (\d+) degrees", question.prompt)[1]) // 90))
 
 
-def spiral(one: Sample) -> str:
-    grid, path = matrix(one.prompt), list[int]()
+def spiral(question: Sample) -> str:
+    grid, path = matrix(question.prompt), list[int]()
     while grid:
         path += grid.pop(0)
         grid = [list(row) for row in zip(*grid, strict=True)][::-1]
@@ -239,26 +239,26 @@ def cells(grid: list[str], kind: str) -> list[tuple[int, int]]:
     return [(r, c) for r, row in enumerate(grid) for c, cell in enumerate(row) if cell == kind]
 
 
-def island(one: Sample) -> str:
-    grid = rows(one.prompt)
+def island(question: Sample) -> str:
+    grid = rows(question.prompt)
     return str(max((len(flooded(grid, [cell], "0")) for cell in cells(grid, "1")), default=0))
 
 
-def rotten(one: Sample) -> str:
-    grid = rows(one.prompt)
+def rotten(question: Sample) -> str:
+    grid = rows(question.prompt)
     steps = flooded(grid, cells(grid, "2"), "0")
     return str(max(steps.values(), default=0)) if set(cells(grid, "1")) <= steps.keys() else "-1"
 
 
-def shortest(one: Sample) -> bool:
-    grid = rows(one.prompt)
+def shortest(question: Sample) -> bool:
+    grid = rows(question.prompt)
     (goal,) = cells(grid, "#")
-    return flooded(grid, cells(grid, "*"), "X")[goal] == len(one.target.split())
+    return flooded(grid, cells(grid, "*"), "X")[goal] == len(question.target.split())
 
 
-def courses(one: Sample) -> str:
+def courses(question: Sample) -> str:
     sorter = graphlib.TopologicalSorter[str]()
-    for later, first in re.findall(r"\((\d+), (\d+)\)", one.prompt):
+    for later, first in re.findall(r"\((\d+), (\d+)\)", question.prompt):
         sorter.add(later, first)
     try:
         return str(bool(list(sorter.static_order())))
@@ -266,8 +266,8 @@ def courses(one: Sample) -> str:
         return "False"
 
 
-def star(one: Sample) -> str:
-    edges, start, goal = re.search(r"task:\n\|(.*)/(\d+) (\d+) =", one.prompt).groups()
+def star(question: Sample) -> str:
+    edges, start, goal = re.search(r"task:\n\|(.*)/(\d+) (\d+) =", question.prompt).groups()
     before = {end: begin for begin, end in (edge.split() for edge in edges.split("|"))}
     path = [goal]
     while path[-1] != start:
@@ -275,8 +275,8 @@ def star(one: Sample) -> str:
     return " ".join(path[::-1])
 
 
-def knights(one: Sample) -> str:
-    facts = metadata(one)
+def knights(question: Sample) -> str:
+    facts = metadata(question)
 
     def holds(claim: Any, honest: tuple[bool, ...]) -> bool:
         head, *rest = claim
@@ -314,9 +314,9 @@ SIDES = {
 }
 
 
-def cube(one: Sample) -> str:
+def cube(question: Sample) -> str:
     """By turning vectors: about the axis that neither the side nor the top is on."""
-    facts = metadata(one)
+    facts = metadata(question)
     place = {colour: np.array(SIDES[side]) for side, colour in facts["initial_state"].items()}
     for side in facts["rotations"]:
         v = np.array(SIDES[side])
@@ -326,9 +326,9 @@ def cube(one: Sample) -> str:
     return colour
 
 
-def weighted(one: Sample) -> str:
+def weighted(question: Sample) -> str:
     """The only grid with these sums, of all."""
-    facts = one.prompt
+    facts = question.prompt
     row_sums, column_sums = (numbers(group) for group in re.findall(r"\[([^]]*)\]", facts)[:2])
     patterns = list(itertools.product((0, 1), repeat=len(column_sums)))
     fit = [[p for p in patterns if sum(i * bit for i, bit in enumerate(p, 1)) == total] for total in row_sums]
@@ -348,66 +348,68 @@ LEGS = {
 }  # fmt: skip
 
 
-def legs(one: Sample) -> str:
+def legs(question: Sample) -> str:
     known = {name.replace("_", " "): count for count, names in LEGS.items() for name in names.split()}
-    listed = re.search(r"if you have (.*)\?", one.prompt)[1].split(", ")
+    listed = re.search(r"if you have (.*)\?", question.prompt)[1].split(", ")
     parts = [part.split(" ", 1) for part in listed]
     return str(sum(int(count) * known[name if name in known else name.removesuffix("s")] for count, name in parts))
 
 
-def added_up(one: Sample) -> bool:
-    digit = dict(re.findall(r"([A-Z])=(\d)", one.target))
-    *parts, total = ("".join(digit[letter] for letter in word) for word in re.findall(r"[A-Z]{2,}(?=\n)", one.prompt))
+def added_up(question: Sample) -> bool:
+    digit = dict(re.findall(r"([A-Z])=(\d)", question.target))
+    *parts, total = (
+        "".join(digit[letter] for letter in word) for word in re.findall(r"[A-Z]{2,}(?=\n)", question.prompt)
+    )
     return len(set(digit.values())) == len(digit) and sum(map(int, parts)) == int(total)
 
 
-def coloured(one: Sample) -> bool:
-    colour = json.loads(one.target)
-    edges = re.findall(r"\((\d+), (\d+)\)", one.prompt)
+def coloured(question: Sample) -> bool:
+    colour = json.loads(question.target)
+    edges = re.findall(r"\((\d+), (\d+)\)", question.prompt)
     return set(colour.values()) <= {1, 2, 3} and len(edges) > 0 and all(colour[a] != colour[b] for a, b in edges)
 
 
-def summed(one: Sample) -> bool:
-    grid = [numbers(row) for row in one.target.split("\n")]
-    given = [numbers(line) for line in one.prompt.split("\n") if re.fullmatch(r"\d+(?: \d+)+", line)]
+def summed(question: Sample) -> bool:
+    grid = [numbers(row) for row in question.target.split("\n")]
+    given = [numbers(line) for line in question.prompt.split("\n") if re.fullmatch(r"\d+(?: \d+)+", line)]
     ok = all(b in (0, a) for x, y in zip(grid, given, strict=True) for a, b in zip(x, y, strict=True))
     return ok and all(sum(line[:-1]) == line[-1] for line in [*grid, *zip(*grid, strict=True)])
 
 
-def primes(one: Sample) -> str:
-    low, high = re.search(r"between (\d+) and (\d+)", one.prompt).groups()
+def primes(question: Sample) -> str:
+    low, high = re.search(r"between (\d+) and (\d+)", question.prompt).groups()
     return str(sum(map(prime, range(int(low), int(high) + 1))))
 
 
-def two_numbers(one: Sample) -> list[int]:
-    return numbers(one.prompt.split("\n")[0].replace("1 bits", ""))
+def two_numbers(question: Sample) -> list[int]:
+    return numbers(question.prompt.split("\n")[0].replace("1 bits", ""))
 
 
-def reduced(one: Sample) -> str:
-    fraction = Fraction(re.search(r"(\d+/\d+)", one.prompt)[1])
+def reduced(question: Sample) -> str:
+    fraction = Fraction(re.search(r"(\d+/\d+)", question.prompt)[1])
     return f"{fraction.numerator}/{fraction.denominator}"
 
 
-def decimals(one: Sample) -> bool:
-    asked = re.search(r"problem: (.*) =", one.prompt)[1].replace("- ", "-").replace("+ ", "+")
-    return sum(map(Decimal, asked.split())) == Decimal(one.target)
+def decimals(question: Sample) -> bool:
+    asked = re.search(r"problem: (.*) =", question.prompt)[1].replace("- ", "-").replace("+ ", "+")
+    return sum(map(Decimal, asked.split())) == Decimal(question.target)
 
 
 # From a question the right answer, or from a question and its gold answer whether it is right.
 SOLVERS: dict[str, Any] = {
-    "basic_arithmetic": arithmetic, "chain_sum": lambda one: str(value(re.search(r"problem: (.*) =", one.prompt)[1])),
-    "products": lambda one: str(math.prod(two_numbers(one))), "gcd": lambda one: str(math.gcd(*two_numbers(one))),
-    "lcm": lambda one: str(math.lcm(*two_numbers(one))),
-    "count_bits": lambda one: str(two_numbers(one)[-1].bit_count()),
+    "basic_arithmetic": arithmetic, "chain_sum": lambda q: str(value(re.search(r"problem: (.*) =", q.prompt)[1])),
+    "products": lambda q: str(math.prod(two_numbers(q))), "gcd": lambda q: str(math.gcd(*two_numbers(q))),
+    "lcm": lambda q: str(math.lcm(*two_numbers(q))),
+    "count_bits": lambda q: str(two_numbers(q)[-1].bit_count()),
     "count_primes": primes, "leg_counting": legs, "simple_equations": equation, "simple_geometry": geometry,
     "decimal_chain_sum": decimals, "number_format": number_format, "dice": dice, "fraction_simplification": reduced,
     "complex_arithmetic": complex_numbers, "base_conversion": converted, "prime_factorization": factored,
-    "bitwise_arithmetic": lambda one: hex(value(one.prompt.split("\n")[-2])),
+    "bitwise_arithmetic": lambda q: hex(value(q.prompt.split("\n")[-2])),
     "calendar_arithmetic": calendar, "binary_alternation": swaps,
-    "letter_counting": letters, "spell_backward": lambda one: last_line(one)[::-1], "string_insertion": inserted,
+    "letter_counting": letters, "spell_backward": lambda q: last_line(q)[::-1], "string_insertion": inserted,
     "palindrome_generation": palindrome,
     "string_splitting": split_up, "string_synthesis": synthesised, "word_sorting": sorted_words,
-    "word_sequence_reversal": lambda one: ", ".join(last_line(one).split(", ")[::-1]), "number_filtering": kept,
+    "word_sequence_reversal": lambda q: ", ".join(last_line(q).split(", ")[::-1]), "number_filtering": kept,
     "number_sorting": in_order, "needle_haystack": needle, "binary_matrix": nearest_zero, "rotate_matrix": rotated,
     "spiral_matrix": spiral, "largest_island": island, "rotten_oranges": rotten, "course_schedule": courses,
     "path_star": star, "shortest_path": shortest, "graph_color": coloured, "knights_knaves": knights,

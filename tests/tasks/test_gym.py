@@ -38,13 +38,13 @@ pytestmark = needs_gym
 
 
 def hold(task: Gym, n: int) -> None:
-    for one in (*draws(task.dataset, n), *draws(task.dataset, n, "heldout")):
-        gold = score(task, one, completion(one.target))
-        assert gold.correct and gold.answer == one.target, one
-        attacks = task.attacks(one)
+    for question in (*draws(task.dataset, n), *draws(task.dataset, n, "heldout")):
+        gold = score(task, question, completion(question.target))
+        assert gold.correct and gold.answer == question.target, question
+        attacks = task.attacks(question)
         assert len(set(attacks)) > 20
         for attack in attacks:
-            assert not score(task, one, completion(attack)).correct, (one, attack)
+            assert not score(task, question, completion(attack)).correct, (question, attack)
 
 
 @every_task
@@ -62,22 +62,23 @@ def test_gold_scores_1_and_every_attack_0_often(task: Gym) -> None:
 
 @every_task
 def test_a_question_is_plain_text_that_says_what_an_answer_looks_like(task: Gym) -> None:
-    for one in draws(task.dataset, 25):
-        assert one.prompt.isascii() and one.prompt == one.prompt.strip() and len(one.prompt) < 2000
-        assert json.loads(json.dumps(one.metadata)) == one.metadata
+    for question in draws(task.dataset, 25):
+        assert question.prompt.isascii() and question.prompt == question.prompt.strip() and len(question.prompt) < 2000
+        assert json.loads(json.dumps(question.metadata)) == question.metadata
         assert re.search(
-            r"[Aa]nswer|[Pp]rovide|[Rr]eturn|[Gg]ive|[Rr]espond|[Ss]tate|[Rr]eply|Write out|Name|[Oo]utput", one.prompt
+            r"[Aa]nswer|[Pp]rovide|[Rr]eturn|[Gg]ive|[Rr]espond|[Ss]tate|[Rr]eply|Write out|Name|[Oo]utput",
+            question.prompt,
         )
-        assert one.prompt.endswith(task.form.ask if task.ask is None else task.ask)
+        assert question.prompt.endswith(task.form.ask if task.ask is None else task.ask)
 
 
 @every_task
 @pytest.mark.sweep
 def test_no_constant_answer_pays(task: Gym) -> None:
     asked = draws(task.dataset, 200)
-    best, _ = Counter(one.target for one in asked).most_common(1)[0]
+    best, _ = Counter(question.target for question in asked).most_common(1)[0]
     floor = 0.5 if task.choices == sets.BOTH else 0.35
-    right = sum(task.accepts(one, best) for one in asked)
+    right = sum(task.accepts(question, best) for question in asked)
     assert right / len(asked) < floor + 4 * math.sqrt(floor / len(asked))
 
 
@@ -102,9 +103,9 @@ def test_gold_answers_by_a_second_solver_often(task: Gym) -> None:
 
 
 def solved(task: Gym, n: int) -> None:
-    for one in draws(task.dataset, n):
-        found = SOLVERS[task.dataset](one)
-        assert found in (True, one.target), (one, found)
+    for question in draws(task.dataset, n):
+        answer = SOLVERS[task.dataset](question)
+        assert answer in (True, question.target), (question, answer)
 
 
 # ---------------------------------------------------------------- seeds, processes and threads
@@ -115,7 +116,9 @@ def test_neighbouring_keys_and_indices_share_no_question() -> None:
     create = gym.factory()
     ones, twos = (create("spiral_matrix", size=60, seed=seed) for seed in (1, 2))
     assert sum(ones[i]["question"] == twos[i - 1]["question"] for i in range(1, 60)) == 59
-    a, b = ({one.prompt for one in draws("spiral_matrix", 200, "train", key)} for key in (b"seed 1", b"seed 2"))
+    a, b = (
+        {question.prompt for question in draws("spiral_matrix", 200, "train", key)} for key in (b"seed 1", b"seed 2")
+    )
     assert len(a) == len(b) == 200 and a.isdisjoint(b)
 
 
@@ -130,7 +133,7 @@ def test_a_copy_of_a_data_set_draws_what_a_new_one_draws(task: Gym) -> None:
 @every_task
 @pytest.mark.sweep
 def test_training_and_heldout_questions_never_meet_and_differ(task: Gym) -> None:
-    train, heldout = ({one.prompt for one in draws(task.dataset, 25, split)} for split in SPLITS)
+    train, heldout = ({question.prompt for question in draws(task.dataset, 25, split)} for split in SPLITS)
     assert train.isdisjoint(heldout) and len(train) + len(heldout) >= 48
 
 
@@ -197,7 +200,7 @@ def test_another_version_is_refused_in_one_sentence(tmp_path: Path) -> None:
 
 
 def test_without_the_package_a_draw_says_so_and_grading_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = draws("dice", 1)[0]
+    question = draws("dice", 1)[0]
 
     def missing(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)
@@ -207,7 +210,7 @@ def test_without_the_package_a_draw_says_so_and_grading_goes_on(monkeypatch: pyt
         cached.cache_clear()
     with pytest.raises(GymError, match=f"reasoning-gym, which is missing: pip install 'reasoning-gym=={VERSION}'"):
         BY_NAME["dice"].draw(Stream(KEY, ""))
-    assert BY_NAME["dice"].accepts(one, one.target) and len(BY_NAME["dice"].attacks(one)) > 20
+    assert BY_NAME["dice"].accepts(question, question.target) and len(BY_NAME["dice"].attacks(question)) > 20
 
 
 def test_a_data_set_that_never_fits_is_an_error_and_no_endless_loop() -> None:
@@ -224,9 +227,9 @@ def test_tasks_are_known_before_the_package_is_imported() -> None:
 # ---------------------------------------------------------------- what its own verifiers do
 
 
-def theirs(dataset: str, one: Sample, answer: str) -> float:
+def theirs(dataset: str, question: Sample, answer: str) -> float:
     task = BY_NAME[dataset]
-    made = gym.factory()(dataset, size=1, seed=one.metadata["seed"], **task.config)
+    made = gym.factory()(dataset, size=1, seed=question.metadata["seed"], **task.config)
     return float(made.score_answer(answer, made[0]))
 
 
@@ -236,12 +239,12 @@ def test_every_right_survo_is_right() -> None:
     for seed in range(300):
         made = create("survo", size=1, seed=seed)
         facts = made[0]["metadata"]
-        one = Sample("", "", made[0]["answer"], rules.SURVO.facts(facts))
+        question = Sample("", "", made[0]["answer"], rules.SURVO.facts(facts))
         for numbers_used in set(itertools.permutations(facts["candidate_numbers"])):
             left = list(numbers_used)
             filled = [[cell or left.pop() for cell in row] for row in facts["puzzle"]]
             other = written(filled)
-            if filled != facts["solution"] and BY_NAME["survo"].accepts(one, other):
+            if filled != facts["solution"] and BY_NAME["survo"].accepts(question, other):
                 assert all(sum(line[:-1]) == line[-1] for line in [*filled, *map(list, zip(*filled, strict=True))])
                 assert made.score_answer(other, made[0]) == 0.0
                 several += 1
@@ -269,4 +272,4 @@ def test_what_made_us_leave_some_out() -> None:
     logic = create("propositional_logic", size=1, seed=1)
     assert logic.score_answer(" ∧ ".join(f"({p})" for p in logic[0]["metadata"]["premises"]), logic[0]) == 1.0
     concave = [create("simple_geometry", size=1, seed=seed)[0] for seed in range(50)]
-    assert any("convex" in one["question"] and int(one["answer"]) > 180 for one in concave)
+    assert any("convex" in question["question"] and int(question["answer"]) > 180 for question in concave)

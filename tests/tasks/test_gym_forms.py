@@ -50,16 +50,20 @@ texts = st.one_of(
 
 
 @cache
-def one_of_each() -> tuple[tuple[Gym, Sample], ...]:
+def question_of_each() -> tuple[tuple[Gym, Sample], ...]:
     return tuple((task, draws(task.dataset, 1)[0]) for task in GYM)
 
 
 def check_total(text: str) -> None:
-    for task, one in one_of_each():
+    for task, question in question_of_each():
         start = time.process_time()
-        right = task.accepts(one, text)
+        right = task.accepts(question, text)
         assert time.process_time() - start < 0.05
-        assert not right or not isinstance(task.form, Rule) or SOLVERS[task.dataset](Sample(one.id, one.prompt, text))
+        assert (
+            not right
+            or not isinstance(task.form, Rule)
+            or SOLVERS[task.dataset](Sample(question.id, question.prompt, text))
+        )
 
 
 @given(texts)
@@ -84,9 +88,9 @@ BOMBS = [
 
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_bombs_are_graded_at_once(bomb: str) -> None:
-    for task, one in one_of_each():
+    for task, question in question_of_each():
         start = time.process_time()
-        assert not task.accepts(one, bomb) and time.process_time() - start < 0.05
+        assert not task.accepts(question, bomb) and time.process_time() - start < 0.05
 
 
 @given(st.integers(-(10**12), 10**12), st.text("0123456789-+.e ", max_size=15))
@@ -97,5 +101,5 @@ def test_an_integer_is_written_in_one_way(number: int, text: str) -> None:
 
 @given(st.text("0123456789-+.e,", max_size=15))
 def test_a_decimal_is_its_exact_value(text: str) -> None:
-    found = forms.decimal(text)
-    assert found is None or (Fraction(text) == Fraction(found) and "e" not in text and not text.startswith("+"))
+    number = forms.decimal(text)
+    assert number is None or (Fraction(text) == Fraction(number) and "e" not in text and not text.startswith("+"))
