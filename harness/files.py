@@ -59,9 +59,15 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def sha256_of(path: Path) -> str:
+    """In hex, of a file of any size. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def tree_sha256(folder: Path, paths: Iterable[Path]) -> str:
     """SHA-256 over `<sha256>  <path>` lines, a line for each relative path: `sha256sum` of `sha256sum`'s output."""
-    lines = [f"{hashlib.sha256((folder / path).read_bytes()).hexdigest()}  {path.as_posix()}\n" for path in paths]
+    lines = [f"{sha256_of(folder / path)}  {path.as_posix()}\n" for path in paths]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

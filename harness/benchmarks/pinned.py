@@ -21,6 +21,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
+from harness import files  # not `from harness.files`: no part of what decides, and so of a digest
 from harness.benchmarks import remote
 from harness.benchmarks.remote import Repository, SourceError
 from harness.benchmarks.rows import Row, read
@@ -139,9 +140,9 @@ def pin(source: Source) -> str:
     unpinned = replace(source, revision=revision)
     paths = [remote.download(unpinned.repository, file, None) for file in source.files]
     count, digest = content(_rows(unpinned, paths), source.columns)
-    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
-    files = "".join(f'        "{file}": "{sha256}",\n' for file, sha256 in zip(source.files, hashes, strict=True))
-    return f'    revision="{revision}",\n    files={{\n{files}    }},\n    rows={count:_},\n    sha256="{digest}",\n'
+    hashes = zip(source.files, map(files.sha256_of, paths), strict=True)
+    lines = "".join(f'        "{file}": "{sha256}",\n' for file, sha256 in hashes)
+    return f'    revision="{revision}",\n    files={{\n{lines}    }},\n    rows={count:_},\n    sha256="{digest}",\n'
 
 
 def _rows(source: Source, paths: Iterable[Path]) -> Iterator[Row]:

@@ -7,7 +7,6 @@ read at each call and passed on, so that a mirror set later is used. HF_TOKEN it
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import importlib
 import os
@@ -55,7 +54,7 @@ def download(repository: Repository, file: str, sha256: str | None) -> Path:
     Raises SourceError; OSError for a fault of this machine's disk.
     """
     path = _from_github(repository, file) if repository.kind == "github" else _from_hub(repository, file)
-    if sha256 is not None and (actual := _sha256_of(path)) != sha256:
+    if sha256 is not None and (actual := files.sha256_of(path)) != sha256:
         raise SourceError(
             f"{repository.name}: {file} of {repository.repo} at {repository.revision} is not the file that was pinned "
             f"(SHA-256 {actual}, pinned {sha256}); delete {path.resolve()} and load it again, and if it stays so, "
@@ -88,11 +87,6 @@ def endpoint() -> str:
 
 def offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # ---------------------------------------------------------------- the Hub

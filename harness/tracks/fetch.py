@@ -14,8 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.benchmarks import remote
+from harness.files import sha256_of
 from harness.tracks import shards
-from harness.tracks.files import TrackError, sha256_of
+from harness.tracks.files import TrackError
 from harness.tracks.schema import Track
 
 

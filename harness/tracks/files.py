@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import NanoR1Error
+from harness.files import sha256_of
 from harness.tracks import shards
 
 if TYPE_CHECKING:
@@ -60,9 +60,3 @@ def _check(path: Path, sha256: str | None, track: str, advice: str) -> None:
 def _restore(path: Path) -> str:
     shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
     return f"restore it with `git checkout -- {shown}`"
-
-
-def sha256_of(path: Path) -> str:
-    """In hex, of a file of any size."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
