@@ -77,7 +77,7 @@ def env() -> dict[str, str]:
     return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
-@pytest.mark.parametrize("name", map(param, CASES))
+@pytest.mark.parametrize("name", [param(name) for name in CASES])
 def test_a_case_gets_its_verdict(results: dict[str, Any], name: str) -> None:
     problems = results["cases"][name]["problems"]
     assert not problems, "; ".join(problems)

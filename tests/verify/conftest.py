@@ -8,14 +8,9 @@ from harness.verify import schedule
 
 
 @pytest.fixture
-def tiny_place(tmp_path, monkeypatch):
-    """The tiny track, in this process too. Its runs take 1.2 s: long enough to be reported while they train."""
-    import torch
-
-    tiny.build_place(tmp_path, seconds=1.2)
+def tiny_place(tmp_path, monkeypatch, request):
+    """The tiny track, in this process too. An indirect parameter says how many seconds a run sleeps."""
+    tiny.build_place(tmp_path, seconds=getattr(request, "param", 0.1))
     monkeypatch.setattr(files, "TRACKS", tmp_path / "harness" / "tracks")
     monkeypatch.setattr(schedule, "control_round", tiny.last_round)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield tmp_path
-    torch.set_num_threads(threads)
+    return tmp_path

@@ -42,7 +42,10 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+# A run has to take a second to be reported while it trains.
+@pytest.mark.parametrize(
+    ("moment", "tiny_place"), [(name, 1.2 if name == "training" else 0.1) for name in MOMENTS], indirect=["tiny_place"]
+)
 def test_a_killed_session_is_resumed_from_its_finished_runs(tiny_place, moment):
     step, finished = MOMENTS[moment]
     entry = killed(tiny_place, step)

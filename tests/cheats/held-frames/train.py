@@ -12,7 +12,7 @@ class Wire:
     def __init__(self):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(os.environ["NANO_R1_SOCKET"])
-        self.socket.settimeout(10)
+        self.socket.settimeout(100)
 
     def send(self, body, announced=None):
         self.socket.sendall((len(body) if announced is None else announced).to_bytes(4, "big") + body)
