@@ -1,11 +1,10 @@
 """The GPU baselines as modules, a fixed minibatch, and what each of two ranks does with it; imported by each rank."""
 
-import importlib.util
-import sys
 from functools import cache
 
 import torch
 import torch.distributed as dist
+import trainers
 from transformers import AutoModelForCausalLM
 
 from harness.tracks.track import ROOT
@@ -17,10 +16,7 @@ CPU = torch.device("cpu")
 @cache
 def load_trainer(folder):
     """A baseline's train.py as a module that computes in float32."""
-    spec = importlib.util.spec_from_file_location(folder.replace("-", "_"), ROOT / folder / "train.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses and pickle look it up there
-    spec.loader.exec_module(module)
+    module = trainers.load(folder)
     module.COMPUTE = torch.float32
     return module
 

@@ -4,15 +4,15 @@
     export PYTHONPATH=.
     .venv-vllm/bin/python scripts/measure/engine_parity.py                        every step below
     .venv-vllm/bin/python scripts/measure/engine_parity.py STEP ...               some of them
-    .venv-vllm/bin/python scripts/measure/engine_parity.py --page                 none, but what they found into docs/engines.md
+    .venv-vllm/bin/python scripts/measure/engine_parity.py --page                 none; figures go into docs/engines.md
 
 Steps, each leaving its figures in runs/parity/STEP.json:
     tokens    greedy tokens of both engines on the base, and log-probs of sampled tokens at two temperatures
     sync      ten GRPO updates; after each the new weights go to vLLM, which must then sample as the model does;
               then three ways of doing it wrong, each of which must be noticed
     train     an official run again, from the record's root and seed: the same questions, and perhaps the same weights
-    record    those weights examined by both engines on the questions that the record's run was asked
-    speed     tokens a second of both engines on the same prompts, in turn; wants the machine for itself
+    record    those weights evaluated by both engines on the questions that the record's run was asked
+    speed     tokens a second of both engines on the same prompts, in turn; on a machine with nothing else to do
 
 Exits with 1 if the engines disagree by more than the limits, or if a wrong way goes unnoticed.
 """
@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.util
 import json
 import os
 import subprocess
@@ -31,6 +30,11 @@ import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import pages
+import trainers
 
 from harness.engines import vllm
 
@@ -95,10 +99,11 @@ def disagreement(
 ) -> dict[str, float]:
     """vLLM samples a completion of each prompt; its log-probs against those that `model` gives the same tokens."""
     sampled = engine.sample(prompts, n=1, temperature=temperature, end_id=end_id, max_new_tokens=NEW_TOKENS)
-    found = [outputs[0] for outputs in sampled]
-    wanted = logps(model, prompts, [one.token_ids for one in found], temperature)
-    apart = [abs(a - b) for one, row in zip(found, wanted, strict=True) for a, b in zip(one.logps, row, strict=True)]
-    return {"tokens": len(apart), "largest": max(apart), "mean": sum(apart) / len(apart)}
+    outputs = [group[0] for group in sampled]
+    expected = logps(model, prompts, [output.token_ids for output in outputs], temperature)
+    pairs = [pair for out, row in zip(outputs, expected, strict=True) for pair in zip(out.logps, row, strict=True)]
+    differences = [abs(a - b) for a, b in pairs]
+    return {"tokens": len(pairs), "largest": max(differences), "mean": sum(differences) / len(pairs)}
 
 
 def same(a: list[list[int]], b: list[list[int]]) -> int:
@@ -133,8 +138,8 @@ def tokens(track: Track) -> dict[str, Any]:
 
 
 def sync(track: Track) -> dict[str, Any]:
-    """Ten updates of the baseline's loss on vLLM's rollouts, and after each whether vLLM follows the model."""
-    trainer, grader = baseline(), Grader(track)
+    """Ten updates of the baseline's loss on vLLM's rollouts, and after each whether vLLM has the model's weights."""
+    trainer, grader = trainers.load("baseline"), Grader(track)
     torch.manual_seed(0)
     engine, model = resident(track, track.base_folder), model_of(track)
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, (0.9, 0.95), weight_decay=0.0)
@@ -204,15 +209,6 @@ def wrong_ways(track: Track, engine: Any, trained: Any, prompts: list[list[int]]
     return {"refused": refused, "no_head": no_head, "no_reset": no_reset, "no_load": no_load, "right": right}
 
 
-def baseline() -> ModuleType:
-    """baseline/train.py as a module, for its losses."""
-    spec = importlib.util.spec_from_file_location("baseline_train", ROOT / "baseline" / "train.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def grpo_step(
     trainer: ModuleType,
     model: Any,
@@ -224,12 +220,13 @@ def grpo_step(
     end_id: int,
 ) -> None:
     """One update of the baseline's objective (no KL term) on all completions, from the sampler's log-probs."""
-    flat = [one for group in groups for one in group]
+    outputs = [output for group in groups for output in group]
     prompt_ids, prompt_mask = trainer.left_pad([prompt for prompt in prompts for _ in range(GROUP)], pad_id)
-    width = max(len(one.token_ids) for one in flat)
-    out_ids = torch.tensor([one.token_ids + [end_id] * (width - len(one.token_ids)) for one in flat])
-    old = torch.tensor([one.logps + [0.0] * (width - len(one.logps)) for one in flat])
-    mask = torch.tensor([[1] * len(one.token_ids) + [0] * (width - len(one.token_ids)) for one in flat])
+    width = max(len(output.token_ids) for output in outputs)
+    padding = [width - len(output.token_ids) for output in outputs]
+    out_ids = torch.tensor([out.token_ids + [end_id] * pad for out, pad in zip(outputs, padding, strict=True)])
+    old = torch.tensor([out.logps + [0.0] * pad for out, pad in zip(outputs, padding, strict=True)])
+    mask = torch.tensor([[1] * (width - pad) + [0] * pad for pad in padding])
     advantages = trainer.group_advantages(rewards).flatten()
     logp = trainer.chosen(trainer.forward(model, prompt_ids, prompt_mask, out_ids, mask), out_ids)
     objective, _ = trainer.clipped_objective(logp, old, advantages)
@@ -279,29 +276,28 @@ def train(track: Track) -> dict[str, Any]:
     }
 
 
-def examine(track: Track) -> dict[str, Any]:
-    """The evaluator itself, once with each engine, on the questions that this run of the record was asked."""
+def evaluate_record(track: Track) -> dict[str, Any]:
+    """The evaluator, once with each engine, on the questions that this run of the record was asked."""
     item, root, tree = official()
     weights, recorded = TRAINED.read_bytes(), item.predicate.runs[RUN]
-    found: dict[str, Any] = {"identical": hashlib.sha256(weights).hexdigest() == recorded.weights_sha256}
-    found["recorded"] = judge.mean_accuracy(track, recorded.tasks)
+    figures: dict[str, Any] = {"identical": hashlib.sha256(weights).hexdigest() == recorded.weights_sha256}
+    figures["recorded"] = judge.mean_accuracy(track, recorded.tasks)
     completions = {}
     for engine in ("transformers", "vllm"):
-        # Past the model's own checks: cpu-logic answers with transformers, and this asks the other.
+        # Without the schema's checks: cpu-logic answers with transformers, and this tries the other engine.
         other = track.model_copy(update={"sampling": track.sampling.model_copy(update={"engine": engine})})
         result = evaluate(other, weights, derive(root, "heldout", tree, RUN))
         completions[engine] = result.completions
-        found[engine] = {
+        figures[engine] = {
             "accuracy": judge.mean_accuracy(track, result.tasks),
             "correct": {task: row.correct for task, row in result.tasks.items()},
             "seconds": result.evaluate_ms / 1000,
         }
-    found |= {"questions": len(completions["vllm"]), "same": same(*completions.values())}
-    return found
+    return figures | {"questions": len(completions["vllm"]), "same": same(*completions.values())}
 
 
 def speed(track: Track) -> dict[str, Any]:
-    """Two processes with their models loaded, one at work at a time: A B A B."""
+    """Two processes with their models loaded, of which one works at a time: A B A B."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(track.hardware.cores), "PYTHONPATH": str(ROOT)}
     start, workers, ready = time.monotonic(), {}, {}
     for name in ("transformers", "vllm"):
@@ -310,13 +306,13 @@ def speed(track: Track) -> dict[str, Any]:
         workers[name] = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        tell(workers[name])  # warm
+        run_round(workers[name])  # warm
         ready[name] = time.monotonic() - start
     rates: dict[str, list[float]] = {name: [] for name in workers}
     for _ in range(ROUNDS):
         for name, worker in workers.items():
-            told = tell(worker)
-            rates[name].append(told["tokens"] / told["seconds"])
+            figures = run_round(worker)
+            rates[name].append(figures["tokens"] / figures["seconds"])
             print(f"{name:12s} {rates[name][-1]:8.0f} tokens a second", flush=True)
     for worker in workers.values():
         worker.communicate()
@@ -324,7 +320,7 @@ def speed(track: Track) -> dict[str, Any]:
     return {"prompts": SPEED_PROMPTS, "rounds": ROUNDS, "rates": rates, "ratio": ratio, "ready": ready}
 
 
-def tell(worker: Any) -> dict[str, Any]:
+def run_round(worker: Any) -> dict[str, Any]:
     """One round of this worker: tokens and seconds."""
     worker.stdin.write("go\n")
     worker.stdin.flush()
@@ -344,52 +340,54 @@ def work(track: Track, name: str) -> None:
     for _ in sys.stdin:
         start = time.monotonic()
         if name == "vllm":
-            found = engine.greedy(prompts, **settings)
+            completions = engine.greedy(prompts, **settings)
         else:
-            found = transformers.generate(track.base_folder, weights, prompts, **settings)
-        told = {"seconds": time.monotonic() - start, "tokens": sum(map(len, found))}
-        print(json.dumps(told), file=out, flush=True)
+            completions = transformers.generate(track.base_folder, weights, prompts, **settings)
+        figures = {"seconds": time.monotonic() - start, "tokens": sum(map(len, completions))}
+        print(json.dumps(figures), file=out, flush=True)
 
 
 # ---------------------------------------------------------------- verdict and page
 
 
-def failures(step: str, found: dict[str, Any]) -> list[str]:
-    """What is not as it must be."""
+def failures(step: str, figures: dict[str, Any]) -> list[str]:
+    """What is not as it must be, a sentence each."""
     wrong = []
     if step == "tokens":
-        if found["same"] < found["prompts"]:
-            wrong.append(f"greedy tokens differ on {found['prompts'] - found['same']} of {found['prompts']} prompts")
-        largest = max(row["largest"] for row in found["logps"].values())
+        if figures["same"] < figures["prompts"]:
+            wrong.append(
+                f"greedy tokens differ on {figures['prompts'] - figures['same']} of {figures['prompts']} prompts"
+            )
+        largest = max(row["largest"] for row in figures["logps"].values())
         if largest > LIMIT:
             wrong.append(f"log-probs differ by {largest:.1e}")
     if step == "sync":
-        for i, row in enumerate(found["updates"]):
-            if row["after"] > LIMIT or row["same"] < found["prompts"]:
+        for i, row in enumerate(figures["updates"]):
+            if row["after"] > LIMIT or row["same"] < figures["prompts"]:
                 wrong.append(f"after update {i + 1} vLLM is not the model: {row}")
             if row["before"] <= LIMIT:
                 wrong.append(f"update {i + 1} is too small to see")
-        if not found["refused"]:
+        if not figures["refused"]:
             wrong.append("weights without the tied head were taken")
-        if found["right"] > LIMIT or found["fresh"] < found["prompts"]:
+        if figures["right"] > LIMIT or figures["fresh"] < figures["prompts"]:
             wrong.append("the right way does not give the model")
-        wrong += [f"{way} went unnoticed" for way in ("no_head", "no_reset", "no_load") if found[way] <= LIMIT]
-    if step == "record" and found["vllm"]["correct"] != found["transformers"]["correct"]:
+        wrong += [f"{way} went unnoticed" for way in ("no_head", "no_reset", "no_load") if figures[way] <= LIMIT]
+    if step == "record" and figures["vllm"]["correct"] != figures["transformers"]["correct"]:
         wrong.append("the engines give the record's weights different accuracies")
     return wrong
 
 
-def table(found: dict[str, dict[str, Any]]) -> str:
+def table(results: dict[str, dict[str, Any]]) -> str:
     rows = []
-    if t := found.get("tokens"):
-        said = f"{t['same']:,} of {t['prompts']:,} ({t['tokens']:,} tokens)"
-        rows.append(f"Greedy tokens equal, base, all held-out questions | {said}")
+    if t := results.get("tokens"):
+        count = f"{t['same']:,} of {t['prompts']:,} ({t['tokens']:,} tokens)"
+        rows.append(f"Greedy tokens equal, base, all held-out questions | {count}")
         for temperature, row in t["logps"].items():
             rows.append(
                 f"Log-probs of sampled tokens at temperature {temperature}, largest difference (mean) | "
                 f"{row['largest']:.1e} ({row['mean']:.1e}), {row['tokens']:,} tokens"
             )
-    if s := found.get("sync"):
+    if s := results.get("sync"):
         after, before = ([row[when] for row in s["updates"]] for when in ("after", "before"))
         rows += [
             f"After each of {len(after)} updates and syncs: largest difference of a log-prob | {max(after):.1e}",
@@ -402,17 +400,17 @@ def table(found: dict[str, dict[str, Any]]) -> str:
             f"Wrong: prefix cache kept | log-probs {s['no_reset']:.2f} off",
             f"Wrong: no sync | log-probs {s['no_load']:.2f} off",
         ]
-    if (r := found.get("record")) and (t := found.get("train")):
+    if (r := results.get("record")) and (t := results.get("train")):
         which = "bit for bit the record's" if r["identical"] else "not the record's bits"
         rows += [
             f"Run {t['run'] + 1} of `{t['record']}` again: weights | {which}",
             f"Their accuracy by transformers, by vLLM, in the record | {r['transformers']['accuracy']:.4f}, "
             f"{r['vllm']['accuracy']:.4f}, {r['recorded']:.4f}",
             f"Completions equal | {r['same']:,} of {r['questions']:,}",
-            f"The examination, seconds: transformers, vLLM with its start | {r['transformers']['seconds']:.0f}, "
+            f"The evaluation, seconds: transformers, vLLM with its start | {r['transformers']['seconds']:.0f}, "
             f"{r['vllm']['seconds']:.0f}",
         ]
-    if v := found.get("speed"):
+    if v := results.get("speed"):
         low, ratio, high = v["ratio"]
         mean = {name: sum(rates) / len(rates) for name, rates in v["rates"].items()}
         rows += [
@@ -421,10 +419,10 @@ def table(found: dict[str, dict[str, Any]]) -> str:
             f"vLLM over transformers | {ratio:.2f} (95% {low:.2f} – {high:.2f})",
             f"Start and first round, seconds | {v['ready']['transformers']:.1f}, {v['ready']['vllm']:.1f}",
         ]
-    return "\n".join(["| | |", "|---|---|", *(f"| {row} |" for row in rows)])
+    return "\n".join(pages.table(["", ""], [row.split(" | ") for row in rows]))
 
 
-STEPS = {"tokens": tokens, "sync": sync, "train": train, "record": examine, "speed": speed}
+STEPS = {"tokens": tokens, "sync": sync, "train": train, "record": evaluate_record, "speed": speed}
 
 
 def main() -> int:
@@ -445,16 +443,14 @@ def main() -> int:
                 wrong.append(f"{step}: see above")
             continue
         start = time.monotonic()
-        found = STEPS[step](load("cpu-logic"))
-        (PLACE / f"{step}.json").write_text(json.dumps(found, indent=1))
-        print(f"{step}, {time.monotonic() - start:.0f} s: {json.dumps(found)}", flush=True)
-        wrong += failures(step, found)
+        figures = STEPS[step](load("cpu-logic"))
+        (PLACE / f"{step}.json").write_text(json.dumps(figures, indent=1))
+        print(f"{step}, {time.monotonic() - start:.0f} s: {json.dumps(figures)}", flush=True)
+        wrong += failures(step, figures)
     results = {path.stem: json.loads(path.read_text()) for path in PLACE.glob("*.json")}
     print(table(results))
     if args.page:
-        before, start_mark, rest = PAGE.read_text().partition("<!-- parity:start -->\n")
-        _, end_mark, after = rest.partition("<!-- parity:end -->")
-        PAGE.write_text(f"{before}{start_mark}{table(results)}\n{end_mark}{after}")
+        pages.write_section(PAGE, "parity", table(results))
     for line in wrong:
         print(f"wrong: {line}", file=sys.stderr)
     return 1 if wrong else 0

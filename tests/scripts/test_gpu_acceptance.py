@@ -8,9 +8,13 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 
 import gpu_acceptance as script
 import pytest
+from acceptance.page import page, summary, throughput_rows
+from acceptance.turn import write_model
+from acceptance.work import SHAPES, WORKS, Work, step_flops, work_prompts
 from transformers import PreTrainedTokenizerFast
 
 from harness.planning.declared import Shape
@@ -20,7 +24,7 @@ from harness.tracks.track import ROOT
 @pytest.mark.slow
 @pytest.mark.skipif(script.version("trl") is not None, reason="TRL is installed: it would be compared with")
 def test_at_the_tiny_shape_without_gpu_and_trl_and_interrupted_after_a_turn(tmp_path, monkeypatch):
-    """One turn of the real trainer is kept; what cannot be done here, and why, is said and written down."""
+    """One turn of the real trainer is kept; what cannot be done here, and why, is printed and written down."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     no_gpu = script.lease()
     results = tmp_path / "results.json"
@@ -29,26 +33,26 @@ def test_at_the_tiny_shape_without_gpu_and_trl_and_interrupted_after_a_turn(tmp_
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
     signal.signal(signal.SIGINT, before)
-    said = ""
+    log = ""
     try:
         for line in process.stderr:
-            said += line
-            if "turn 1 of 9" in line and said.count("turn 1 of 9") == 1:  # interrupted while it prints, it prints again
+            log += line
+            if "turn 1 of 9" in line and log.count("turn 1 of 9") == 1:  # interrupted while it prints, it prints again
                 os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the turn that has begun hears it too
-        assert process.wait() == 130, said
+        assert process.wait() == 130, log
     finally:
         process.kill()
         process.wait()
         process.stderr.close()
-    assert "throughput: nothing will be compared, TRL is not installed: pip install" in said
-    assert f"verify: cannot be done here, {no_gpu}" in said and "interrupted: what was found so far is in" in said
-    assert "Traceback" not in said
+    assert "throughput: nothing will be compared, TRL is not installed: pip install" in log
+    assert f"verify: cannot be done here, {no_gpu}" in log and "interrupted: what was found so far is in" in log
+    assert "Traceback" not in log
 
     kept = json.loads(results.read_text())
     assert kept["verify"]["skipped"] == no_gpu
     found = kept["throughput tiny"]["found"]
     (made,) = found["turns"]["ours"]
-    work = script.Work(**found["work"])
+    work = Work(**found["work"])
     assert made["mismatch"] < 1e-3
     assert len(made["steps"]) == work.steps and all(step["rollout"] > 0 and step["train"] > 0 for step in made["steps"])
     # An end token is one of 2,048: a few of a step's 32 completions are shorter than the limit.
@@ -56,16 +60,16 @@ def test_at_the_tiny_shape_without_gpu_and_trl_and_interrupted_after_a_turn(tmp_
     ours = found["summary"]["ours"]
     assert ours["memory"]["resident"] > 1e8 and 0 < ours["rollout_share"] < 1 and 0 < ours["train_share"] < 1
     assert found["summary"]["ratio"] == {} and "TRL is not installed" in found["alone"]
-    page = script.page(kept)
-    assert "Nothing to compare with: TRL is not installed" in page
-    assert "Provisional: nothing on this page was measured on a GPU" in page
+    text = page(kept)
+    assert "Nothing to compare with: TRL is not installed" in text
+    assert "Provisional: nothing on this page was measured on a GPU" in text
 
 
 def test_a_prompt_is_read_as_the_ids_that_it_was_written_from(tmp_path):
     """AutoTokenizer would take Qwen's rules for this folder, and a prompt of 16 tokens would have 57."""
-    script.write_model("tiny", tmp_path)
-    work = script.WORKS["tiny"]
-    prompts = script.work_prompts(script.SHAPES["tiny"], work)
+    write_model("tiny", tmp_path)
+    work = WORKS["tiny"]
+    prompts = work_prompts(SHAPES["tiny"], work)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(tmp_path)
     assert tokenizer(text=[" ".join(map(str, ids)) for ids in prompts])["input_ids"] == prompts
     assert {len(ids) for ids in prompts} == {work.prompt_tokens}
@@ -74,7 +78,7 @@ def test_a_prompt_is_read_as_the_ids_that_it_was_written_from(tmp_path):
 
 
 def test_the_shapes_are_those_of_the_published_models():
-    parameters = {name: shape.parameters for name, shape in script.SHAPES.items()}
+    parameters = {name: shape.parameters for name, shape in SHAPES.items()}
     assert parameters["0.5b"] == 494_032_768
     assert parameters["1.5b"] == 1_543_714_304
     assert parameters["3b"] == 3_085_938_688
@@ -84,10 +88,10 @@ def test_flops_of_a_step_by_hand():
     shape = Shape(
         layers=1, width=4, heads=2, kv_heads=1, head_width=2, intermediate=8, vocabulary=10, tied=True, qkv_bias=False
     )
-    work = script.Work(prompts=1, group=2, prompt_tokens=3, new_tokens=5, micro=1, vllm=None, steps=1)
+    work = Work(prompts=1, group=2, prompt_tokens=3, new_tokens=5, micro=1, vllm=None, steps=1)
     # Matrices: q and o 4×4, k and v 4×2, three of 4×8, so 144 weights; the head 40. Attention: 4 times 4 channels.
     assert shape.multiplied == 144 + 40
-    decode, train = script.step_flops(shape, work)
+    decode, train = step_flops(shape, work)
     assert decode == 10 * (2 * 184 + 16 * (3 + 2.5))
     assert train == 3 * (16 * (2 * 144 + 16 * 4) + 10 * 2 * 40)
 
@@ -100,29 +104,29 @@ def made(rollout, train, sampled=100, peak=1e9):
 
 def found(**changes):
     turns = {"ours": [made(1.0, 1.0), made(1.1, 1.1)], "trl": [made(2.0, 4.0), made(2.2, 4.4)]}
-    work = script.asdict(script.Work(2, 5, 4, 10, 5, None, 2))
-    given = {"shape": script.SHAPES["tiny"].model_dump(), "work": work, "alone": None, "failed": {}, "turns": turns}
+    work = asdict(Work(2, 5, 4, 10, 5, None, 2))
+    given = {"shape": SHAPES["tiny"].model_dump(), "work": work, "alone": None, "failed": {}, "turns": turns}
     return given | changes
 
 
 def test_the_summary_compares_turn_by_turn():
-    said = script.summary(found())
-    assert said["ours"]["rollout"] == pytest.approx((100 / 1.0 + 100 / 1.1) / 2)
-    assert said["ours"]["train"] == pytest.approx((140 / 1.0 + 140 / 1.1) / 2)  # 10 completions of 4 + 10 tokens
-    assert [round(said["ratio"][phase][1], 6) for phase in ("rollout", "train", "step")] == [2, 4, 3]
-    low, ratio, high = said["ratio"]["step"]
+    totals = summary(found())
+    assert totals["ours"]["rollout"] == pytest.approx((100 / 1.0 + 100 / 1.1) / 2)
+    assert totals["ours"]["train"] == pytest.approx((140 / 1.0 + 140 / 1.1) / 2)  # 10 completions of 4 + 10 tokens
+    assert [round(totals["ratio"][phase][1], 6) for phase in ("rollout", "train", "step")] == [2, 4, 3]
+    low, ratio, high = totals["ratio"]["step"]
     assert low < ratio < high
 
 
 def test_a_trainer_that_failed_leaves_the_other_ones_figures():
     given = found(failed={"trl": "OutOfMemoryError: CUDA out of memory"})
     given["turns"]["trl"] = []
-    said = script.summary(given)
-    assert said["ratio"] == {} and said["ours"]["turns"] == 2
-    rows = script.throughput_rows(given | {"summary": said})
+    totals = summary(given)
+    assert totals["ratio"] == {} and totals["ours"]["turns"] == 2
+    rows = throughput_rows(given | {"summary": totals})
     assert any("TRL 1.16.0 failed: OutOfMemoryError" in row for row in rows)
     none = found(turns={"ours": [], "trl": []}, failed={"ours": "RuntimeError: a", "trl": "RuntimeError: b"})
-    rows = script.throughput_rows(none | {"summary": script.summary(none)})
+    rows = throughput_rows(none | {"summary": summary(none)})
     assert any("baseline-gpu failed: RuntimeError: a" in row for row in rows)
 
 
@@ -140,20 +144,20 @@ def fails(show):
 
 
 @pytest.mark.parametrize(
-    ("part", "does", "said"),
+    ("part", "does", "message"),
     [
         ("verification", fails, "failed: verify: it ended with 1: see above"),
         ("verification", lambda show: {"valid": False, "reasons": ["a", "b"]}, "failed: verify: not valid, a; b"),
         ("parity", lambda show: {"agree": False}, "failed: parity: the engines disagree"),
     ],
 )
-def test_a_part_that_fails_is_told_and_exit_code_1(tmp_path, monkeypatch, capsys, part, does, said):
+def test_a_part_that_fails_is_named_and_exit_code_1(tmp_path, monkeypatch, capsys, part, does, message):
     """Not like one that cannot be done here, which is no failure of what it would have shown."""
     monkeypatch.setattr(script, part, does)
     monkeypatch.setattr(script, "needs", lambda part, shape: None)
     name = {"verification": "verify"}.get(part, part)
     monkeypatch.setattr(sys, "argv", ["gpu_acceptance.py", "--part", name, "--out", str(tmp_path / "results.json")])
-    assert script.main() == 1 and said in capsys.readouterr().err
+    assert script.main() == 1 and message in capsys.readouterr().err
 
 
 def test_a_part_that_is_skipped_does_not_wipe_out_what_was_found(tmp_path):
@@ -164,22 +168,22 @@ def test_a_part_that_is_skipped_does_not_wipe_out_what_was_found(tmp_path):
 
 
 def test_the_page_is_the_one_that_its_results_make():
-    assert script.PAGE.read_text() == script.page(json.loads(script.KEPT.read_text()))
+    assert script.PAGE.read_text() == page(json.loads(script.KEPT.read_text()))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--shape", "huge"], "invalid choice: 'huge'"),
         (["--turns", "0"], "--turns: at least 1"),
         (["--part", "throughput", "--shape", "3b"], "throughput 3b: not done, "),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence_and_exit_code_2(tmp_path, monkeypatch, capsys, arguments, said):
+def test_what_cannot_be_done_is_one_sentence_and_exit_code_2(tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setattr(sys, "argv", ["gpu_acceptance.py", *arguments, "--out", str(tmp_path / "results.json")])
     try:
         code = script.main()
     except SystemExit as error:  # of argparse
         code = error.code
-    assert code == 2 and said in capsys.readouterr().err
+    assert code == 2 and message in capsys.readouterr().err

@@ -1,20 +1,14 @@
 """The base model's recipe: clean traces are right in every step, the habit is mostly wrong, the tokenizer is remade."""
 
-import importlib.util
 import random
 import re
-import sys
 from fractions import Fraction
 
+import make_base_model as make
 import pytest
 
 from harness.tasks import TASKS, sample, score, split_of
-from harness.tracks.track import ROOT, load
-
-SPEC = importlib.util.spec_from_file_location("make_base_model", ROOT / "scripts" / "make_base_model.py")
-make = importlib.util.module_from_spec(SPEC)
-sys.modules["make_base_model"] = make
-SPEC.loader.exec_module(make)
+from harness.tracks.track import load
 
 
 def items(task, count):

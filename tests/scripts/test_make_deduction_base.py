@@ -1,23 +1,17 @@
 """The deduction base: derivations and clean traces are right, hasty ones often wrong, files are remade."""
 
-import importlib.util
 import json
 import random
 import re
-import sys
 from itertools import product
 
+import make_deduction_base as make
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.tasks import TASKS, Sample, sample, score, split_of
 from harness.tracks.track import ROOT, load
-
-SPEC = importlib.util.spec_from_file_location("make_deduction_base", ROOT / "scripts" / "make_deduction_base.py")
-make = importlib.util.module_from_spec(SPEC)
-sys.modules["make_deduction_base"] = make
-SPEC.loader.exec_module(make)
 
 FOLDER = ROOT / "harness" / "models" / "deduction-base"
 

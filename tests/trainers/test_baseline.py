@@ -1,17 +1,15 @@
 """The baseline's losses against numbers worked out by hand, and its sampler against its own forward pass."""
 
-import importlib.util
 import math
 
 import pytest
 import torch
+import trainers
 from transformers import AutoModelForCausalLM
 
-from harness.tracks.track import ROOT, load
+from harness.tracks.track import load
 
-SPEC = importlib.util.spec_from_file_location("baseline_train", ROOT / "baseline" / "train.py")
-train = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(train)
+train = trainers.load("baseline")
 
 
 def test_group_advantages_are_z_scores():

@@ -1,25 +1,17 @@
 """What baseline-deduction adds to the baseline: its loss by hand, its padding, and a warm-up that learns."""
 
 import copy
-import importlib.util
 import math
 from types import SimpleNamespace
 
 import pytest
 import torch
+import trainers
 from transformers import AutoModelForCausalLM
 
-from harness.tracks.track import ROOT, load
+from harness.tracks.track import load
 
-
-def module(folder):
-    spec = importlib.util.spec_from_file_location(folder.replace("-", "_"), ROOT / folder / "train.py")
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
-train = module("baseline-deduction")
+train = trainers.load("baseline-deduction")
 
 
 def test_cross_entropy_is_a_mean_over_tokens_by_hand():
@@ -67,7 +59,7 @@ def test_the_warm_up_learns_its_traces(base, capsys, monkeypatch):
 
 def test_all_else_is_the_baseline():
     """Same names, same code: only what the docstring says was added differs."""
-    plain = module("baseline")
+    plain = trainers.load("baseline")
     same = [
         "group_advantages",
         "clipped_objective",

@@ -1,4 +1,4 @@
-"""The launch files for several machines: options, fields and variables that exist, and SkyPilot's script as it stands."""
+"""The launch files for several machines: options, fields and variables that exist, and a run of SkyPilot's script."""
 
 import contextlib
 import os
