@@ -36,7 +36,9 @@ def list_tracks(context: typer.Context, as_json: Json = False) -> None:
         )
         return
     table = make_table("track", "status", "hardware", "budget", "runs", "gate", "digest")
-    table.columns[0].no_wrap = table.columns[1].no_wrap = True  # names are copied
+    for column in table.columns:
+        column.no_wrap = column.header not in ("hardware", "gate")  # names are copied, numbers read
+    table.columns[2].min_width, table.columns[5].min_width = 8, 9
     for track in tracks:
         gates = [f"{gate / 1e6:.2f}" for gate in sorted(track.heldout.gates.values())]
         table.add_row(
@@ -46,7 +48,7 @@ def list_tracks(context: typer.Context, as_json: Json = False) -> None:
             f"{track.budget.seconds:,} s",
             str(track.verdict.runs),
             f"{track.heldout.mean_gate_ppm / 1e6:.2f}, each {' to '.join(dict.fromkeys((gates[0], gates[-1])))}",
-            (digests[track.name] or "not here")[:12],
+            (digests[track.name] or "not here")[:8],
         )
     console().print(table)
     if None in digests.values():

@@ -50,3 +50,14 @@ def test_a_gpu_track_without_its_base_or_its_gpus_is_one_line(tmp_path, key):
 def test_a_wrong_track_names_the_right_ones(key):
     for arguments in (["verify", "baseline", "--key", key], ["eval"], ["train", "baseline"], ["new", "x"]):
         refused(nano(*arguments, "--track", "gpu-poetry"), "no track 'gpu-poetry'", "cpu-logic")
+
+
+def test_tracks_fit_into_80_columns():
+    tracks = json.loads(nano("tracks", "--json").stdout)
+    lines = nano("tracks", COLUMNS="80").stdout.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    heads = lines[1].split()
+    assert heads == ["track", "status", "hardware", "budget", "runs", "gate", "digest"]
+    for track in tracks:
+        (row,) = [line.split() for line in lines if line.startswith(f" {track['id']} ")]
+        assert row[1] == track["status"] and row[-1] == track["digest"][:8]
