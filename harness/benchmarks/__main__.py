@@ -7,7 +7,7 @@ import sys
 
 from harness.benchmarks import BENCHMARKS, NOT_PUBLIC, Source, SourceError, pin, unknown
 
-SOURCES: dict[str, Source] = {source.name: source for each in BENCHMARKS.values() for source in each.sources}
+SOURCES: dict[str, Source] = {source.name: source for benchmark in BENCHMARKS.values() for source in benchmark.sources}
 
 
 def main(arguments: list[str]) -> int:

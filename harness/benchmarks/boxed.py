@@ -17,8 +17,8 @@ def boxed(solution: str) -> str | None:
     if not rest.startswith("{"):
         return re.split(r"[$\n]", rest, maxsplit=1)[0].strip().rstrip(".") or None
     depth = 0
-    for found in re.finditer(r"\\.|[{}]", rest, re.DOTALL):  # `\{` and `\}` are signs, not braces
-        depth += {"{": 1, "}": -1}.get(found[0], 0)
+    for sign in re.finditer(r"\\.|[{}]", rest, re.DOTALL):  # `\{` and `\}` are signs, not braces
+        depth += {"{": 1, "}": -1}.get(sign[0], 0)
         if depth == 0:
-            return rest[1 : found.start()].strip() or None
+            return rest[1 : sign.start()].strip() or None
     return None

@@ -85,25 +85,25 @@ def _convert(number: int, row: Row) -> Question | LeftOut:
 
 def _join(questions: Sequence[Question], rows: Iterable[Row]) -> list[Question | LeftOut]:
     """Each question with its tests in place of their names. Subtasks share tests, and so their text in memory."""
-    wanted = {key for question in questions for key in _keys(question)}
-    found = dict[Key, Case]()
+    needed = {key for question in questions for key in _keys(question)}
+    cases = dict[Key, Case]()
     for row in rows:
         key = row["year"], row["problem_id"], row["test_name"]
-        if key in wanted:
-            found[key] = {"input": row["test_input"], "output": row["test_output"]}
-    return [_with_tests(question, found) for question in questions]
+        if key in needed:
+            cases[key] = {"input": row["test_input"], "output": row["test_output"]}
+    return [_with_tests(question, cases) for question in questions]
 
 
 def _keys(question: Question) -> list[Key]:
-    of = question.metadata
-    return [(of["year"], of["problem"], name) for name in of["tests"]]
+    metadata = question.metadata
+    return [(metadata["year"], metadata["problem"], name) for name in metadata["tests"]]
 
 
-def _with_tests(question: Question, found: dict[Key, Case]) -> Question | LeftOut:
+def _with_tests(question: Question, cases: dict[Key, Case]) -> Question | LeftOut:
     keys = _keys(question)
-    if not found.keys() >= set(keys):  # the rest would be an easier question
+    if not cases.keys() >= set(keys):  # the rest would be an easier question
         return LeftOut(f"a test is not in {TESTS.repo}")
-    return replace(question, metadata={**question.metadata, "tests": [found[key] for key in keys]})
+    return replace(question, metadata={**question.metadata, "tests": [cases[key] for key in keys]})
 
 
 BENCHMARK = Benchmark(SOURCE, _convert, annex=Annex(TESTS, _join))

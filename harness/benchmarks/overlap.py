@@ -92,48 +92,50 @@ def overlap(
     training: Iterable[Text], benchmark: Iterable[Text], n: tuple[int, ...] = GRAMS, examples: int = 5
 ) -> Overlap:
     """How much of `benchmark` is in `training`. Both are read once; `training` is never held."""
-    asked = list(benchmark)
-    prints: dict[bytes, list[int]] = defaultdict(list)
-    for number, (_, prompt) in enumerate(asked):
-        prints[fingerprint(prompt)].append(number)
-    indices = [_Index(length, asked) for length in n]
+    questions = list(benchmark)
+    numbers: dict[bytes, list[int]] = defaultdict(list)  # fingerprint -> questions of the benchmark that have it
+    for number, (_, prompt) in enumerate(questions):
+        numbers[fingerprint(prompt)].append(number)
+    indices = [_Index(length, questions) for length in n]
 
-    looked = 0
+    read = 0
     same: dict[int, str] = {}  # benchmark question -> the first training question like it
     for identity, prompt in training:
-        looked += 1
-        for number in prints.get(fingerprint(prompt), []):
+        read += 1
+        for number in numbers.get(fingerprint(prompt), []):
             same.setdefault(number, identity)
         for index in indices:
-            index.meet(identity, prompt)
+            index.add(identity, prompt)
 
-    first = [Shared(same[number], asked[number][0], normal(asked[number][1])) for number in sorted(same)[:examples]]
-    return Overlap(looked, len(asked), len(same), first, [index.summary(examples) for index in indices])
+    first = sorted(same)[:examples]
+    shared = [Shared(same[number], questions[number][0], normal(questions[number][1])) for number in first]
+    return Overlap(read, len(questions), len(same), shared, [index.summary(examples) for index in indices])
 
 
 class _Index:
-    """The n-grams of a benchmark, and what was met of them."""
+    """The n-grams of a benchmark, and which of them the training questions have that were added."""
 
-    def __init__(self, n: int, asked: list[Text]) -> None:
-        self._n, self._asked = n, asked
+    def __init__(self, n: int, questions: list[Text]) -> None:
+        self._n, self._questions = n, questions
         self._where: dict[str, list[int]] = defaultdict(list)  # n-gram -> benchmark questions that have it
-        self._total = [0] * len(asked)
-        for number, (_, prompt) in enumerate(asked):
+        self._total = [0] * len(questions)
+        for number, (_, prompt) in enumerate(questions):
             for gram in _grams(prompt, n):
                 self._where[gram].append(number)
                 self._total[number] += 1
-        self._first: dict[str, str] = {}  # n-gram met -> the first training question that has it
+        self._first: dict[str, str] = {}  # shared n-gram -> the first training question that has it
         self._containing = set[int]()
         self._training = 0
 
-    def meet(self, identity: str, prompt: str) -> None:
+    def add(self, identity: str, prompt: str) -> None:
+        """Compare one training question."""
         grams = _grams(prompt, self._n)
-        met = grams & self._where.keys()
-        self._training += bool(met)
-        for gram in met:
+        shared = grams & self._where.keys()
+        self._training += bool(shared)
+        for gram in shared:
             self._first.setdefault(gram, identity)
-        if met and met == grams:
-            self._containing |= set.intersection(*(set(self._where[gram]) for gram in met))
+        if shared and shared == grams:
+            self._containing |= set.intersection(*(set(self._where[gram]) for gram in shared))
 
     def summary(self, examples: int) -> Grams:
         hits: dict[int, list[str]] = defaultdict(list)
@@ -145,17 +147,17 @@ class _Index:
         return Grams(
             n=self._n,
             benchmark=len(hits),
-            covered=sum(each >= COVERED for each in share.values()),
+            covered=sum(value >= COVERED for value in share.values()),
             containing=len(self._containing),
             training=self._training,
-            examples=[Shared(self._first[hits[i][0]], self._asked[i][0], hits[i][0]) for i in most],
+            examples=[Shared(self._first[hits[i][0]], self._questions[i][0], hits[i][0]) for i in most],
         )
 
 
 def _grams(prompt: str, n: int) -> set[str]:
     """Every run of n words, each once."""
-    found = words(prompt)
-    return {" ".join(found[start : start + n]) for start in range(max(1, len(found) - n + 1))} if found else set()
+    text = words(prompt)
+    return {" ".join(text[start : start + n]) for start in range(max(1, len(text) - n + 1))} if text else set()
 
 
 # ---------------------------------------------------------------- sets by name
@@ -178,12 +180,12 @@ def texts(name: str, key: bytes = b"overlap", count: int = DRAWN) -> Iterator[Te
     )
 
 
-def describe(training: str, benchmark: str, found: Overlap) -> Iterator[str]:
+def describe(training: str, benchmark: str, overlap: Overlap) -> Iterator[str]:
     """What was found between two sets, in lines for a person. Of a set that must not be shown, ids and no text."""
-    yield f"{training}, {found.training:,} questions, against {benchmark}, {found.benchmark:,} questions"
-    yield f"  same question: {found.same:,} of {benchmark}"
-    yield from example_lines(training, benchmark, found.same_examples)
-    for grams in found.grams:
+    yield f"{training}, {overlap.training:,} questions, against {benchmark}, {overlap.benchmark:,} questions"
+    yield f"  same question: {overlap.same:,} of {benchmark}"
+    yield from example_lines(training, benchmark, overlap.same_examples)
+    for grams in overlap.grams:
         yield (
             f"  {grams.n} words in a row: {grams.benchmark:,} of {benchmark} ({grams.covered:,} covered to "
             f"{COVERED:.0%} and more, {grams.containing:,} containing a whole question), {grams.training:,} of "
@@ -192,16 +194,16 @@ def describe(training: str, benchmark: str, found: Overlap) -> Iterator[str]:
         yield from example_lines(training, benchmark, grams.examples)
 
 
-def withheld(training: str, benchmark: str, found: Overlap) -> Overlap:
+def withheld(training: str, benchmark: str, overlap: Overlap) -> Overlap:
     """The same without a word of a set whose authors ask that it is not shown: ids and counts stay."""
     if not secret(training, benchmark):
-        return found
+        return overlap
 
     def without(shared: list[Shared]) -> list[Shared]:
-        return [replace(each, text=WITHHELD) for each in shared]
+        return [replace(example, text=WITHHELD) for example in shared]
 
-    grams = [replace(each, examples=without(each.examples)) for each in found.grams]
-    return replace(found, same_examples=without(found.same_examples), grams=grams)
+    grams = [replace(counts, examples=without(counts.examples)) for counts in overlap.grams]
+    return replace(overlap, same_examples=without(overlap.same_examples), grams=grams)
 
 
 def secret(training: str, benchmark: str) -> bool:
@@ -211,6 +213,6 @@ def secret(training: str, benchmark: str) -> bool:
 
 def example_lines(training: str, benchmark: str, shared: Iterable[Shared]) -> Iterator[str]:
     """A line an example: both ids, and what they share unless the authors of either set ask that it is not shown."""
-    hidden = secret(training, benchmark)
-    for each in shared:
-        yield f"    {each.training} and {each.benchmark}: {WITHHELD if hidden else each.text}"
+    withhold = secret(training, benchmark)
+    for example in shared:
+        yield f"    {example.training} and {example.benchmark}: {WITHHELD if withhold else example.text}"

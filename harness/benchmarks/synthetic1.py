@@ -48,17 +48,17 @@ def _convert(number: int, row: Row) -> Question | LeftOut:
 def _information(text: str) -> dict[str, Any]:
     """A dictionary, as JSON or as Python wrote it: both are met in the sets of this collection."""
     try:
-        found = json.loads(text)
+        information = json.loads(text)
     except ValueError:
         try:
-            found = ast.literal_eval(text)  # literals only; nothing is run
+            information = ast.literal_eval(text)  # literals only; nothing is run
         except (SyntaxError, RecursionError, MemoryError) as error:
             raise ValueError(
                 f"verification_info is neither JSON nor a Python literal ({type(error).__name__})"
             ) from None
-    if not isinstance(found, dict):
-        raise ValueError(f"verification_info is {type(found).__name__}, not a dictionary")
-    return found
+    if not isinstance(information, dict):
+        raise ValueError(f"verification_info is {type(information).__name__}, not a dictionary")
+    return information
 
 
 TRAIN = Benchmark(SOURCE, _convert, role="training")

@@ -60,18 +60,18 @@ def smooth(posts: Sequence[Post], task: str | None) -> list[Point]:
 
     The window counts the completions of all tasks, so that the panels of one record share their lag.
     """
-    asked, right, total = [0], [0], [0]
+    answered, right, total = [0], [0], [0]
     for post in posts:
         pair = (post.completions, post.correct) if task is None else tuple(post.tasks.get(task, (0, 0)))
-        asked.append(asked[-1] + pair[0])
+        answered.append(answered[-1] + pair[0])
         right.append(right[-1] + pair[1])
         total.append(total[-1] + post.completions)
     points, start = [], 0
     for end in range(1, len(total)):
         while start < end - 1 and total[end] - total[start] > WINDOW:
             start += 1
-        if asked[end] > asked[start]:
-            accuracy = (right[end] - right[start]) / (asked[end] - asked[start])
+        if answered[end] > answered[start]:
+            accuracy = (right[end] - right[start]) / (answered[end] - answered[start])
             points.append((posts[end - 1].t_ms / 1000, accuracy))
     return points
 

@@ -66,22 +66,22 @@ def test_every_set_that_the_issue_names_is_there() -> None:
         "gpqa-diamond", "hle", "codeforces", "ioi", "gsm8k-train", "math-train", "openr1-math", "openthoughts",
         "synthetic-1-math", "general-reasoning",
     }  # fmt: skip
-    training = {name for name, each in BENCHMARKS.items() if each.role == "training"}
+    training = {name for name, benchmark in BENCHMARKS.items() if benchmark.role == "training"}
     assert training == {
         "gsm8k-train", "math-train", "openr1-math", "openthoughts", "synthetic-1-math", "general-reasoning",
     }  # fmt: skip
     assert "not public" in NOT_PUBLIC["frontiermath"]
-    assert {name for name, each in BENCHMARKS.items() if each.samples > 1} == {"aime-2024", "aime-2025"}
-    assert {name for name, each in BENCHMARKS.items() if not each.republish} == {"gpqa-diamond", "hle"}
+    assert {name for name, benchmark in BENCHMARKS.items() if benchmark.samples > 1} == {"aime-2024", "aime-2025"}
+    assert {name for name, benchmark in BENCHMARKS.items() if not benchmark.republish} == {"gpqa-diamond", "hle"}
     assert not BENCHMARKS.keys() & GENERATED.keys(), "a suite finds its parts by name"
 
 
 @pytest.mark.parametrize("name", EXCERPTS)
 def test_excerpts_become_questions_with_distinct_ids(name: str) -> None:
     questions, _ = collect(BENCHMARKS[name], excerpt(name))
-    assert len(questions) > 3 and len({each.id for each in questions}) == len(questions)
-    for each in questions:
-        assert each.prompt.strip() and each.target and json.dumps(each.metadata)
+    assert len(questions) > 3 and len({question.id for question in questions}) == len(questions)
+    for question in questions:
+        assert question.prompt.strip() and question.target and json.dumps(question.metadata)
 
 
 def test_the_excerpts_are_small() -> None:

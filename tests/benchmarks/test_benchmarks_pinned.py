@@ -75,12 +75,12 @@ def serve(hub: Hub, data: bytes, *, file: str = "test.jsonl", gated: bool = Fals
     hub.repositories["owner/name"] = Repository({REVISION: {file: data}}, gated)
 
 
-def refused(wanted: Source) -> str:
+def refused(pinned_source: Source) -> str:
     """The one sentence. It comes before the first row, and asks for something."""
     with pytest.raises(SourceError) as caught:
-        load(wanted)
+        load(pinned_source)
     message = str(caught.value)
-    assert "\n" not in message and message.startswith(wanted.name) and "Traceback" not in message
+    assert "\n" not in message and message.startswith(pinned_source.name) and "Traceback" not in message
     return message
 
 
@@ -96,14 +96,14 @@ def test_parquet_through_the_real_libraries(hub: Hub) -> None:
 
 def test_a_big_file_comes_by_way_of_a_redirect(hub: Hub) -> None:
     data = parquet(ROWS * 4)
-    wanted = source(data, file="big.parquet", rows=len(ROWS) * 4, sha256=content(ROWS * 4, ROWS[0])[1])
+    pinned_source = source(data, file="big.parquet", rows=len(ROWS) * 4, sha256=content(ROWS * 4, ROWS[0])[1])
     padded = lines([{**row, "more": os.urandom(1000).hex()} for row in ROWS])
     assert len(padded) > BIG
     serve(hub, padded)
     assert list(load(source(padded))) == ROWS  # columns that nobody asked for are not handed out
     assert any("/cdn/" in request for request in hub.requests)
     serve(hub, data, file="big.parquet")
-    assert list(load(wanted)) == ROWS * 4
+    assert list(load(pinned_source)) == ROWS * 4
 
 
 def test_several_files_are_read_in_the_order_of_the_source(hub: Hub) -> None:
@@ -144,11 +144,11 @@ def test_a_gate_opens_to_a_token(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_set_on_github_is_cached_by_commit(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     data = lines(ROWS)
     serve(hub, data, file="sub/test.jsonl")
-    wanted = source(data, file="sub/test.jsonl", host="github")
-    assert list(load(wanted)) == ROWS
+    pinned_source = source(data, file="sub/test.jsonl", host="github")
+    assert list(load(pinned_source)) == ROWS
     asked = len(hub.requests)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert list(load(wanted)) == ROWS
+    assert list(load(pinned_source)) == ROWS
     assert len(hub.requests) == asked
 
 
@@ -212,18 +212,18 @@ def test_a_download_that_breaks_off_leaves_nothing_behind(hub: Hub, tmp_path: Pa
 def test_a_damaged_copy_in_the_cache_says_which_file_to_delete(hub: Hub, tmp_path: Path, host: str) -> None:
     data = lines(ROWS)
     serve(hub, data)
-    wanted = source(data, host=host)
-    load(wanted)
+    pinned_source = source(data, host=host)
+    load(pinned_source)
     (copy,) = (
         path for path in tmp_path.rglob("*") if path.is_file() and path.read_bytes() == data and not path.is_symlink()
     )
     copy.chmod(0o644)
     copy.write_bytes(data[:-10])
-    message = refused(wanted)
+    message = refused(pinned_source)
     named = re.search(r"delete (\S+) and load it again", message)
     assert named and Path(named[1]) == copy
     copy.unlink()
-    assert list(load(wanted)) == ROWS
+    assert list(load(pinned_source)) == ROWS
 
 
 def test_gated_without_a_token(hub: Hub) -> None:
@@ -426,9 +426,9 @@ def test_content_is_the_same_from_every_text_format(tmp_path_factory: pytest.Tem
     (folder / "a.jsonl").write_text(text)
     (folder / "a.jsonl.gz").write_bytes(gzip.compress(text.encode()))
     (folder / "a.json").write_text(json.dumps([dict(reversed(row.items())) for row in rows], indent=2))
-    wanted = content(rows, ("b", "a"))
+    pinned_source = content(rows, ("b", "a"))
     for file in folder.iterdir():
-        assert content(read(file, ("a", "b")), ("a", "b")) == wanted
+        assert content(read(file, ("a", "b")), ("a", "b")) == pinned_source
 
 
 @BUSY
@@ -502,33 +502,35 @@ def test_the_whole_real_file_is_what_was_pinned(name: str, file: str, left_out: 
 
 
 @pytest.mark.parametrize(
-    ("wanted", "file"),
+    ("pinned_source", "file"),
     [(temporal_clue.SOURCE, "temporal_clue_test.json"), (AIW, "aiw_prompts.json")],
     ids=["clue", "aiw"],
 )
-def test_a_real_set_comes_from_github_with_its_source_as_it_is_written(hub: Hub, wanted: Source, file: str) -> None:
+def test_a_real_set_comes_from_github_with_its_source_as_it_is_written(
+    hub: Hub, pinned_source: Source, file: str
+) -> None:
     """Revision, path, bytes, rows, content: all of the source holds, over HTTP."""
-    (path,) = wanted.files
-    hub.repositories[wanted.repo] = Repository({str(wanted.revision): {path: whole(file).read_bytes()}})
-    assert sum(1 for _ in load(wanted)) == wanted.rows
+    (path,) = pinned_source.files
+    hub.repositories[pinned_source.repo] = Repository({str(pinned_source.revision): {path: whole(file).read_bytes()}})
+    assert sum(1 for _ in load(pinned_source)) == pinned_source.rows
 
 
 @pytest.mark.parametrize(
-    ("wanted", "file"),
+    ("pinned_source", "file"),
     [(gsm8k.TEST_SOURCE, "gsm8k_test.jsonl"), (humaneval.SOURCE, "HumanEval.jsonl.gz")],
     ids=["gsm8k", "humaneval"],
 )
-def test_real_rows_as_parquet_have_the_content_that_was_pinned(hub: Hub, wanted: Source, file: str) -> None:
+def test_real_rows_as_parquet_have_the_content_that_was_pinned(hub: Hub, pinned_source: Source, file: str) -> None:
     """The content hash was taken from JSON lines, and the Hub hands out Parquet, whose bytes depend on who wrote it."""
-    rows = list(read(whole(file), wanted.columns))
-    (path,) = wanted.files
-    free = replace(wanted, files={path: None})
-    hub.repositories[wanted.repo] = Repository({str(wanted.revision): {path: parquet(rows)}})
+    rows = list(read(whole(file), pinned_source.columns))
+    (path,) = pinned_source.files
+    free = replace(pinned_source, files={path: None})
+    hub.repositories[pinned_source.repo] = Repository({str(pinned_source.revision): {path: parquet(rows)}})
     assert list(load(free)) == rows
     with pytest.raises(SourceError, match="is not the file that was pinned"):
-        load(wanted)
-    edited = [*rows[:7], {**rows[7], wanted.columns[1]: "#### 7"}, *rows[8:]]
-    hub.repositories[wanted.repo].commits[str(wanted.revision)][path] = parquet(edited)
+        load(pinned_source)
+    edited = [*rows[:7], {**rows[7], pinned_source.columns[1]: "#### 7"}, *rows[8:]]
+    hub.repositories[pinned_source.repo].commits[str(pinned_source.revision)][path] = parquet(edited)
     for copy in Path(os.environ["HF_HUB_CACHE"]).rglob("*.parquet"):
         copy.unlink()
     with pytest.raises(SourceError, match="other content"):

@@ -39,7 +39,7 @@ BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # 
 def gsm8k(name: str, folder: Path = DATA) -> list[Text]:
     file = folder / f"gsm8k_{name}.jsonl"
     benchmark = BENCHMARKS["gsm8k" if name == "test" else "gsm8k-train"]
-    return [(each.id, each.prompt) for each in collect(benchmark, read(file, benchmark.source.columns))[0]]
+    return [(question.id, question.prompt) for question in collect(benchmark, read(file, benchmark.source.columns))[0]]
 
 
 # ---------------------------------------------------------------- normal forms
@@ -82,10 +82,10 @@ def test_normal_forms_are_total_and_stable(text: str) -> None:
 
 
 def runs(prompt: str, n: int) -> set[tuple[str, ...]]:
-    found = tuple(words(prompt))
-    if len(found) < n:
-        return {found} if found else set()
-    return {found[i : i + n] for i in range(len(found) - n + 1)}
+    text = tuple(words(prompt))
+    if len(text) < n:
+        return {text} if text else set()
+    return {text[i : i + n] for i in range(len(text) - n + 1)}
 
 
 PROMPTS = st.lists(st.text(alphabet="abcd ", max_size=16), max_size=7)
@@ -95,18 +95,18 @@ PROMPTS = st.lists(st.text(alphabet="abcd ", max_size=16), max_size=7)
 @given(PROMPTS, PROMPTS, st.integers(1, 4))
 def test_counts_agree_with_comparing_every_pair(training: list[str], asked: list[str], n: int) -> None:
     streamed = ((f"t{i}", text) for i, text in enumerate(training))
-    found = overlap(streamed, ((f"b{i}", text) for i, text in enumerate(asked)), (n,), 99)
-    assert (found.training, found.benchmark) == (len(training), len(asked))
-    assert found.same == sum(any(normal(a) == normal(b) for a in training) for b in asked)
+    result = overlap(streamed, ((f"b{i}", text) for i, text in enumerate(asked)), (n,), 99)
+    assert (result.training, result.benchmark) == (len(training), len(asked))
+    assert result.same == sum(any(normal(a) == normal(b) for a in training) for b in asked)
     everything = set[tuple[str, ...]]().union(*(runs(a, n) for a in training))
-    (grams,) = found.grams
+    (grams,) = result.grams
     assert grams.benchmark == sum(bool(runs(b, n) & everything) for b in asked)
     assert grams.training == sum(any(runs(a, n) & runs(b, n) for b in asked) for a in training)
     assert grams.covered == sum(
         bool(runs(b, n)) and len(runs(b, n) & everything) / len(runs(b, n)) >= COVERED for b in asked
     )
     assert grams.containing == sum(any(runs(a, n) and runs(a, n) <= runs(b, n) for a in training) for b in asked)
-    assert len(grams.examples) == grams.benchmark and len(found.same_examples) == found.same
+    assert len(grams.examples) == grams.benchmark and len(result.same_examples) == result.same
     for example in grams.examples:
         for identity, prompts in ((example.training, training), (example.benchmark, asked)):
             assert tuple(example.text.split()) in runs(prompts[int(identity[1:])], n)
@@ -126,9 +126,9 @@ def test_planted_copies_are_found_and_nothing_else() -> None:
     training[7] = ("t7", whole.upper() + "!")
     training[8] = ("t8", edited.replace(" ", ", ").rsplit(" ", 2)[0] + " changed end")  # two words of 30 replaced
     training[9] = ("t9", "quite another question " + " ".join(ten.split()[:10]))  # ten words in a row
-    found = overlap(iter(training), iter(asked))
-    thirteen, eight = found.grams
-    assert (found.same, [(s.training, s.benchmark) for s in found.same_examples]) == (1, [("t7", "b3")])
+    result = overlap(iter(training), iter(asked))
+    thirteen, eight = result.grams
+    assert (result.same, [(s.training, s.benchmark) for s in result.same_examples]) == (1, [("t7", "b3")])
     assert (thirteen.benchmark, thirteen.covered, thirteen.training) == (2, 2, 2)
     assert (eight.benchmark, eight.covered, eight.training) == (3, 2, 3)
     assert [example.benchmark for example in eight.examples] == ["b3", "b50", "b120"]
@@ -138,9 +138,9 @@ def test_a_short_question_inside_a_long_one() -> None:
     """As AIW's puzzles stand in its authors' prompts: little of the prompt is covered, all of the puzzle is there."""
     puzzle = "Alice has 3 brothers and she also has 6 sisters. How many sisters does Alice's brother have?"
     asked = [("b0", f"{puzzle} {' '.join(f'instruction{i}' for i in range(60))}"), ("b1", "a riddle about boats")]
-    found = overlap([("t0", puzzle), ("t1", "another")], asked)
-    assert found.same == 0
-    for grams in found.grams:
+    result = overlap([("t0", puzzle), ("t1", "another")], asked)
+    assert result.same == 0
+    for grams in result.grams:
         assert (grams.covered, grams.containing, grams.examples[0].benchmark) == (0, 1, "b0")
 
 
@@ -167,8 +167,8 @@ def test_the_training_set_is_streamed() -> None:
 
 
 def test_generated_tasks_by_name() -> None:
-    found = overlap(texts("nim/train", count=3000), texts("nim/heldout", count=1000))
-    assert (found.training, found.benchmark, found.same) == (3000, 1000, 0)
+    result = overlap(texts("nim/train", count=3000), texts("nim/heldout", count=1000))
+    assert (result.training, result.benchmark, result.same) == (3000, 1000, 0)
     again = overlap(texts("nim/train", count=3000), texts("nim/train", b"another key", 1000))
     assert again.same > 100  # 8,600 training questions: two keys meet
     for wrong in ("nim", "nim/test", "gsm9k", "gsm8k/train", ""):
@@ -179,26 +179,26 @@ def test_generated_tasks_by_name() -> None:
 def test_the_excerpts_and_a_contaminated_copy() -> None:
     training, asked = gsm8k("train"), gsm8k("test")
     assert overlap(training, asked).same == 0
-    found = overlap([*training, *asked[5:8]], asked)
-    assert found.same == 3 and found.grams[0].covered >= 3
-    told = list(describe("gsm8k-train", "gsm8k", found))
-    assert told[:2] == ["gsm8k-train, 63 questions, against gsm8k, 60 questions", "  same question: 3 of gsm8k"]
-    assert f"    {asked[5][0]} and {asked[5][0]}: {normal(asked[5][1])}" in told
+    result = overlap([*training, *asked[5:8]], asked)
+    assert result.same == 3 and result.grams[0].covered >= 3
+    lines = list(describe("gsm8k-train", "gsm8k", result))
+    assert lines[:2] == ["gsm8k-train, 63 questions, against gsm8k, 60 questions", "  same question: 3 of gsm8k"]
+    assert f"    {asked[5][0]} and {asked[5][0]}: {normal(asked[5][1])}" in lines
 
 
 def test_what_must_not_be_published_is_counted_and_not_shown() -> None:
     secret = [Shared("gsm8k-train/1", "gpqa-diamond/rec1", "the words of a question")]
-    found = Overlap(1, 1, 1, secret, [Grams(13, 1, 1, 0, 1, secret)])
-    told = "\n".join(describe("gsm8k-train", "gpqa-diamond", found))
-    assert told.count(WITHHELD) == 2 and "gpqa-diamond/rec1" in told and "the words" not in told
-    assert "the words" in "\n".join(describe("gsm8k-train", "gsm8k", found))
+    result = Overlap(1, 1, 1, secret, [Grams(13, 1, 1, 0, 1, secret)])
+    lines = "\n".join(describe("gsm8k-train", "gpqa-diamond", result))
+    assert lines.count(WITHHELD) == 2 and "gpqa-diamond/rec1" in lines and "the words" not in lines
+    assert "the words" in "\n".join(describe("gsm8k-train", "gsm8k", result))
 
 
 @needs("gsm8k_train.jsonl", "gsm8k_test.jsonl")
 def test_gsm8k_as_it_is() -> None:
-    found = overlap(gsm8k("train", WHOLE), gsm8k("test", WHOLE))
-    assert (found.training, found.benchmark) == (7473, 1319)
-    assert found.same < 5
+    result = overlap(gsm8k("train", WHOLE), gsm8k("test", WHOLE))
+    assert (result.training, result.benchmark) == (7473, 1319)
+    assert result.same < 5
 
 
 @pytest.mark.slow
@@ -225,8 +225,8 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 def test_no_word_of_a_set_that_must_not_be_shown_is_in_what_is_printed_as_json():
     text = "one two three four five six seven eight nine ten eleven twelve thirteen"
-    found = overlap([("a", text)], [("b", text)])
-    hidden = withheld("gsm8k-train", "gpqa-diamond", found)
-    assert hidden.same == found.same == 1 and hidden.same_examples[0].benchmark == "b"
-    assert text in repr(found) and "twelve" not in repr(hidden)
-    assert withheld("gsm8k-train", "gsm8k", found) == found
+    result = overlap([("a", text)], [("b", text)])
+    without = withheld("gsm8k-train", "gpqa-diamond", result)
+    assert without.same == result.same == 1 and without.same_examples[0].benchmark == "b"
+    assert text in repr(result) and "twelve" not in repr(without)
+    assert withheld("gsm8k-train", "gsm8k", result) == result
