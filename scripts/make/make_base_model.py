@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import random
 import time
 from collections.abc import Callable
@@ -31,9 +30,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from bases import TEMPLATE, clip_and_step, generate, matrices_and_others, random_llama, set_rates, train_tokenizer
+from tokenizers import Regex, pre_tokenizers
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from harness.tasks import TASKS, Sample, sample, score
 
@@ -41,10 +41,6 @@ from harness.tasks import TASKS, Sample, sample, score
 
 SEED = 20261120
 KEY = b"nano-r1 base model traces v1"
-TEMPLATE = "<|user|>{prompt}<|assistant|>"
-SPECIAL = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
-TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
-
 WIDTH, LAYERS, HEADS, HIDDEN = 128, 4, 4, 384  # 0.9M parameters, 3.6 MB in float32
 
 ALL = {"countdown": 64, "linear": 32, "nim": 48, "josephus": 32}  # sequences a step, by task
@@ -202,34 +198,13 @@ def _text(steps: Steps, answer: str) -> str:
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """Byte-level BPE. Digits and punctuation stand alone, so numbers are read digit by digit."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(r"[-+*/%=();:,.]"), "isolated"),
-            pre_tokenizers.Digits(individual_digits=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=600,  # more than the prompts need: every word becomes one token, and training stops there
-        special_tokens=SPECIAL,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    prompts = [sample(TASKS[task], KEY, "train", i).prompt for i in range(2000) for task in ALL]
-    tokenizer.train_from_iterator(prompts, trainer)
-    tokenizer.add_tokens(TAGS)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<|pad|>",
-        eos_token="<|end|>",
-        padding_side="left",
-        clean_up_tokenization_spaces=False,
-        chat_template="{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] }}{% endfor %}"
-        "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}",
-    )
+    """Digits and punctuation stand alone, so numbers are read digit by digit."""
+    pieces = [
+        pre_tokenizers.Split(Regex(r"[-+*/%=();:,.]"), "isolated"),
+        pre_tokenizers.Digits(individual_digits=True),
+        pre_tokenizers.ByteLevel(add_prefix_space=False),
+    ]
+    return train_tokenizer(pieces, [sample(TASKS[task], KEY, "train", i).prompt for i in range(2000) for task in ALL])
 
 
 # ---------------------------------------------------------------- training
@@ -276,22 +251,17 @@ STAGES = [
 
 
 def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, stage: Stage) -> None:
-    """One stage with optimisers of its own: linear warm-up, then linear decay to zero."""
-    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
-    others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
-    optimisers = [
+    """One stage with optimizers of its own: linear warm-up, then linear decay to zero."""
+    matrices, others = matrices_and_others(model)
+    optimizers = [
         torch.optim.Muon(matrices, lr=stage.lr_muon, weight_decay=0.01),
         torch.optim.AdamW(others, lr=stage.lr_adam, betas=(0.9, 0.98), weight_decay=0.0),
     ]
-    peaks = [stage.lr_muon, stage.lr_adam]
     rng = random.Random(SEED + stage.first)
     total = sum(stage.sizes.values())
     start, index, averages = time.monotonic(), stage.first, {}
     for step in range(stage.steps):
-        rate = min(1.0, (step + 1) / 100) * (1 - step / stage.steps)
-        for optimiser, peak in zip(optimisers, peaks, strict=True):
-            for group in optimiser.param_groups:
-                group["lr"] = peak * rate
+        set_rates(optimizers, (stage.lr_muon, stage.lr_adam), step, stage.steps)
         for task, size in stage.sizes.items():
             ids, labels = batch(task, size, index, stage.trace, tokenizer, rng)
             with torch.autocast("cpu", torch.bfloat16):
@@ -302,14 +272,11 @@ def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, stage: St
             (loss * size / total).backward()
             averages[task] = 0.98 * averages.get(task, loss.item()) + 0.02 * loss.item()
         index += max(stage.sizes.values())
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimiser in optimisers:
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
+        clip_and_step(model, optimizers)
         if step % 100 == 99:
             losses = " ".join(f"{task} {value:.3f}" for task, value in averages.items())
-            each = (time.monotonic() - start) / (step + 1)
-            print(f"{stage.name} {step + 1}/{stage.steps} {losses} {each:.2f} s/step", flush=True)
+            seconds = (time.monotonic() - start) / (step + 1)
+            print(f"{stage.name} {step + 1}/{stage.steps} {losses} {seconds:.2f} s/step", flush=True)
 
 
 # ---------------------------------------------------------------- measuring
@@ -322,12 +289,8 @@ def solve(
     """`samples` completions for each question (greedy if 1, temperature 1 otherwise)."""
     items = [sample(TASKS[task], KEY + b" probe", "train", i) for i in range(questions)]
     texts = [TEMPLATE.format(prompt=item.prompt) for item in items for _ in range(samples)]
-    inputs = tokenizer(texts, return_tensors="pt", padding=True)
-    inputs.pop("token_type_ids", None)
-    how = {"do_sample": True, "top_k": 0, "top_p": 1.0} if samples > 1 else {"do_sample": False}
-    out = model.generate(**inputs, max_new_tokens=112, pad_token_id=tokenizer.pad_token_id, **how)
-    done = tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :])
-    done = [text.partition("<|end|>")[0] for text in done]
+    options = {"do_sample": True, "top_k": 0, "top_p": 1.0} if samples > 1 else {"do_sample": False}
+    done = [text.partition("<|end|>")[0] for text in generate(model, tokenizer, texts, **options)]
     return [done[i : i + samples] for i in range(0, len(done), samples)]
 
 
@@ -353,21 +316,7 @@ def report(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, question
 
 
 def build(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """Random weights."""
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=WIDTH,
-        intermediate_size=HIDDEN,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-        initializer_range=1 / math.sqrt(WIDTH),
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return LlamaForCausalLM._from_config(config, attn_implementation="eager", dtype=torch.float32)
+    return random_llama(tokenizer, WIDTH, LAYERS, HEADS, HIDDEN, "eager")
 
 
 def main() -> None:

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import random
 import re
 import time
@@ -38,10 +37,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from bases import TEMPLATE, clip_and_step, generate, matrices_and_others, random_llama, set_rates, train_tokenizer
+from tokenizers import Regex, pre_tokenizers
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+from harness import files
 from harness.tasks import TASKS, Sample, sample, split_of
 
 # ---------------------------------------------------------------- constants
@@ -49,11 +50,6 @@ from harness.tasks import TASKS, Sample, sample, split_of
 SEED = 20261121
 KEY = b"nano-r1 deduction traces v1"
 NAMES = ("syllogism", "entailment")  # the track's tasks
-TEMPLATE = "<|user|>{prompt}<|assistant|>"
-SPECIAL = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
-TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
-LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
-
 WIDTH, LAYERS, HEADS, HIDDEN = 96, 4, 6, 288
 
 ROUNDS = (NAMES, NAMES, ("syllogism", "entailment", "entailment"))  # the tasks of each; the last in the chat template
@@ -104,9 +100,9 @@ def read(text: str) -> Statement:
     """The statement that `write` wrote, or the same as a sentence's beginning."""
     text = re.sub("^(Not-|If|All|No|Some)", lambda word: word[0].lower(), text)
     for kind, pattern in PATTERNS.items():
-        if found := pattern.fullmatch(text):
-            return Statement(kind, *(*found.groups(), "")[:2])
-    raise ValueError(f"{text!r} is no statement")
+        if match := pattern.fullmatch(text):
+            return Statement(kind, *(*match.groups(), "")[:2])
+    raise ValueError(f"{text!r} is not a statement")
 
 
 def opposite(literal: Literal) -> Literal:
@@ -129,17 +125,17 @@ def rules(statement: Statement, hasty: bool = False) -> list[Rule]:
     if hasty:
         return both
     ways = both if kind == "iff" else both[:1]
-    return [each for this, then in ways for each in ((this, then), (opposite(then), opposite(this)))]
+    return [rule for this, then in ways for rule in ((this, then), (opposite(then), opposite(this)))]
 
 
-def told(statement: Statement) -> list[Literal]:
-    """What one thing (the only one there is in propositional logic) is said to be; nothing for a rule."""
+def facts_of(statement: Statement) -> list[Literal]:
+    """The literals that hold of one thing (the only one there is in propositional logic); none for a rule."""
     kind, a, b = statement
     return {"fact": [a], "some": [a, b], "some-not": [a, opposite(b)]}.get(kind, [])
 
 
 def deny(statement: Statement) -> tuple[list[Literal], list[Rule]]:
-    """What its denial tells of one thing, and what rules: one of the two is empty."""
+    """The literals of one thing and the rules that its denial gives: one of the two is empty."""
     kind, a, b = statement
     match kind:
         case "fact":
@@ -195,24 +191,24 @@ def parts(prompt: str) -> tuple[list[Statement], Statement]:
     """The premises, and the conclusion that is asked about."""
     body = prompt.removeprefix("No group is empty. ")
     stated, _, rest = body.partition(". Does it follow that ")
-    return [read(each) for each in stated.split(". ")], read(rest.partition("?")[0])
+    return [read(text) for text in stated.split(". ")], read(rest.partition("?")[0])
 
 
 def trace(item: Sample, hasty: bool = False, most: int = 99) -> tuple[str, str]:
     """(thinking, answer) by the method, or by a hasty reading of it."""
     premises, conclusion = parts(item.prompt)
-    given = [rule for one in premises for rule in rules(one, hasty)]
-    facts = [one.a for one in premises if one.kind == "fact"]
+    given = [rule for premise in premises for rule in rules(premise, hasty)]
+    facts = [premise.a for premise in premises if premise.kind == "fact"]
     start, more = deny(conclusion)
     starts = [[*start, *facts]]
     if not start:
-        terms = dict.fromkeys([conclusion.a, conclusion.b, *(each for one in premises for each in one[1:])])
-        starts = [told(one) for one in premises if told(one)] or [[term] for term in terms]
+        terms = dict.fromkeys([conclusion.a, conclusion.b, *(term for premise in premises for term in premise[1:])])
+        starts = [literals for premise in premises if (literals := facts_of(premise))] or [[term] for term in terms]
     thinking = spell([*given, *more])
     for start in starts:
-        line, found = chain(start, [*given, *more], most)
+        line, contradiction = chain(start, [*given, *more], most)
         thinking += line
-        if found:
+        if contradiction:
             return thinking, "yes"
     return thinking, "no"
 
@@ -230,7 +226,7 @@ Text = list[tuple[str, bool]]  # pieces; is each to be learnt?
 def worked_question(task: str, item: Sample, rng: random.Random, *, in_template: bool) -> Text:
     """A question, often without some of its premises, and some thinking about it. No answer."""
     *stated, rest = item.prompt.split(". ")
-    kept = [each for i, each in enumerate(stated) if i in (0, len(stated) - 1) or rng.random() < 0.6]
+    kept = [premise for i, premise in enumerate(stated) if i in (0, len(stated) - 1) or rng.random() < 0.6]
     fewer = ". ".join([*kept, rest])
     if split_of(task, fewer) == "train":  # else it is a held-out question
         item = replace(item, prompt=fewer)
@@ -244,10 +240,10 @@ def worked_premises(item: Sample, rng: random.Random) -> Text:
     """Some premises, the rules they give, and what each literal implies by those, in any order."""
     premises, _ = parts(item.prompt)
     premises = rng.sample(premises, rng.randint(1, len(premises)))
-    given = [rule for one in premises for rule in rules(one)]
-    pieces = [(" ".join(capital(write(one)) for one in premises) + " ", False), (spell(given), True)]
-    letters = dict.fromkeys(each.removeprefix("not-") for one in premises for each in one[1:] if each)
-    literals = [each for letter in letters for each in (letter, opposite(letter))]
+    given = [rule for premise in premises for rule in rules(premise)]
+    pieces = [(" ".join(capital(write(premise)) for premise in premises) + " ", False), (spell(given), True)]
+    letters = dict.fromkeys(term.removeprefix("not-") for premise in premises for term in premise[1:] if term)
+    literals = [literal for letter in letters for literal in (letter, opposite(letter))]
     for literal in rng.sample(literals, len(literals)):
         pieces += [(f"{literal}:", False), (f"{','.join(consequences(literal, given))};", True)]
     return pieces
@@ -265,7 +261,7 @@ def questions(label: bytes, count: int, names: tuple[str, ...] = NAMES) -> list[
 # ---------------------------------------------------------------- warm-up: traces
 
 
-def with_care_or_in_haste(item: Sample, rng: random.Random) -> tuple[str, str]:
+def careful_or_hasty(item: Sample, rng: random.Random) -> tuple[str, str]:
     """`trace`, with both faults as often as HASTY says, else with none."""
     hasty = rng.random() < HASTY
     return trace(item, hasty, 1 if hasty else 99)
@@ -286,7 +282,7 @@ def warmup() -> list[dict[str, str]]:
     """The traces of the track: {"task", "prompt", "completion"}, the tasks in turn."""
     rng = random.Random(SEED)
     return [
-        {"task": task, "prompt": item.prompt, "completion": mixed(item, rng, with_care_or_in_haste)}
+        {"task": task, "prompt": item.prompt, "completion": mixed(item, rng, careful_or_hasty)}
         for task, item in questions(b" warm-up", TRACES)
     ]
 
@@ -295,58 +291,23 @@ def warmup() -> list[dict[str, str]]:
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """Byte-level BPE in which `B` and `not-B` are a token each wherever they stand, as is each phrase between them."""
-    tokenizer = Tokenizer(models.BPE())
-    apart = r"([Nn]ot-)?[A-Z](?![a-z])|[.?] ?|Does it follow that |[:;,!.→]"
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(apart), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=600,  # more than is needed: every phrase becomes one token, and training stops there
-        special_tokens=SPECIAL,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
+    """`B` and `not-B` are a token each wherever they stand, as is each phrase between them."""
+    pieces = [
+        pre_tokenizers.Split(Regex(r"([Nn]ot-)?[A-Z](?![a-z])|[.?] ?|Does it follow that |[:;,!.→]"), "isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ]
     rng = random.Random(SEED)
     texts = [
         text for _, item in questions(b" warm-up", TRACES) for text in (item.prompt, mixed(item, rng, as_people_do))
     ]
-    tokenizer.train_from_iterator([re.sub("</?(think|answer)>", "", each) for each in texts], trainer)
-    tokenizer.add_tokens(TAGS)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<|pad|>",
-        eos_token="<|end|>",
-        padding_side="left",
-        clean_up_tokenization_spaces=False,
-        chat_template="{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] }}{% endfor %}"
-        "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}",
-    )
+    return train_tokenizer(pieces, [re.sub("</?(think|answer)>", "", text) for text in texts])
 
 
 # ---------------------------------------------------------------- training the base
 
 
 def build(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """Random weights."""
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=WIDTH,
-        intermediate_size=HIDDEN,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-        initializer_range=1 / math.sqrt(WIDTH),
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return LlamaForCausalLM._from_config(config, attn_implementation="sdpa", dtype=torch.float32)
+    return random_llama(tokenizer, WIDTH, LAYERS, HEADS, HIDDEN, "sdpa")
 
 
 def batches(tokenizer: PreTrainedTokenizerFast, number: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -393,7 +354,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
-    """Its singular values brought near 1 by five quintic Newton-Schulz steps, Jordan's coefficients."""
+    """With its singular values near 1, by five quintic Newton-Schulz steps, Jordan's coefficients."""
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
     x = x / (x.norm() + 1e-7)
@@ -405,27 +366,20 @@ def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
 
 def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, number: int) -> None:
     """One round: Muon on the matrices, AdamW on the rest; linear warm-up, then linear decay to zero."""
-    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
-    others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
-    optimisers = [Muon(matrices, LR_MUON), torch.optim.AdamW(others, LR_ADAM, (0.9, 0.98), weight_decay=0.0)]
+    matrices, others = matrices_and_others(model)
+    optimizers = [Muon(matrices, LR_MUON), torch.optim.AdamW(others, LR_ADAM, (0.9, 0.98), weight_decay=0.0)]
     start, average = time.monotonic(), 0.0
     for step, (ids, labels) in zip(range(STEPS), batches(tokenizer, number), strict=False):
-        rate = min(1.0, (step + 1) / 100) * (1 - step / STEPS)
-        for optimiser, peak in zip(optimisers, (LR_MUON, LR_ADAM), strict=True):
-            for group in optimiser.param_groups:
-                group["lr"] = peak * rate
+        set_rates(optimizers, (LR_MUON, LR_ADAM), step, STEPS)
         hidden = model.model(ids[:, :-1]).last_hidden_state
         chosen = labels[:, 1:] != -100
         loss = nn.functional.cross_entropy(model.lm_head(hidden[chosen]), labels[:, 1:][chosen])
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimiser in optimisers:
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
+        clip_and_step(model, optimizers)
         average = loss.item() if step == 0 else 0.98 * average + 0.02 * loss.item()
         if step % 100 == 99:
-            each = (time.monotonic() - start) / (step + 1)
-            print(f"{step + 1}/{STEPS} loss {average:.3f} {each:.2f} s/step", flush=True)
+            seconds = (time.monotonic() - start) / (step + 1)
+            print(f"{step + 1}/{STEPS} loss {average:.3f} {seconds:.2f} s/step", flush=True)
 
 
 @torch.inference_mode()
@@ -433,10 +387,7 @@ def right_thinking(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, 
     """Share of training-side questions on which greedy decoding thinks as `trace` does, with care or hastily."""
     pool = questions(b" probe", count)
     prompts = [TEMPLATE.format(prompt=item.prompt) + "<think>" for _, item in pool]
-    inputs = tokenizer(prompts, return_tensors="pt", padding=True)
-    inputs.pop("token_type_ids", None)
-    out = model.generate(**inputs, max_new_tokens=112, do_sample=False, pad_token_id=tokenizer.pad_token_id)
-    made = tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :])
+    made = generate(model, tokenizer, prompts, do_sample=False)
     ways = [(False, 99), (True, 99), (False, 1), (True, 1)]
     return sum(
         any(text.startswith(trace(item, *way)[0] + "</think>") for way in ways)
@@ -458,9 +409,7 @@ def main() -> None:
     model.save_pretrained(args.out)
     tokenizer.save_pretrained(args.out)
     (args.out / "model.safetensors").chmod(0o644)  # the sandbox user reads it
-    (args.out / "warmup.jsonl").write_text(
-        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in warmup()), "utf-8"
-    )
+    files.write(args.out / "warmup.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in warmup()))
     share = right_thinking(model.eval(), tokenizer)
     print(json.dumps({"seconds": round(time.monotonic() - start), "right_thinking": share}))
 

@@ -51,37 +51,38 @@ SIMPLE = st.sampled_from(["fact", "if", "or", "iff"])
 
 @given(SIMPLE, LITERALS, LITERALS)
 def test_rules_facts_and_denials_say_what_the_statement_says(kind, a, b):
-    one = make.Statement(kind, a, "" if kind == "fact" else b)
+    statement = make.Statement(kind, a, "" if kind == "fact" else b)
     for thing in THINGS:
         says = (
-            all(this not in thing or then in thing for this, then in make.rules(one)) and set(make.told(one)) <= thing
+            all(this not in thing or then in thing for this, then in make.rules(statement))
+            and set(make.facts_of(statement)) <= thing
         )
-        assert says == truth(one, [thing])
+        assert says == truth(statement, [thing])
         if kind != "iff":  # never asked for
-            start, more = make.deny(one)
+            start, more = make.deny(statement)
             assert not more
-            assert (set(start) <= thing) != truth(one, [thing])
+            assert (set(start) <= thing) != truth(statement, [thing])
 
 
 @pytest.mark.parametrize("kind", ["all", "no", "some", "some-not"])
 def test_denials_of_statements_about_groups(kind):
     """The denial of a rule tells of one thing; the denial of what is told of one thing is a rule."""
-    one = make.Statement(kind, "B", "C")
-    start, more = make.deny(one)
+    statement = make.Statement(kind, "B", "C")
+    start, more = make.deny(statement)
     for thing in THINGS:
         if kind in ("all", "no"):
             assert not more
-            assert (set(start) <= thing) != truth(one, [thing])
+            assert (set(start) <= thing) != truth(statement, [thing])
         else:
             assert not start
-            assert all(this not in thing or then in thing for this, then in more) != truth(one, [thing])
+            assert all(this not in thing or then in thing for this, then in more) != truth(statement, [thing])
 
 
 @given(st.sampled_from(sorted(make.TEXT)), LITERALS, LITERALS)
 def test_statements_are_read_as_they_were_written(kind, a, b):
-    one = make.Statement(kind, a, "" if kind == "fact" else b)
-    assert make.read(make.write(one)) == one
-    assert make.read(make.capital(make.write(one)).removesuffix(".")) == one
+    statement = make.Statement(kind, a, "" if kind == "fact" else b)
+    assert make.read(make.write(statement)) == statement
+    assert make.read(make.capital(make.write(statement)).removesuffix(".")) == statement
 
 
 def test_chains_by_hand():
@@ -113,9 +114,9 @@ def test_clean_traces_are_right(task):
 @pytest.mark.parametrize("task", make.NAMES)
 def test_traces_of_mixed_quality_are_formatted_and_often_wrong(task):
     rng = random.Random(1)
-    scores = [score(TASKS[task], item, make.mixed(item, rng, make.with_care_or_in_haste)) for item in items(task, 600)]
-    assert all(one.formatted for one in scores)
-    assert 0.4 < sum(one.correct for one in scores) / len(scores) < 0.8
+    scores = [score(TASKS[task], item, make.mixed(item, rng, make.careful_or_hasty)) for item in items(task, 600)]
+    assert all(entry.formatted for entry in scores)
+    assert 0.4 < sum(entry.correct for entry in scores) / len(scores) < 0.8
 
 
 def test_the_committed_traces_are_those_of_the_seed_and_of_the_training_side():

@@ -1,0 +1,90 @@
+"""What the scripts that make the small base models share: special tokens, tokenizer, shape of the model, schedule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+TEMPLATE = "<|user|>{prompt}<|assistant|>"
+SPECIAL = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
+TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
+
+
+def train_tokenizer(pieces: Sequence[pre_tokenizers.PreTokenizer], texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """Byte-level BPE of the texts, which `pieces` cut up first; then the tags, a token each."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(list(pieces))
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600,  # more than is needed: every word or phrase becomes one token, and training stops there
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.add_tokens(TAGS)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<|pad|>",
+        eos_token="<|end|>",
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+        chat_template="{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}",
+    )
+
+
+def random_llama(
+    tokenizer: PreTrainedTokenizerFast, width: int, layers: int, heads: int, hidden: int, attention: str
+) -> LlamaForCausalLM:
+    """A Llama with random weights in float32; `attention` is transformers' attn_implementation."""
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        initializer_range=1 / math.sqrt(width),
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return LlamaForCausalLM._from_config(config, attn_implementation=attention, dtype=torch.float32)
+
+
+def matrices_and_others(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The weights that Muon trains, and those that AdamW trains: embeddings and norms."""
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+    return matrices, [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
+
+
+def set_rates(optimizers: Sequence[torch.optim.Optimizer], peaks: Sequence[float], step: int, steps: int) -> None:
+    """Linear warm-up in 100 steps, times a linear decay to zero."""
+    rate = min(1.0, (step + 1) / 100) * (1 - step / steps)
+    for optimizer, peak in zip(optimizers, peaks, strict=True):
+        for group in optimizer.param_groups:
+            group["lr"] = peak * rate
+
+
+def clip_and_step(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+
+def generate(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, texts: list[str], **options: object
+) -> list[str]:
+    """What the model writes after each text, at most 112 tokens, special tokens included."""
+    inputs = tokenizer(texts, return_tensors="pt", padding=True)
+    inputs.pop("token_type_ids", None)
+    out = model.generate(**inputs, max_new_tokens=112, pad_token_id=tokenizer.pad_token_id, **options)
+    return tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :])
