@@ -5,7 +5,7 @@ within all its budgets and left nothing running. How the examiner keeps it from 
 runs is the business of whoever makes the grader (ProgramRunner): a sandbox (harness/evaluation/programs.py).
 
 Strict: the answer is one fenced block of Python, and it is a whole program: its own imports, the function by its
-name. Only the standard library is there (`-S`), as in HumanEval. Where a problem brings C++ files (IOI), the block is
+name. Only the standard library is there (`-S`), as in HumanEval. Where a problem has C++ files (IOI), the block is
 C++ and is compiled with them.
 
 Lenient: the last fenced block anywhere, behind the prompt's imports and helpers; without a fence the completion goes on

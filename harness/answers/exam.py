@@ -22,7 +22,7 @@ can still answer from memory. Arguments travel as copies: what a program does to
 A problem may have cases instead of tests: an input and an output each. The program is then started anew for each case,
 with the input as its standard input, and the examiner compares what it writes, word by word. A case has a limit of
 processor time, and one of wall time for a program that sleeps. A program in C++ is compiled first, with the files that
-its problem brings.
+belong to its problem.
 """
 
 from __future__ import annotations
@@ -250,10 +250,10 @@ def _run_cases(exam: dict[str, Any], memory_bytes: int, cpu_seconds: int) -> str
     command = _build(exam)
     if command is None:
         return "the program does not compile"
-    for number, (given, expected) in enumerate(exam["cases"]):
+    for number, (data, expected) in enumerate(exam["cases"]):
         stdin = os.memfd_create("input")
         with open(stdin, "wb", closefd=False) as feed:
-            feed.write(given.encode())
+            feed.write(data.encode())
         os.lseek(stdin, 0, os.SEEK_SET)
         most = LONGEST + len(expected)
         output, code = _run(command, stdin, memory_bytes, cpu_seconds, most)

@@ -1,4 +1,4 @@
-"""What every grader gives back, and the one answer format that counts.
+"""The result of grading, and the one answer format that counts.
 
 strict    the completion is `<think>…</think><answer>…</answer>` and the answer is right in exactly the asked form
 lenient   what common evaluation harnesses accept: the last number, a boxed expression, "the answer is (C)"

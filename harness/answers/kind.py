@@ -21,7 +21,7 @@ class Kind(ABC):
 
     @abstractmethod
     def ask(self, sample: Sample) -> str:
-        """What is said below a question about the form of its answer; nothing where the question says it itself."""
+        """The sentence below a question that says what an answer looks like; empty where the question says so."""
 
     @abstractmethod
     def strict(self, sample: Sample, answer: str) -> bool:
@@ -46,7 +46,7 @@ class Kind(ABC):
         return None
 
     def question(self, sample: Sample) -> str:
-        """The question with the form of its answer. Where the answer goes is said by a track's chat template."""
+        """The question with the form of its answer. A track's chat template says where the answer goes."""
         return f"{sample.prompt}\n\n{self.ask(sample)}".rstrip()
 
 

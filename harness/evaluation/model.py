@@ -101,7 +101,7 @@ def _unfit(report: dict[str, Any]) -> str:
     faults = {
         "missing": sorted(report["missing_keys"]),
         "of another shape": sorted(
-            f"{name} {list(here)}, not {list(wanted)}" for name, here, wanted in report["mismatched_keys"]
+            f"{name} {list(actual)}, not {list(expected)}" for name, actual, expected in report["mismatched_keys"]
         ),
         "without a place": sorted(report["unexpected_keys"]),
     }

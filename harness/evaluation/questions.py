@@ -48,7 +48,7 @@ class Item:
 
     @property
     def question(self) -> str:
-        """With the form of its answer. Where the answer goes is said by a track's chat template."""
+        """With the form of its answer. A track's chat template says where the answer goes."""
         return self.kind.question(self.sample)
 
     def grade(self, completion: str) -> Grade:

@@ -87,8 +87,8 @@ def ready(track: Track) -> list[str]:
             probe(benchmark)
         except SourceError as error:
             raise ReportedError(
-                f"{track.id} reports {name}, whose questions are not here (`nano-r1 tracks fetch {track.name}` brings "
-                f"them): {error}"
+                f"{track.id} reports {name}, whose questions are not here (`nano-r1 tracks fetch {track.name}` "
+                f"downloads them): {error}"
             ) from None
         except (SuiteError, PoolError, SandboxError, GraderError) as error:
             raise ReportedError(f"{track.id} reports {name}, which cannot be graded here: {error}") from None

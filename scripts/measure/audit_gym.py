@@ -132,9 +132,9 @@ def measure(name: str) -> Row:
 def of_task(task: Gym, draws: int = DRAWS) -> Row:
     task.draw(Stream(b"audit", "once"))  # imports and files are read here
     start = time.process_time()
-    drawn = [task.draw(Stream(b"audit", f"{task.name}/{i}/")) for i in range(draws)]
+    questions = [task.draw(Stream(b"audit", f"{task.name}/{i}/")) for i in range(draws)]
     draw_ms = (time.process_time() - start) * 1000 / draws
-    items = [Sample("", *each) for each in drawn]
+    items = [Sample("", *question) for question in questions]
     tried = [(item, answer) for item in items[:200] for answer in [item.target, *task.attacks(item)]]
     start = time.process_time()
     for item, answer in tried:
@@ -188,15 +188,15 @@ def of_default(name: str) -> Row:
         while draws < 500 and time.process_time() - start < SECONDS:
             seed = int.from_bytes(hashlib.sha256(f"{name}/{draws}".encode()).digest()[:4], "big")
             try:
-                made = create(name, size=1, seed=seed)
-                item = made[0]
+                items = create(name, size=1, seed=seed)
+                item = items[0]
             except Exception as caught:  # maze
                 error = caught
                 break
             prompts.add(item["question"])
             answers["" if item["answer"] is None else str(item["answer"]) or "(empty)"] += 1
             begun = time.process_time()
-            made.score_answer("" if item["answer"] is None else item["answer"], item)
+            items.score_answer("" if item["answer"] is None else item["answer"], item)
             score_s += time.process_time() - begun
             draws += 1
     spent = time.process_time() - start - score_s

@@ -215,7 +215,7 @@ def test_the_digest_sees_all_that_a_score_hangs_on():
         replace(item, sample=replace(item.sample, prompt="How much?")),
         replace(item, sample=replace(item.sample, target="8")),
         replace(item, sample=replace(item.sample, metadata={"level": 2})),
-        replace(item, grader="maths"),
+        replace(item, kind=KINDS["maths"]),
     ]
     digests = {reported.digest([each]) for each in [item, *other]} | {reported.digest([item, item])}
     assert len(digests) == len(other) + 2 and reported.digest([item]) == reported.digest([replace(item)])

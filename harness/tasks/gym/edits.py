@@ -37,8 +37,8 @@ def in_integers(question: str, answer: str, facts: Facts) -> tuple[str, str] | N
 
 def asked_once(question: str, answer: str, facts: Facts) -> tuple[str, str] | None:
     """Not if two names fit."""
-    wanted = facts["question"].removeprefix("Who ").partition("?")[0]
-    return (question, answer) if question.count(f" {wanted}. ") == 1 else None
+    description = facts["question"].removeprefix("Who ").partition("?")[0]
+    return (question, answer) if question.count(f" {description}. ") == 1 else None
 
 
 def convex(question: str, answer: str, facts: Facts) -> tuple[str, str] | None:
@@ -67,8 +67,8 @@ def turned(question: str, answer: str, facts: Facts) -> tuple[str, str] | None:
 
 def filtered(question: str, answer: str, facts: Facts) -> tuple[str, str] | None:
     """Something stays, something goes, and no number is there twice: 75 and 75.0 are mixed up."""
-    given = list(map(Decimal, facts["original_numbers"]))
-    return (question, answer) if 0 < len(facts["result"]) < len(given) == len(set(given)) else None
+    numbers = list(map(Decimal, facts["original_numbers"]))
+    return (question, answer) if 0 < len(facts["result"]) < len(numbers) == len(set(numbers)) else None
 
 
 def reordered(question: str, answer: str, facts: Facts) -> tuple[str, str] | None:

@@ -94,24 +94,26 @@ def near_path(facts: Facts, gold: str) -> list[str]:
         f"{steps[0]} {back[steps[0]]} {gold}", f"{gold} {back[steps[-1]]} {steps[-1]}", " ".join(steps[1:]), turned,
         " ".join(steps[:-1]), f"{gold} {steps[-1]}", gold.replace(" ", ", "), gold.upper(), "#", "infeasible",
         " ".join(step[0] for step in steps),
-        *(" ".join([one] * len(steps)) for one in _STEPS if one not in steps),
+        *(" ".join([step] * len(steps)) for step in _STEPS if step not in steps),
     ]  # fmt: skip
 
 
 def fills_survo(facts: Facts, answer: str) -> bool:
     """The given cells stand, the others take each number once, and every row and column adds up to its last cell."""
-    found, puzzle = grid(answer), facts["puzzle"]
-    if found is None or [len(row) for row in found] != [len(row) for row in puzzle]:
+    rows, puzzle = grid(answer), facts["puzzle"]
+    if rows is None or [len(row) for row in rows] != [len(row) for row in puzzle]:
         return False
-    if not all(integer(cell) is not None and len(cell) < 6 for row in found for cell in row):
+    if not all(integer(cell) is not None and len(cell) < 6 for row in rows for cell in row):
         return False
-    values = [[int(cell) for cell in row] for row in found]
+    values = [[int(cell) for cell in row] for row in rows]
     cells = [
-        (given, value) for line, row in zip(puzzle, values, strict=True) for given, value in zip(line, row, strict=True)
+        (printed, value)
+        for line, row in zip(puzzle, values, strict=True)
+        for printed, value in zip(line, row, strict=True)
     ]
-    if any(given not in (0, value) for given, value in cells):
+    if any(printed not in (0, value) for printed, value in cells):
         return False
-    if sorted(value for given, value in cells if not given) != facts["numbers"]:
+    if sorted(value for printed, value in cells if not printed) != facts["numbers"]:
         return False
     return all(sum(line[:-1]) == line[-1] for line in [*values, *map(list, zip(*values, strict=True))])
 
@@ -132,7 +134,7 @@ def colours_graph(facts: Facts, answer: str) -> bool:
     colour = dict(pairs)
     if len(pairs) != len(colour) or colour.keys() != set(range(facts["vertices"])):
         return False
-    return all(1 <= one <= facts["colours"] for one in colour.values()) and all(
+    return all(1 <= number <= facts["colours"] for number in colour.values()) and all(
         colour[a] != colour[b] for a, b in facts["edges"]
     )
 
@@ -151,7 +153,7 @@ def near_colouring(facts: Facts, gold: str) -> list[str]:
 
 
 def written(colour: dict[str, str]) -> str:
-    return "{" + ", ".join(f'"{vertex}": {one}' for vertex, one in colour.items()) + "}"
+    return "{" + ", ".join(f'"{vertex}": {number}' for vertex, number in colour.items()) + "}"
 
 
 CRYPTARITHM = Rule(

@@ -3,7 +3,7 @@
 What is taken over is the generators, not the habits around them. Items there are seeded with `Random(seed + index)`, so
 that seed 1 and seed 2 share 599 of 600 questions: here each draw is a data set of size 1, and its seed is a 32-bit fold
 of the question's own HMAC stream. Verifiers there give part of the points, evaluate what the model wrote, or accept the
-question as its answer: here an answer is brought into its form's canonical shape and compared with the gold answer, and
+question as its answer: here an answer is put into its form's canonical shape and compared with the gold answer, and
 where several answers are right a rule of a few lines checks the answer against the question. Each prompt ends with what
 an answer looks like.
 
@@ -99,7 +99,7 @@ _USABLE = re.compile(r"(?=[^ \n])[ -;=?-~\n]{1,200}(?<=[^ \n])")  # fits between
 def draw_item(dataset: str, seed: int, config: tuple[tuple[str, Any], ...]) -> Facts:
     """The one item of a data set of size 1 with this seed: its question, answer and metadata.
 
-    Some data sets read a whole book when they are made, so one is made and copied; the tests compare the two ways.
+    Some data sets read a whole book at their start, so each is made once and copied; the tests compare the two ways.
     """
     items = copy.copy(generator(dataset, config))
     items.config, items.seed = replace(items.config, seed=seed), seed

@@ -39,10 +39,10 @@ PIECES = [
 
 def expression(rng: random.Random, numbers: list[int]) -> str:
     a, b, c = rng.sample(numbers, 3)
-    one, two = rng.choices("+-*/", k=2)
+    first, second = rng.choices("+-*/", k=2)
     return rng.choice(
-        [f"{a}{one}{b}{two}{c}", f"({a}{one}{b}){two}{c}", f"{a}{one}({b}{two}{c})", f"{a} {one} ( {b} {two} {c} )",
-         f"(({a}){one}(({b}){two}{c}))", f"({a}{one}{b}{two}{c})"]
+        [f"{a}{first}{b}{second}{c}", f"({a}{first}{b}){second}{c}", f"{a}{first}({b}{second}{c})",
+         f"{a} {first} ( {b} {second} {c} )", f"(({a}){first}(({b}){second}{c}))", f"({a}{first}{b}{second}{c})"]
     )  # fmt: skip
 
 
@@ -148,10 +148,10 @@ def _makes(answer: str, numbers: list[int], target: int) -> bool:
         raise ValueError("not of this grammar")
 
     try:
-        made = value(ast.parse(answer, mode="eval").body)
+        result = value(ast.parse(answer, mode="eval").body)
     except (SyntaxError, ValueError, ZeroDivisionError):
         return False
-    return made == target and sorted(used) == sorted(numbers)
+    return result == target and sorted(used) == sorted(numbers)
 
 
 @functools.cache
