@@ -1,0 +1,18 @@
+"""A copy of what a track's digest covers, where it can be changed."""
+
+import pytest
+
+from harness.tracks import files
+from harness.tracks.files import TRACKS
+from harness.tracks.track import load
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """The hashed sources in a folder where they can be changed."""
+    for name in [*load("cpu-logic").sources, "tracks/fetch.py", "tracks/cpu-logic.toml"]:
+        target = tmp_path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((TRACKS.parent / name).read_bytes())
+    monkeypatch.setattr(files, "TRACKS", tmp_path / "tracks")
+    return tmp_path

@@ -1,0 +1,53 @@
+"""The digest is over all that decides a result and over nothing else."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from harness.tracks.digest import FROZEN, task_sources
+from harness.tracks.track import ROOT, load, names
+
+
+@pytest.mark.parametrize(
+    "name", [*FROZEN, "engines/transformers.py", "tasks/nim.py", "tasks/nim_hard.py", "tracks/cpu-logic.toml"]
+)
+def test_the_digest_covers_what_decides(copy, name):
+    before = load("cpu-logic").digest
+    path = copy / name
+    path.write_bytes(path.read_bytes() + b"# one more line\n")
+    assert load("cpu-logic").digest != before
+
+
+def test_the_digest_covers_the_parents_of_a_task_that_is_not_used_itself():
+    """`entailment-choice` asks what entailment.py draws: a change there changes what it asks."""
+    assert {"tasks/entailment_choice.py", "tasks/entailment.py", "tasks/yes_no.py"} <= task_sources("entailment-choice")
+    assert task_sources("nim") == {"tasks/nim.py", "tasks/task.py"}
+
+
+def test_the_digest_ignores_the_rest_and_is_stable(copy):
+    before = load("cpu-logic").digest
+    path = copy / "tracks" / "fetch.py"
+    path.write_bytes(path.read_bytes() + b"# one more line\n")
+    assert load("cpu-logic").digest == before == load("cpu-logic").digest
+
+
+def test_digests_are_the_same_in_another_process_without_weights_or_network(tmp_path):
+    """Another hash seed, another machine's empty cache, and no way out."""
+    code = (
+        "import socket, json\ndef refuse(*_): raise OSError\nsocket.socket.connect = refuse\n"
+        "from harness.tracks.track import load, names\n"
+        "print(json.dumps({name: load(name).digest for name in names()}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7", "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    digests = json.loads(done.stdout)
+    assert digests == {name: load(name).digest for name in names()}
+    assert len(set(digests.values())) == len(names())
