@@ -104,10 +104,10 @@ def _session(quiet: bool) -> Iterator[tuple[TerminalReporter, threading.Event]]:
 
 def _executor(cluster: str | None) -> contextlib.AbstractContextManager[Executor]:
     """What makes a session's runs: this machine, or the cluster at this address."""
-    from harness.verify.cluster import Cluster
+    from harness.verify.cluster import ClusterExecutor
     from harness.verify.local import LocalExecutor
 
-    return contextlib.nullcontext(LocalExecutor()) if cluster is None else Cluster(cluster)
+    return contextlib.nullcontext(LocalExecutor()) if cluster is None else ClusterExecutor(cluster)
 
 
 def _outcome_json(outcome: Outcome) -> dict[str, object]:

@@ -19,7 +19,7 @@ from harness.ledger.signature import Key
 from harness.ledger.store import Ledger
 from harness.tracks.track import Track
 from harness.verify import clock
-from harness.verify.journal import Journal, RunResult, Session
+from harness.verify.journal import Journal, RunResult, SavedSession
 from harness.verify.schedule import Participant, Schedule
 
 
@@ -38,7 +38,7 @@ class Outcome:
 class Closing:
     """A session whose runs have all been made, and what closes it."""
 
-    session: Session
+    session: SavedSession
     schedule: Schedule
     journal: Journal
     ledger: Ledger
@@ -46,11 +46,11 @@ class Closing:
 
     def close(self, participant: Participant) -> Outcome:
         """A record if every run of the participant finished, else an abandonment."""
-        announced, name = self.session.commitment, participant.name
-        if name not in self.ledger.open_submissions(announced.id):
+        announcement, name = self.session.announcement, participant.name
+        if name not in self.ledger.open_submissions(announcement.id):
             return self._earlier_outcome(name)
         if participant.failure is not None:
-            abandon(self.ledger, self.key, announced, name, participant.failure)
+            abandon(self.ledger, self.key, announcement, name, participant.failure)
             return Outcome(name, None, None, participant.failure)
         evidence = evidence_of(participant.results)
         statement = self._statement(participant, evidence)
@@ -61,7 +61,7 @@ class Closing:
         """What came of a submission that was closed before its session was killed."""
         for entry in self.ledger.records():
             predicate = entry.record.predicate
-            if (predicate.commitment.entry, predicate.submission.name) == (self.session.commitment.id, name):
+            if (predicate.commitment.entry, predicate.submission.name) == (self.session.announcement.id, name):
                 folder = self.ledger.folder / entry.folder
                 return Outcome(name, folder, predicate.verdict, None, predicate.benchmarks)
         log_folder = self.ledger.folder / "log"
@@ -83,7 +83,7 @@ class Closing:
         self, participant: Participant, made: list[record.Run], evidence: dict[str, bytes]
     ) -> record.Predicate:
         session, schedule, track = self.session, self.schedule, self.schedule.track
-        announced = session.commitment
+        announcement = session.announcement
         manifest = submission.read_manifest(self.journal.submission_folder(participant.number))
         runs, control = made[: schedule.runs], made[schedule.runs] if schedule.control else None
         reference = schedule.reference
@@ -103,12 +103,12 @@ class Closing:
                 contributors=manifest.contributors,
             ),
             commitment=record.Opening(
-                entry=announced.id,
-                commitment_sha256=announced.commitment_sha256,
+                entry=announcement.id,
+                commitment_sha256=announcement.commitment_sha256,
                 root_hex=session.root_hex,
                 nonce_hex=session.nonce_hex,
             ),
-            created_utc=no_earlier_than(announced),
+            created_utc=no_earlier_than(announcement),
             signer=self.key.identity,
             isolation=session.isolation,
             isolation_checks=session.isolation_checks,
@@ -133,15 +133,15 @@ class Closing:
         )
 
 
-def abandon(ledger: Ledger, key: Key, announced: Announcement, name: str | None, reason: str) -> None:
+def abandon(ledger: Ledger, key: Key, announcement: Announcement, name: str | None, reason: str) -> None:
     """Close a submission of an announcement, or all that are open, with the reason why there is no record."""
     printable = "".join(c if c.isprintable() else " " for c in reason)[:300]
     ledger.abandon(
         Abandonment(
             id=fresh_id(datetime.now(UTC)),
-            created_utc=no_earlier_than(announced),
+            created_utc=no_earlier_than(announcement),
             signer=key.identity,
-            commitment=announced.id,
+            commitment=announcement.id,
             submission=name,
             reason=printable,
         ),
@@ -149,9 +149,9 @@ def abandon(ledger: Ledger, key: Key, announced: Announcement, name: str | None,
     )
 
 
-def no_earlier_than(announced: Announcement) -> str:
+def no_earlier_than(announcement: Announcement) -> str:
     """Now, or the announcement's time if the machine's clock was set back since: an answer cannot be older."""
-    return max(clock.utc_now(), announced.created_utc)
+    return max(clock.utc_now(), announcement.created_utc)
 
 
 def standing_record(ledger: Ledger, track: Track) -> judge.Standing | None:

@@ -66,7 +66,7 @@ class Node:
         return self.id[:12]
 
 
-class Cluster:
+class ClusterExecutor:
     """The nodes of the cluster at `address` that offer the resource `nano-r1`. Use as a context."""
 
     cluster = True
@@ -79,7 +79,7 @@ class Cluster:
         self._nodes: list[Node] = []
         self._quiet = ExitStack()
 
-    def __enter__(self) -> Cluster:
+    def __enter__(self) -> ClusterExecutor:
         """Join the cluster. Raises ClusterError."""
         try:
             import ray

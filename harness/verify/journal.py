@@ -56,10 +56,10 @@ class SessionSubmission(Model):
     for_record: bool
 
 
-class Session(Model):
+class SavedSession(Model):
     """All that another process needs to resume a session."""
 
-    commitment: Announcement
+    announcement: Announcement
     ledger: str  # the folder that it is announced in
     public_key: str  # of the key that announces it: no other can close it
     announced: bool  # False: no run was started, and a kill may have come before the announcement
@@ -95,7 +95,7 @@ class RunResult(Model):
         return base64.b64decode(log) if isinstance(log, str) else log
 
 
-Content = TypeVar("Content", Session, RunResult, LostRun)  # what a file of a session's folder may hold
+Content = TypeVar("Content", SavedSession, RunResult, LostRun)  # what a file of a session's folder may hold
 
 
 class Journal:
@@ -136,13 +136,13 @@ class Journal:
         """Can it be resumed? If not, nothing was announced yet, or `remove` was interrupted."""
         return (self.folder / "session.json").exists()
 
-    def save_session(self, session: Session) -> None:
+    def save_session(self, session: SavedSession) -> None:
         """Raises JournalError."""
         self._write("session.json", session.model_dump_json())
 
-    def session(self) -> Session:
+    def session(self) -> SavedSession:
         """Raises JournalError."""
-        return self._read("session.json", Session)
+        return self._read("session.json", SavedSession)
 
     # ------------------------------------------------------------ the submissions
 

@@ -24,7 +24,7 @@ from harness.tracks.track import ROOT, Track, load
 from harness.verify import clock
 from harness.verify.close import Closing, Outcome, abandon
 from harness.verify.executor import Executor, Interrupted, Reporter, VerifyError
-from harness.verify.journal import Journal, JournalError, Session, SessionSubmission, journals, session_lock
+from harness.verify.journal import Journal, JournalError, SavedSession, SessionSubmission, journals, session_lock
 from harness.verify.local import LocalExecutor
 from harness.verify.schedule import Schedule, participants_of
 
@@ -44,7 +44,8 @@ class Verifier:
 def verify(
     track: Track, submissions: list[Submission], verifier: Verifier, *, runs: int, control: bool = True
 ) -> list[Outcome]:
-    """Verify submissions on a track, `runs` times each. Without `control` no control run is made, no result is valid.
+    """Verify submissions on a track, `runs` times each. Without `control` no control run is made,
+    and no result is valid.
 
     Raises VerifyError before anything is announced, and when the harness or the machine fails later: then the session
     stays open, and `resume` continues from its finished runs. Raises Interrupted when `verifier.cancel` is set: the
@@ -55,9 +56,9 @@ def verify(
     ledger, reporter = verifier.ledger, verifier.reporter
     with session_lock(verifier.state):
         remove_stale_journals(verifier.state, ledger, reporter)
-        for announced in ledger.open_announcements():
-            if Journal(verifier.state, announced.id).has_session:
-                reporter.say(f"{announced.id} was killed and is still open: {_resume_hint(announced.id, ledger)}")
+        for unfinished in ledger.open_announcements():
+            if Journal(verifier.state, unfinished.id).has_session:
+                reporter.say(f"{unfinished.id} was killed and is still open: {_resume_hint(unfinished.id, ledger)}")
         root, nonce = secrets.token_bytes(32), secrets.token_bytes(32)
         attestation = verifier.executor.attest(track, nonce, reporter, None)
         announcement = Announcement(
@@ -73,8 +74,8 @@ def verify(
         journal = Journal(verifier.state, announcement.id)
         items = reference_first(submissions, baseline)
         journal.create(items)
-        session = Session(
-            commitment=announcement,
+        session = SavedSession(
+            announcement=announcement,
             ledger=str(ledger.folder.resolve()),
             public_key=verifier.key.public,
             announced=False,
@@ -125,12 +126,12 @@ def session_submission(item: Submission, for_record: bool) -> SessionSubmission:
     return SessionSubmission(name=item.manifest.name, tree_sha256=item.tree_sha256, for_record=for_record)
 
 
-def _announce(session: Session, journal: Journal, verifier: Verifier) -> None:
+def _announce(session: SavedSession, journal: Journal, verifier: Verifier) -> None:
     """Keep the session, then announce it. Raises VerifyError if it was announced and something failed nevertheless."""
-    ledger, entry = verifier.ledger, session.commitment.id
+    ledger, entry = verifier.ledger, session.announcement.id
     try:
         journal.save_session(session)
-        ledger.announce(session.commitment, verifier.key)
+        ledger.announce(session.announcement, verifier.key)
     except BaseException as error:
         if not ledger.interrupted():
             journal.remove()
@@ -145,13 +146,13 @@ def resume(entry: str, verifier: Verifier) -> list[Outcome]:
         journal = Journal(verifier.state, entry)
         session = journal.session()
         _check_open(session, journal, verifier)
-        announced, key, executor = session.commitment, verifier.key, verifier.executor
-        if (key.identity, key.public) != (announced.signer, session.public_key):
+        announcement, key, executor = session.announcement, verifier.key, verifier.executor
+        if (key.identity, key.public) != (announcement.signer, session.public_key):
             raise VerifyError(
-                f"{entry} was announced by {announced.signer} with another key than this of {key.identity}"
+                f"{entry} was announced by {announcement.signer} with another key than this of {key.identity}"
             )
-        track = load(announced.track.partition("@")[0])
-        if track.digest != announced.track_digest:
+        track = load(announcement.track.partition("@")[0])
+        if track.digest != announcement.track_digest:
             raise VerifyError(f"{entry} was announced for another {track.id}: check out the commit it was started on")
         track.check_base()
         if executor.cluster != session.cluster:
@@ -169,9 +170,9 @@ def resume(entry: str, verifier: Verifier) -> list[Outcome]:
         return _run_and_close(session, track, journal, verifier)
 
 
-def _check_open(session: Session, journal: Journal, verifier: Verifier) -> None:
+def _check_open(session: SavedSession, journal: Journal, verifier: Verifier) -> None:
     """Raises VerifyError if the ledger does not list the session as open."""
-    ledger, entry = verifier.ledger, session.commitment.id
+    ledger, entry = verifier.ledger, session.announcement.id
     if ledger.folder.is_dir():
         ledger.repair()  # the kill may have come in the middle of an append
     if not _is_listed(ledger, entry):
@@ -181,13 +182,13 @@ def _check_open(session: Session, journal: Journal, verifier: Verifier) -> None:
         raise VerifyError(f"{entry} is not open in {ledger.folder}: nothing is left to do, and its journal is removed")
 
 
-def _run_and_close(session: Session, track: Track, journal: Journal, verifier: Verifier) -> list[Outcome]:
+def _run_and_close(session: SavedSession, track: Track, journal: Journal, verifier: Verifier) -> list[Outcome]:
     """Make the runs that are missing, then close every submission that is open."""
-    announced, ledger = session.commitment, verifier.ledger
+    announcement, ledger = session.announcement, verifier.ledger
     schedule = Schedule(
         track=track,
         participants=participants_of(session.submissions),
-        runs=announced.runs,
+        runs=announcement.runs,
         root=bytes.fromhex(session.root_hex),
         control=session.control,
     )
@@ -199,14 +200,14 @@ def _run_and_close(session: Session, track: Track, journal: Journal, verifier: V
             verifier.executor.run(schedule, journal, verifier.reporter, verifier.cancel)
             outcomes = [closing.close(item) for item in schedule.participants if item.for_record]
         except (KeyboardInterrupt, Interrupted):
-            abandon(ledger, verifier.key, announced, None, "interrupted by the verifier")
+            abandon(ledger, verifier.key, announcement, None, "interrupted by the verifier")
     except Exception as error:
         raise VerifyError(
-            f"{_message(error)}. The session is still open: {_resume_hint(announced.id, ledger)}"
+            f"{_message(error)}. The session is still open: {_resume_hint(announcement.id, ledger)}"
         ) from error
     journal.remove()
     if outcomes is None:
-        raise Interrupted(f"{announced.id} is closed as abandoned")
+        raise Interrupted(f"{announcement.id} is closed as abandoned")
     return outcomes
 
 
@@ -225,7 +226,7 @@ def remove_stale_journals(state: Path, ledger: Ledger, reporter: Reporter) -> No
             continue
         if session.ledger != str(ledger.folder.resolve()):
             continue
-        entry = session.commitment.id
+        entry = session.announcement.id
         if not _is_open(ledger, entry) and (_is_listed(ledger, entry) or not session.announced):
             journal.remove()
 
@@ -235,7 +236,7 @@ def _is_listed(ledger: Ledger, entry: str) -> bool:
 
 
 def _is_open(ledger: Ledger, entry: str) -> bool:
-    return any(announced.id == entry for announced in ledger.open_announcements())
+    return any(announcement.id == entry for announcement in ledger.open_announcements())
 
 
 def _resume_hint(entry: str, ledger: Ledger) -> str:

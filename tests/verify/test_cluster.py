@@ -24,7 +24,7 @@ from harness.ledger.check import check
 from harness.ledger.store import Ledger
 from harness.tracks.track import ROOT
 from harness.verify import cluster
-from harness.verify.cluster import Cluster
+from harness.verify.cluster import ClusterExecutor
 from harness.verify.journal import RunResult, journals
 from harness.verify.node import ClusterError
 
@@ -95,7 +95,7 @@ def test_the_reason_of_a_loss_names_no_machine():
 @pytest.mark.parametrize("address", ["ray://localhost:10001", "here", "a b:1", "localhost:", "localhost:6379/x"])
 def test_what_is_no_address_is_refused(address):
     with pytest.raises(ClusterError, match=r"is no address of a cluster: give HOST:PORT"):
-        Cluster(address)
+        ClusterExecutor(address)
 
 
 # ---------------------------------------------------------------- on a real one
@@ -239,14 +239,14 @@ def test_when_no_node_is_left_the_session_stays_open_and_is_resumed_elsewhere(pl
     wait_until(lambda: "trained in" in command.output() and is_training(last), command)
     last.kill()
     assert command.wait() == 2
-    (announced,) = Ledger(code / "records").open_announcements()
-    assert "no node is left" in command.output() and f"--resume {announced.id}" in command.output(), command.output()
+    (announcement,) = Ledger(code / "records").open_announcements()
+    assert "no node is left" in command.output() and f"--resume {announcement.id}" in command.output(), command.output()
     assert "Traceback" not in command.output()
 
     fresh = machines.add(5)
-    command = ray_nodes.Command(place, code, "without", "--resume", announced.id)
+    command = ray_nodes.Command(place, code, "without", "--resume", announcement.id)
     assert command.wait() == 2 and "was started on a cluster: resume it with --cluster" in command.output()
-    command = ray_nodes.Command(place, code, "resumed", "--resume", announced.id, *options)
+    command = ray_nodes.Command(place, code, "resumed", "--resume", announcement.id, *options)
     assert command.wait() == 0, command.output()
     predicate = Ledger(code / "records").records()[-1].record.predicate
     assert predicate.resumed == 1 and [lost.reason for lost in predicate.cluster.lost] == ["its node died"]

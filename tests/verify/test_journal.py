@@ -25,7 +25,7 @@ from harness.verify.journal import (
     Journal,
     JournalError,
     RunResult,
-    Session,
+    SavedSession,
     SessionSubmission,
     default_state,
     journals,
@@ -47,7 +47,7 @@ def run(**other):
 
 def session(**other):
     values = {
-        "commitment": Announcement(
+        "announcement": Announcement(
             id="20261121t010203-abcdef",
             created_utc="2026-11-21T01:02:03Z",
             signer="tester",
@@ -70,7 +70,7 @@ def session(**other):
         "submissions": [SessionSubmission(name="one", tree_sha256="a" * 64, for_record=True)],
         "control": True,
     }
-    return Session(**(values | other))
+    return SavedSession(**(values | other))
 
 
 def trained(**other):

@@ -64,20 +64,20 @@ def test_a_full_disk_leaves_the_session_open(tiny_place, disk, step, message, fi
     with volume(tiny_place / disk, "1m"):
         trigger = tiny.Trigger(*step, partial(tiny.fill_disk, tiny_place / disk))
         code, output = command(tiny_place, "verify", tiny_place / "one", "--runs", 1, *options, trigger=trigger)
-        (announced,) = Ledger(tiny_place / "records").open_announcements()
+        (announcement,) = Ledger(tiny_place / "records").open_announcements()
         assert code == 2 and "Traceback" not in output
         text = " ".join(output.split())
         assert re.search(message, text), text
-        assert f"The session is still open: `nano-r1 verify --resume {announced.id} --ledger" in text
-        kept = run_files(tiny_place, announced.id)
+        assert f"The session is still open: `nano-r1 verify --resume {announcement.id} --ledger" in text
+        kept = run_files(tiny_place, announcement.id)
         assert len(kept) == finished
         assert not [
-            path for path in (tiny.state_folder(tiny_place) / announced.id).iterdir() if path.name.startswith(".")
+            path for path in (tiny.state_folder(tiny_place) / announcement.id).iterdir() if path.name.startswith(".")
         ]
         (tiny_place / disk / "filler").unlink()
         assert failures(tiny_place) == []
 
-        code, output = command(tiny_place, "verify", "--resume", announced.id, *options)
+        code, output = command(tiny_place, "verify", "--resume", announcement.id, *options)
         assert code == 0, output
         (predicate,) = predicates(tiny_place)
         assert predicate.resumed == 1
@@ -113,9 +113,9 @@ def test_a_second_verification_is_refused_with_exit_code_2(tiny_place):
         while not (tiny_place / "steps").exists() or "begin" not in (tiny_place / "steps").read_text():
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        (announced,) = Ledger(tiny_place / "records").open_announcements()
+        (announcement,) = Ledger(tiny_place / "records").open_announcements()
         options = ["--key", tiny_place / "key", "--ledger", tiny_place / "elsewhere"]
-        for arguments in (["verify", tiny_place / "two"], ["verify", "--resume", announced.id]):
+        for arguments in (["verify", tiny_place / "two"], ["verify", "--resume", announcement.id]):
             code, output = command(tiny_place, *arguments, *options)
             assert code == 2 and "another verification is running here" in output and "Traceback" not in output
         assert not (tiny_place / "elsewhere").exists()
