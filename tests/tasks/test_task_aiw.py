@@ -6,17 +6,21 @@ Of the prompts (github.com/LAION-AI/AIW, Apache-2.0) an excerpt is shipped; the 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter, deque
 from pathlib import Path
 from typing import Any
 
+import pytest
+from generated_tasks import KEY, each
 from real_data import whole
 
 from harness.tasks import Sample, Task, sample
 from harness.tasks.aiw import AliceInWonderland, others
 from harness.tasks.aiw_circles import AliceInWonderlandCircles, joined
 from harness.tasks.aiw_plus import AliceInWonderlandPlus, cousins
+from harness.tasks.task import Stream
 
 EXCERPT = Path(__file__).parents[1] / "data" / "benchmarks" / "aiw.json"
 
@@ -205,3 +209,34 @@ def test_the_whole_file() -> None:
     check_answers(rows)
     # Prompt 772 has 3 brothers and 9 sisters; the data says 9, and it is 10.
     assert solve_all(rows) == ({"aiw": 309, "aiw+": 51, "aiw++": 38, "circles": 59}, [772])
+
+
+# ---------------------------------------------------------------- how many questions there are
+
+
+class Widths(Stream):
+    """Notes how many values each random integer could have had."""
+
+    def __init__(self, key: bytes, label: str) -> None:
+        super().__init__(key, label)
+        self.widths: list[int] = []
+
+    def integer(self, low: int, high: int) -> int:
+        self.widths.append(high - low + 1)
+        return super().integer(low, high)
+
+
+@each("aiw", "aiw-plus", "aiw-circles")
+@pytest.mark.sweep
+def test_distinct_is_the_product_of_the_choices(task: Task) -> None:
+    """Each choice shows in the text (the tests above read them back): other choices are other questions."""
+    shapes, texts, paths = set[tuple[int, ...]](), set[str](), 0
+    for i in range(5000):
+        stream = Widths(KEY, f"{i}/")
+        texts.add(task.draw(stream)[0])
+        shapes.add(tuple(stream.widths))
+        paths += 1
+    # One coin is no choice of the question: it says which of two shapes comes, or which count is told first.
+    coin = 1 if task.name == "aiw-circles" else 2
+    assert sum(math.prod(shape) // coin for shape in shapes) == task.distinct
+    assert len(texts) > 0.98 * paths
