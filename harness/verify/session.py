@@ -44,8 +44,7 @@ class Verifier:
 def verify(
     track: Track, submissions: list[Submission], verifier: Verifier, *, runs: int, control: bool = True
 ) -> list[Outcome]:
-    """Verify submissions on a track, `runs` times each. Without `control` no control run is made,
-    and no result is valid.
+    """Verify submissions on a track, `runs` times each. Without `control`: no control run, no valid result.
 
     Raises VerifyError before anything is announced, and when the harness or the machine fails later: then the session
     stays open, and `resume` continues from its finished runs. Raises Interrupted when `verifier.cancel` is set: the
