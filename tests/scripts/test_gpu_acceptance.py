@@ -21,6 +21,7 @@ from harness.planning.declared import Shape
 from harness.tracks.track import ROOT
 
 
+@pytest.mark.all
 @pytest.mark.slow
 @pytest.mark.skipif(script.version("trl") is not None, reason="TRL is installed: it would be compared with")
 def test_at_the_tiny_shape_without_gpu_and_trl_and_interrupted_after_a_turn(tmp_path, monkeypatch):

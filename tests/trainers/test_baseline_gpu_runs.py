@@ -52,7 +52,7 @@ def test_one_process_trains(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
-@pytest.mark.parametrize("name", ["whole", "sharded"])
+@pytest.mark.parametrize("name", [pytest.param("whole", marks=pytest.mark.all), "sharded"])
 def test_two_ranks_finish_a_verified_track_run(tmp_path, name):
     """The real verifier and its sandbox, which starts one process: it becomes torchrun with two gloo ranks.
 

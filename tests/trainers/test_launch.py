@@ -69,6 +69,7 @@ def test_launch_files_install_what_a_gpu_track_needs(name):
     assert {"vllm", "gpu", "tasks"} <= set(asked[0].split(",")) <= set(extras)
 
 
+@pytest.mark.all  # two ranks by themselves: test_baseline_gpu_runs.py
 @pytest.mark.slow
 @pytest.mark.skipif(not (ROOT / ".venv").exists(), reason="scripts/setup.sh makes .venv")
 def test_the_skypilot_run_script_joins_two_machines(tmp_path):
