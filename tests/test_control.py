@@ -6,6 +6,8 @@ import threading
 
 import pytest
 import torch
+from sessions import Listener
+from tiny import make_submission
 
 from harness import judge, submission
 from harness.ledger import record
@@ -21,39 +23,6 @@ SPEC = importlib.util.spec_from_file_location("make_hidden_weights", CHEATS / "m
 make = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(make)
 
-# The reference is only timed, and times say nothing here.
-QUICK = """
-from safetensors.torch import load_file
-from harness.client import connect
-run = connect()
-run.save(load_file(run.base / "model.safetensors"))
-"""
-
-
-class Quiet:
-    def begin(self, arm, run, phase, total):
-        pass
-
-    def advance(self, done, note):
-        pass
-
-    def finished(self, seconds):
-        pass
-
-    def say(self, text):
-        print(text)
-
-
-def quick_baseline(folder):
-    home = folder / "quick"
-    home.mkdir()
-    (home / "train.py").write_text(QUICK)
-    (home / "submission.toml").write_text(
-        'name = "quick"\ntrack = "cpu-logic"\ntitle = "quick"\nchange = "for a test"\ncontributors = ["tests"]\n'
-    )
-    return submission.load(home)
-
-
 @pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
@@ -62,24 +31,24 @@ def quick_baseline(folder):
 def test_the_control_run_and_nothing_else_refuses(tmp_path, name):
     """The real track, budget and questions; one run instead of eight."""
     tmp_path.chmod(0o755)
-    reference = quick_baseline(tmp_path)
+    reference = make_submission(tmp_path, "quick", seconds=0)  # only timed, and times say nothing here
     track = load("cpu-logic").model_copy(
         update={"baseline": Baseline(folder=str(reference.folder), tree_sha256=reference.tree_sha256)}
     )
     generate(tmp_path / "key", "tester")
     ledger = Ledger(tmp_path / "records")
-    verifier = Verifier(ledger, load_key(tmp_path / "key"), tmp_path / "state", Quiet(), threading.Event())
+    verifier = Verifier(ledger, load_key(tmp_path / "key"), tmp_path / "state", Listener(), threading.Event())
     (outcome,) = verify(track, [submission.load(CHEATS / name)], verifier, runs=1)
     assert outcome.folder is not None, outcome.reason
-    found = record.load((outcome.folder / "record.json").read_bytes()).predicate
-    (run,) = found.runs
+    predicate = record.load((outcome.folder / "record.json").read_bytes()).predicate
+    (run,) = predicate.runs
     assert judge.mean_accuracy(track, run.tasks) * 1_000_000 > track.heldout.mean_gate_ppm
     for suite in track.heldout.suites:
         assert run.tasks[suite.task].correct / suite.questions * 1_000_000 > suite.gate_ppm
-    assert not found.verdict.valid
-    reasons = [reason for reason in found.verdict.reasons if not reason.startswith("1 run")]
+    assert not predicate.verdict.valid
+    reasons = [reason for reason in predicate.verdict.reasons if not reason.startswith("1 run")]
     assert reasons and all(reason.startswith("control run: ") for reason in reasons)
-    assert found.verdict.control_ppm["mean"] > track.heldout.mean_gate_ppm  # as good as with true scores
+    assert predicate.verdict.control_ppm["mean"] > track.heldout.mean_gate_ppm  # as good as with true scores
     assert [finding for finding in check(ledger.folder) if not finding.ok] == []
 
 
