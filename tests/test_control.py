@@ -23,6 +23,7 @@ SPEC = importlib.util.spec_from_file_location("make_hidden_weights", CHEATS / "m
 make = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(make)
 
+
 @pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
