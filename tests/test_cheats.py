@@ -113,10 +113,10 @@ def test_the_board_of_all_these_records_holds_only_our_own_structure(results: di
 
 @pytest.mark.parametrize("name", [param("detect-verifier")])
 def test_the_runs_of_a_session_look_alike(results: dict[str, Any], name: str) -> None:
-    one = results["cases"][name]
-    assert len(one["logs"]) == CASES[name].runs >= 2
+    case = results["cases"][name]
+    assert len(case["logs"]) == CASES[name].runs >= 2
     looks = []
-    for log in one["logs"] + one["control_logs"]:
+    for log in case["logs"] + case["control_logs"]:
         seen = json.loads(re.search(r"(?m)^TRIED to tell runs apart: (.*)$", log)[1])
         # Numbers of mounts, devices and descriptors follow from what else goes on; names of folders may be random.
         seen["mounts"] = re.sub(r"(?m)^\d+ \d+ \d+:\d+ ", "", seen["mounts"])

@@ -27,9 +27,9 @@ def test_completions_are_those_of_plain_greedy_decoding(track, weights):
     """Padding, the cache, dropped rows and batching change nothing: each prompt alone, without a cache, agrees."""
     grader = Grader(track)
     prompts = [grader.prompt_ids(item) for item in questions(track, b"k" * 32)]
-    found = generate(track.base_folder, weights, prompts, end_id=grader.end_id, max_new_tokens=40, batch=16)
+    completions = generate(track.base_folder, weights, prompts, end_id=grader.end_id, max_new_tokens=40, batch=16)
     model = AutoModelForCausalLM.from_pretrained(track.base_folder, dtype=torch.float32, attn_implementation="eager")
-    for prompt, completion in list(zip(prompts, found, strict=True))[::4]:
+    for prompt, completion in list(zip(prompts, completions, strict=True))[::4]:
         ids = list(prompt)
         with torch.no_grad():
             while len(ids) < len(prompt) + 40 and (len(ids) == len(prompt) or ids[-1] != grader.end_id):

@@ -156,8 +156,8 @@ def test_relative_cost_has_an_interval_and_one_run_has_none(track: Track) -> Non
     )
     assert many.relative_cost_ppm.mean == pytest.approx(500_000, abs=100)
     assert 480_000 < many.relative_cost_ppm.low < 500_000 < many.relative_cost_ppm.high < 520_000
-    one = judge(track, [run(1, 75_000)], reference(150_000), "none", None, CONTROL)
-    assert one.relative_cost_ppm == Interval(low=500_000, mean=500_000, high=500_000)
+    verdict = judge(track, [run(1, 75_000)], reference(150_000), "none", None, CONTROL)
+    assert verdict.relative_cost_ppm == Interval(low=500_000, mean=500_000, high=500_000)
 
 
 # ---------------------------------------------------------------- being refused
@@ -386,19 +386,19 @@ def test_a_suite_without_a_gate_is_counted_and_decides_nothing(track: Track) -> 
     wider = track.model_copy(update={"heldout": heldout})
     walls = reference(*BASELINE)
 
-    def with_hard(one: Run, right: int, questions: int = 10) -> Run:
+    def with_hard(made: Run, right: int, questions: int = 10) -> Run:
         row = TaskResult(questions=questions, correct=right, formatted=10, truncated=0, tokens=100)
-        return one.model_copy(update={"tasks": {**one.tasks, "nim-hard": row}})
+        return made.model_copy(update={"tasks": {**made.tasks, "nim-hard": row}})
 
     runs, control = good_runs(list(BASELINE)), run(9, 1, 100, 100, 100, 100)
     plain = judge(track, runs, walls, "full", None, control)
     for right in (0, 10):
-        found = judge(wider, [with_hard(one, right) for one in runs], walls, "full", None, with_hard(control, 10))
-        assert found == plain
+        verdict = judge(wider, [with_hard(made, right) for made in runs], walls, "full", None, with_hard(control, 10))
+        assert verdict == plain
     with pytest.raises(JudgeError, match="holds out"):
         judge(wider, runs, walls, "full", None, with_hard(control, 10))
     with pytest.raises(JudgeError, match="asks 10"):
-        judge(wider, [with_hard(one, 1, 9) for one in runs], walls, "full", None, with_hard(control, 10))
+        judge(wider, [with_hard(made, 1, 9) for made in runs], walls, "full", None, with_hard(control, 10))
 
 
 # ---------------------------------------------------------------- the control run
