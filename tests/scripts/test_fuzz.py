@@ -1,4 +1,4 @@
-"""The fuzz in small: it finds nothing in the harness as it is, and something in each of several weakened ones."""
+"""The fuzz in small: no findings in the harness as it is, and some in each of several weakened ones."""
 
 from __future__ import annotations
 
@@ -50,8 +50,10 @@ def test_frames() -> None:
     tally = fuzzed(frames.frame_cases, 2500)
     assert tally.findings == []
     assert tally.done >= 2500
-    assert min(tally.total(outcome) for outcome in ("granted", "refused", "closed", "unheard")) > 30
-    assert {"spoilt JSON", "spoilt rows", "spoilt bytes", "half a frame", "length too long"} <= set(tally.outcomes)
+    assert min(tally.total(outcome) for outcome in ("granted", "refused", "closed", "unread")) > 30
+    assert {"corrupted JSON", "corrupted rows", "corrupted bytes", "half a frame", "length too long"} <= set(
+        tally.outcomes
+    )
 
 
 def test_graders() -> None:
@@ -71,10 +73,10 @@ def is_found(cases: Cases, count: int, finding: str) -> bool:
     tally = Tally()
     running = cases(count, 1, tally)
     for _ in running:
-        if any(re.search(finding, each) for each in tally.findings):
+        if any(re.search(finding, entry) for entry in tally.findings):
             running.close()
             return True
-    return any(re.search(finding, each) for each in tally.findings)
+    return any(re.search(finding, entry) for entry in tally.findings)
 
 
 @pytest.mark.parametrize(
@@ -108,11 +110,11 @@ def trusting(frame: bytearray) -> Any:
 @pytest.mark.parametrize(
     ("owner", "name", "weaker", "finding"),
     [
-        (environment.Environment, "_check", no_limits, "wanted refused|the environment failed"),
+        (environment.Environment, "_check", no_limits, "expected refused|the environment failed"),
         (environment.Environment, "_count", tokens_forgotten, "counted"),
         (environment, "_request", trusting, "not closed with a reason|the environment failed"),
         (environment, "MAX_PROMPTS", 3, "got .*n must be 1 to 3"),
-        (environment.Grader, "in_vocabulary", lambda self, ids: True, "wanted refused|the environment failed"),
+        (environment.Grader, "in_vocabulary", lambda self, ids: True, "expected refused|the environment failed"),
     ],
 )
 def test_a_weakened_environment_is_found_out(
@@ -129,8 +131,8 @@ def lenient(answer: str, target: str) -> bool:
 def test_weakened_graders_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (josephus, linear, nim):
         monkeypatch.setattr(module, "is_integer", lenient)
-    found = fuzzed(graders.puzzle_cases, 600).findings
-    assert {each.partition(" ")[0] for each in found} == {"josephus", "linear", "nim"}
+    findings = fuzzed(graders.puzzle_cases, 600).findings
+    assert {entry.partition(" ")[0] for entry in findings} == {"josephus", "linear", "nim"}
 
 
 def test_a_lenient_format_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +150,7 @@ def test_memory_that_grows_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None
         return read(*paths)
 
     monkeypatch.setattr(checkpoint, "read", leaking)
-    assert any("memory grew by" in each for each in fuzzed(files.checkpoint_cases, 100).findings)
+    assert any("memory grew by" in entry for entry in fuzzed(files.checkpoint_cases, 100).findings)
 
 
 # ---------------------------------------------------------------- the command

@@ -1,4 +1,4 @@
-"""Spoilt safetensors files for harness.checkpoint.read.
+"""Corrupted safetensors files for harness.checkpoint.read.
 
 The second opinion on what was accepted is the safetensors library's reading of names, shapes and dtypes, and the
 exponent bits of every number.
@@ -99,8 +99,8 @@ class Draft:
 
     def fields(self, *keys: str) -> list[list[str]]:
         """The [key, text] pairs of all tensors, or those with one of these keys."""
-        found = [pair for _, value in self.entries if isinstance(value, list) for pair in value]
-        return [pair for pair in found if not keys or pair[0] in keys]
+        pairs = [pair for _, value in self.entries if isinstance(value, list) for pair in value]
+        return [pair for pair in pairs if not keys or pair[0] in keys]
 
 
 def _quoted(name: str, rng: random.Random) -> str:
@@ -116,7 +116,7 @@ def _shown(value: Any, space: str) -> str:
     return "{" + f",{space}".join(f"{key}:{space}{_shown(inner, space)}" for key, inner in value) + "}"
 
 
-# ---------------------------------------------------------------- spoilt headers
+# ---------------------------------------------------------------- corrupted headers
 
 NAMES = [
     "", "scalé", "ѕcale", "scale\u202e", "\u2066scale\u2069", "scale\u200b", "\ufeffscale", "Scale", "scale ",
@@ -221,17 +221,17 @@ def h_offsets(rng: random.Random, draft: Draft) -> None:
     pairs = draft.fields('"data_offsets"')
     if len(pairs) < 2:
         return
-    one, other = rng.sample(pairs, 2)
+    first, second = rng.sample(pairs, 2)
     change = rng.randrange(4)
     if change == 0:
-        one[1], other[1] = other[1], one[1]
+        first[1], second[1] = second[1], first[1]
     elif change == 1:
-        one[1] = other[1]
+        first[1] = second[1]
     elif change == 2:
         step = rng.choice([-4, -2, -1, 1, 2, 4, 1 << 20])
-        one[1] = re.sub("[0-9]{1,9}", lambda found: str(int(found[0]) + step), one[1])
+        first[1] = re.sub("[0-9]{1,9}", lambda match: str(int(match[0]) + step), first[1])
     else:
-        one[1] = json.dumps([int(end) for end in re.findall("[0-9]{1,9}", one[1])][::-1])
+        first[1] = json.dumps([int(end) for end in re.findall("[0-9]{1,9}", first[1])][::-1])
 
 
 def h_metadata(rng: random.Random, draft: Draft) -> None:
@@ -285,7 +285,7 @@ HEADER: dict[str, Callable[[random.Random, Draft], None]] = {
     "padding": h_tail, "bits of a number": h_bits, "length of the body": h_body,
 }  # fmt: skip
 
-# ---------------------------------------------------------------- spoilt bytes, spoilt files
+# ---------------------------------------------------------------- corrupted bytes, corrupted files
 
 
 def b_flip(rng: random.Random, data: bytearray, header: int) -> None:
@@ -320,8 +320,8 @@ def b_append(rng: random.Random, data: bytearray, header: int) -> None:
 
 def b_swap(rng: random.Random, data: bytearray, header: int) -> None:
     size = rng.choice([1, 4, 12])
-    one, other = (rng.randrange(len(data) - size) for _ in range(2))
-    data[one : one + size], data[other : other + size] = data[other : other + size], data[one : one + size]
+    a, b = (rng.randrange(len(data) - size) for _ in range(2))
+    data[a : a + size], data[b : b + size] = data[b : b + size], data[a : a + size]
 
 
 def b_encoding(rng: random.Random, data: bytearray, header: int) -> None:
@@ -417,21 +417,24 @@ def write(rng: random.Random, base: Base, path: Path) -> str:
 
 
 def disagreement(checked: checkpoint.Checked, path: Path, base: Base) -> str | None:
-    """Why this file should not have been accepted, or None. Asks the safetensors library, and looks at the bits."""
+    """Why this file should not have been accepted, or None: by the safetensors library, and by the bits."""
     info = path.lstat()
     if not stat.S_ISREG(info.st_mode) or info.st_nlink != 1:
-        return "accepted something that is no plain file with one name"
+        return "accepted something that is not a regular file with one name"
     data = path.read_bytes()
     if checked.data != data or checked.sha256 != hashlib.sha256(data).hexdigest():
-        return "the bytes handed back are not the file's"
+        return "the bytes returned are not the file's"
     try:
-        found = deserialize(checked.data)
+        tensors = deserialize(checked.data)
     except SafetensorError as error:
         return f"accepted what the library refuses: {error}"
-    wanted = {name: (dtype, list(shape)) for name, (dtype, shape, _) in base.tensors.items()}
-    if len(found) != len(wanted) or {name: (item["dtype"], list(item["shape"])) for name, item in found} != wanted:
+    expected = {name: (dtype, list(shape)) for name, (dtype, shape, _) in base.tensors.items()}
+    if (
+        len(tensors) != len(expected)
+        or {name: (item["dtype"], list(item["shape"])) for name, item in tensors} != expected
+    ):
         return "accepted other names, shapes or dtypes than the base's"
-    for name, item in found:
+    for name, item in tensors:
         width, exponent, mantissa = FLOATS[item["dtype"]]
         ones = (1 << exponent) - 1
         bits = np.frombuffer(bytes(item["data"]), dtype=f"<u{width}")
@@ -473,6 +476,6 @@ def checkpoint_cases(count: int, seed: int, tally: Tally) -> Generator[None, Non
             tally.note(kind, outcome, seconds)
             if problem is not None:
                 tally.findings.append(f"case {number} ({kind}): {problem}")
-            for left in Path(name).glob("[mt]*"):
-                left.rmdir() if left.is_dir() and not left.is_symlink() else left.unlink()
+            for rest in Path(name).glob("[mt]*"):
+                rest.rmdir() if rest.is_dir() and not rest.is_symlink() else rest.unlink()
             yield

@@ -1,4 +1,4 @@
-"""Spoilt sessions with a real harness.environment.Environment, on its real socket, several connections at once.
+"""Corrupted sessions with a real harness.environment.Environment, on its real socket, several connections at once.
 
 The second opinion is a model of the protocol: from the bytes of each frame it says whether they are granted, refused or
 end the connection, what comes back, and what a run must have counted in the end.
@@ -35,12 +35,12 @@ REPLY_SECONDS = 60.0  # a hang is for ever; a reply on a machine that does other
 # ---------------------------------------------------------------- the second opinion
 
 KEY, RUN_SEED = b"frames of the fuzz", 7
-CLOSED, REFUSED, SILENCE = "closed", "refused", "silence"  # what may come back besides a value
+CLOSED, REFUSED, SILENCE = "closed", "refused", "silence"  # replies that are not a value
 UNEXPLAINED = "not closed with a reason"  # an error that says why comes before the end
 
 
 class Model:
-    """The protocol and the counts of a run, worked out apart from harness.environment."""
+    """The protocol and the counts of a run, computed independently of harness.environment."""
 
     def __init__(self, track: Track, tokenizer: Tokenizer, control: bool) -> None:
         self.track, self.tokenizer, self.control = track, tokenizer, control
@@ -132,13 +132,13 @@ def _strict(body: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def covers(wanted: Any, got: Any) -> bool:
-    """Is `got` what was wanted? A dict may hold more."""
-    if isinstance(wanted, dict):
-        return isinstance(got, dict) and all(key in got and covers(value, got[key]) for key, value in wanted.items())
-    if isinstance(wanted, list):
-        return isinstance(got, list) and len(wanted) == len(got) and all(map(covers, wanted, got))
-    return type(wanted) is type(got) and wanted == got
+def covers(expected: Any, got: Any) -> bool:
+    """Is `got` what was expected? A dict may hold more."""
+    if isinstance(expected, dict):
+        return isinstance(got, dict) and all(key in got and covers(value, got[key]) for key, value in expected.items())
+    if isinstance(expected, list):
+        return isinstance(got, list) and len(expected) == len(got) and all(map(covers, expected, got))
+    return type(expected) is type(got) and expected == got
 
 
 class Peer:
@@ -172,7 +172,7 @@ class Peer:
         return bytes(data)
 
 
-# ---------------------------------------------------------------- good and spoilt
+# ---------------------------------------------------------------- good and corrupted
 
 WORLDS = [2, 3, 8, 64, 64, 64]
 IDS = ["0{}", " {}", "{} ", "+{}", "-{}", "{}.0", "{}\x00", "{}\n", "no {}", "9" * 11, "9" * 12, "9" * 99, "", "\ud800"]
@@ -218,7 +218,7 @@ def _good_row(rng: random.Random, index: int, model: Model) -> list[Any]:
     return [str(index), [*ids, *([model.end] if rng.random() < 0.9 else [])]]
 
 
-def spoilt_json(rng: random.Random, request: dict[str, Any]) -> bytes:
+def corrupted_json(rng: random.Random, request: dict[str, Any]) -> bytes:
     """Values of another type or size, keys gone, added, twice; also what only the text can say."""
     texts: list[str] = []
 
@@ -254,7 +254,7 @@ def spoilt_json(rng: random.Random, request: dict[str, Any]) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def spoilt_rows(rng: random.Random, peer: Peer, model: Model) -> bytes:
+def corrupted_rows(rng: random.Random, peer: Peer, model: Model) -> bytes:
     """A request to score in which one row's id or tokens are wrong, in one of the ways that look right."""
     rows = [_good_row(rng, rng.choice(peer.handed or [0]), model) for _ in range(rng.choice([1, 1, 3]))]
     row = rng.choice(rows)
@@ -291,7 +291,7 @@ def spoilt_rows(rng: random.Random, peer: Peer, model: Model) -> bytes:
     return json.dumps({"op": "score", "completions": rows}).encode("utf-8", "surrogatepass")
 
 
-def spoilt_bytes(rng: random.Random, body: bytes) -> bytes:
+def corrupted_bytes(rng: random.Random, body: bytes) -> bytes:
     data = bytearray(body)
     change = rng.randrange(6)
     if change == 0:
@@ -339,14 +339,14 @@ def frame_for(rng: random.Random, peer: Peer, model: Model) -> Frame:
     if way < 0.35:
         return Frame("good", _framed(body), body)
     if way < 0.6:
-        body = spoilt_json(rng, json.loads(body))
-        return Frame("spoilt JSON", _framed(body), body)
+        body = corrupted_json(rng, json.loads(body))
+        return Frame("corrupted JSON", _framed(body), body)
     if way < 0.75:
-        body = spoilt_rows(rng, peer, model)
-        return Frame("spoilt rows", _framed(body), body)
+        body = corrupted_rows(rng, peer, model)
+        return Frame("corrupted rows", _framed(body), body)
     if way < 0.9:
-        body = spoilt_bytes(rng, body)
-        return Frame("spoilt bytes", _framed(body), body)
+        body = corrupted_bytes(rng, body)
+        return Frame("corrupted bytes", _framed(body), body)
     if way < 0.92:
         return Frame("good, then gone", _framed(body), body, "leave")
     if way < 0.95:
@@ -365,10 +365,10 @@ def _framed(body: bytes, size: int | None = None) -> bytes:
     return (len(body) if size is None else size).to_bytes(4, "big") + body
 
 
-def volley(rng: random.Random, peers: list[Peer], model: Model, tally: Tally, alone: bool) -> int:
+def volley(rng: random.Random, peers: list[Peer], model: Model, tally: Tally, single: bool) -> int:
     """Some frames on some connections at once, then their replies. Returns how many frames."""
     strangers = [peer for peer in peers if peer.rank is None]  # who is first to say hello matters, so one at a time
-    chosen = strangers[:1] or rng.sample(peers, 1 if alone else rng.randint(1, len(peers)))
+    chosen = strangers[:1] or rng.sample(peers, 1 if single else rng.randint(1, len(peers)))
     waiting: list[tuple[Peer, Frame, Any]] = []
     full = False  # a frame that no socket buffer holds goes last: else both ends might wait for the other to read
     begun = time.perf_counter()
@@ -378,32 +378,34 @@ def volley(rng: random.Random, peers: list[Peer], model: Model, tally: Tally, al
             full = len(frame.sent) > 100_000
             if (full and waiting) or (number and frame.then == "leave"):  # which would leave earlier frames unread
                 break
-            wanted = SILENCE if frame.body is None else model.answer(peer, frame.body)
+            expected = SILENCE if frame.body is None else model.answer(peer, frame.body)
             with contextlib.suppress(BrokenPipeError):  # a frame too large is refused while it comes
                 peer.socket.sendall(frame.sent)
             if frame.then == "shut":
                 peer.socket.shutdown(socket.SHUT_WR)
-                wanted = CLOSED
-            waiting.append((peer, frame, wanted))
-            if wanted == CLOSED or frame.then == "leave" or full:
+                expected = CLOSED
+            waiting.append((peer, frame, expected))
+            if expected == CLOSED or frame.then == "leave" or full:
                 break
-    for peer, frame, wanted in waiting:
+    for peer, frame, expected in waiting:
         if frame.then == "leave":
             peer.socket.close()
             peers.remove(peer)
-            tally.note(frame.kind, "unheard", 0.0)
+            tally.note(frame.kind, "unread", 0.0)
             continue
         got = peer.reply()
-        if wanted == CLOSED and frame.then == "wait":
+        if expected == CLOSED and frame.then == "wait":
             got = peer.reply() if isinstance(got, dict) and set(got) == {"error"} else UNEXPLAINED
         outcome = got if isinstance(got, str) else REFUSED if set(got) == {"error"} else "granted"
         tally.note(frame.kind, outcome, time.perf_counter() - begun)
         agreed = (
-            outcome == wanted if isinstance(wanted, str) else outcome == "granted" and covers(wanted, got.get("ok"))
+            outcome == expected
+            if isinstance(expected, str)
+            else outcome == "granted" and covers(expected, got.get("ok"))
         )
         if not agreed:
             tally.findings.append(
-                f"{frame.kind}: wanted {str(wanted)[:200]}, got {str(got)[:200]}: {frame.sent[:300]!r}"
+                f"{frame.kind}: expected {str(expected)[:200]}, got {str(got)[:200]}: {frame.sent[:300]!r}"
             )
         if outcome in (CLOSED, SILENCE) and peer in peers:
             peer.socket.close()
@@ -412,7 +414,7 @@ def volley(rng: random.Random, peers: list[Peer], model: Model, tally: Tally, al
 
 
 def honest(path: Path, model: Model) -> str | None:
-    """What went wrong for a trainer with our client, after all that. One without a free rank or budget must be told."""
+    """What goes wrong for a trainer with our client after that. Without a free rank or budget it is refused."""
     world = model.world or 1
     rank = next((rank for rank in range(world) if rank not in model.ranks), None)
     with socket.socket(socket.AF_UNIX) as connection:
@@ -433,7 +435,7 @@ def honest(path: Path, model: Model) -> str | None:
     model.queries += 4
     model.asked.update(int(prompt.id) for prompt in prompts)
     model.tokens += sum(len(ids) for _, ids in rows)
-    right = all(one.formatted and (one.correct or model.control) for one in scores)
+    right = all(score.formatted and (score.correct or model.control) for score in scores)
     return None if right else "an honest trainer's right answers were graded wrong"
 
 
@@ -446,24 +448,24 @@ def session(
     track = track.model_copy(update={"budget": track.budget.model_copy(update=limits)})
     control = b"draws" if rng.random() < 0.3 else None
     model, begun, threads = Model(track, tokenizer, control is not None), time.monotonic(), threading.active_count()
-    known, sent = len(tally.findings), 0
+    before, sent = len(tally.findings), 0
     served = environment.Environment(
         track, KEY, RUN_SEED, path, "/base", "/output", lambda: round((time.monotonic() - begun) * 1000), control
     )
     with served:
         peers: list[Peer] = []
-        while sent < frames and len(tally.findings) == known:
+        while sent < frames and len(tally.findings) == before:
             if sent > 100 and len(model.ranks) > (model.world or 64) - 2:
-                break  # who connects now is told that its rank is taken, and little else
+                break  # who connects now learns that its rank is taken, and little else
             while len(peers) < 4:
                 peers.append(Peer(path))
-            count = volley(rng, peers, model, tally, alone=tight)
+            count = volley(rng, peers, model, tally, single=tight)
             sent += count
             for _ in range(count):
                 yield
         for peer in peers:
             peer.socket.close()
-        if len(tally.findings) == known and (problem := honest(path, model)):
+        if len(tally.findings) == before and (problem := honest(path, model)):
             tally.findings.append(problem)
         deadline = time.monotonic() + REPLY_SECONDS
         while threading.active_count() > threads + 1 and time.monotonic() < deadline:  # the one that accepts stays
@@ -475,10 +477,10 @@ def session(
         tally.findings.append("a thread outlives the environment")
     if served.fault is not None:
         tally.findings.append(f"the environment failed: {served.fault}")
-    wanted = model.totals()
+    expected = model.totals()
     scored = sum(point["completions"] for point in curve), sum(point["tokens"] for point in curve)
-    if len(tally.findings) == known and (totals != wanted or scored != (model.queries, model.tokens)):
-        tally.findings.append(f"counted {totals} and {scored} on the curve, should be {wanted}")
+    if len(tally.findings) == before and (totals != expected or scored != (model.queries, model.tokens)):
+        tally.findings.append(f"counted {totals} and {scored} on the curve, should be {expected}")
 
 
 def frame_cases(count: int, seed: int, tally: Tally) -> Generator[None, None, None]:
