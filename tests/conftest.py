@@ -1,4 +1,4 @@
-"""What all tests share: one thread a process, the tiers, who runs where, and sweeps that need not be made again."""
+"""What all tests share: one thread per process, the tiers, who runs where, and sweeps that need not be made again."""
 
 from __future__ import annotations
 

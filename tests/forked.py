@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-# There is one server a process of the test run: whoever forks in it shares what is imported here. The command's own
+# There is one server per process of the test run: whoever forks in it shares what is imported here. The command's own
 # modules are not: its terminal is measured, and its variables are read, when it starts.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(

@@ -1,4 +1,4 @@
-"""The process that compares maths answers: a question a line, an answer a line (pool.py starts and ends it).
+"""The process that compares maths answers: one question per line, one answer per line (pool.py starts and ends it).
 
 strict    equivalence.same_answer
 lenient   math-verify with its defaults on what follows the thought

@@ -31,7 +31,7 @@ class BoardRecord:
     predicate: Predicate
     state: RecordState  # whose word it is, and what has become of it
     code: str | None  # the submission's folder beside the ledger, if it is there
-    curves: list[list[curves.Post]]  # a list a run; empty if the record has none
+    curves: list[list[curves.Post]]  # one list per run; empty if the record has none
 
     @property
     def track(self) -> str:

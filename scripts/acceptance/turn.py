@@ -1,7 +1,7 @@
 """One turn of one trainer, in a process of its own. scripts/gpu_acceptance.py starts it:
 
 python -m acceptance.turn model SHAPE FOLDER           writes random weights and a tokenizer
-python -m acceptance.turn turn ARM SHAPE FOLDER WORK   prints JSON: the measured peak, a line a step, memory last
+python -m acceptance.turn turn ARM SHAPE FOLDER WORK   prints JSON: the measured peak, a line per step, memory last
 """
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ def theirs(name: str, folder: Path, work: Work, tell: Tell) -> None:
 
 
 def turn(arm: str, name: str, folder: Path, work: Work) -> None:
-    """What the process of a turn does: lines of JSON, the peak first, then a line a step, memory last."""
+    """What the process of a turn does: lines of JSON, the peak first, then a line per step, memory last."""
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the trainers print goes where errors go
 

@@ -6,7 +6,7 @@
     python scripts/attack/cheats.py --page             all cases; the table goes into docs/cheats.md
     python scripts/attack/cheats.py --json FILE ...    all results, for tests/test_cheats.py
 
-Each folder of tests/cheats is a submission that tries one attack. tests/cheats/cases.toml says, a table a case:
+Each folder of tests/cheats is a submission that tries one attack. tests/cheats/cases.toml says, one table per case:
 
     attack, defence   one line each, for docs/cheats.md
     verdict           what must become of it:

@@ -59,7 +59,7 @@ MATHS = [
 
 
 def bytewise(folder: Path) -> None:
-    """A tokenizer for any text, a byte a token."""
+    """A tokenizer for any text, one byte per token."""
     vocabulary = {letter: i for i, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -1,6 +1,6 @@
 """Runs on the nodes of a Ray cluster: two real nodes on this machine, one killed; and what shows without a cluster.
 
-The cluster has a core a node. What trains is tests/tiny.py's trainer, which learns nothing; Ray, sandbox, socket,
+The cluster has one core per node. What trains is tests/tiny.py's trainer, which learns nothing; Ray, sandbox, socket,
 evaluation, journal and ledger are the real ones.
 """
 
