@@ -1,4 +1,4 @@
-"""The generated tasks by name, one file per task; `nano-r1 tasks list` shows them, benchmarks/suites.toml groups them."""
+"""The generated tasks by name, one file per task. `nano-r1 tasks list` shows them, suites.toml groups them."""
 
 from __future__ import annotations
 
