@@ -131,7 +131,9 @@ class BoardLedger:
             signer=key.identity,
             track=predicate.track,
             track_digest=predicate.track_digest,
-            submissions=[AnnouncedSubmission(name=predicate.submission.name, tree_sha256=predicate.submission.tree_sha256)],
+            submissions=[
+                AnnouncedSubmission(name=predicate.submission.name, tree_sha256=predicate.submission.tree_sha256)
+            ],
             runs=len(predicate.runs),
             commitment_sha256=digest,
         )

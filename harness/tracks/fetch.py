@@ -23,7 +23,7 @@ from harness.tracks.schema import Track
 def fetch(track: Track, report: Callable[[str], None] = lambda line: None) -> dict[str, str]:
     """Fill `track.base_folder`. Returns the SHA-256 of each file whose hash the track does not know.
 
-    `report` gets a line per file. Raises SourceError, ShardError, and TrackError for a track whose base model is part of
+    `report` gets a line per file. Raises SourceError, ShardError, and TrackError for a track whose base model is of
     this repository; then the folder is as it was.
     """
     if track.base.repo is None:

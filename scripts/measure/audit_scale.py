@@ -131,7 +131,8 @@ class SyntheticLedger:
         announcement = Announcement(
             id=fresh_id(day), created_utc=moment, signer=self.key.identity, track=track.id, track_digest=track.digest,
             submissions=[
-                AnnouncedSubmission(name=form.source.manifest.name, tree_sha256=form.source.tree_sha256) for form in forms
+                AnnouncedSubmission(name=form.source.manifest.name, tree_sha256=form.source.tree_sha256)
+                for form in forms
             ],
             runs=track.verdict.runs, commitment_sha256=commitment(SHARED_ROOT, nonce),
         )  # fmt: skip
