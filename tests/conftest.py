@@ -74,8 +74,9 @@ class Recorder:
     """Notes which sweeps pass and writes tests/validated.toml in the end."""
 
     def __init__(self, config: pytest.Config) -> None:
-        whole_suite = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-        self.entries = {} if whole_suite else validated.load()
+        chosen = config.option.keyword or config.option.markexpr or config.option.collectonly
+        whole_suite = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not chosen
+        self.entries = {} if whole_suite else validated.load()  # a test that is gone leaves no entry
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         for test, digest in [value for name, value in report.user_properties if name == "sweep"]:
