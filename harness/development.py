@@ -108,7 +108,9 @@ class LogReader(threading.Thread):
     def run(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:  # to the end, whatever happens: a full pipe would stall the submission
-            with contextlib.suppress(OSError):  # a full disk: the weights will not fit either, and that is reported
+            # A full disk: the weights will not fit either, and that is reported. A closed log: the run is over, and
+            # only a process that outlived it still prints.
+            with contextlib.suppress(OSError, ValueError):
                 self._log.write(line)
                 self._log.flush()
             self.last = line.rstrip("\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,12 +18,10 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
     It is written beside `path` under another name, flushed to the disk and renamed. `private`: only its owner may read
     it. Raises OSError.
     """
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    draft = Path(name)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            if not private:  # as mkstemp made it
-                os.fchmod(descriptor, 0o666 & ~_umask())
+        with open(descriptor, "wb") as file:
             yield file
             file.flush()
             os.fsync(descriptor)
@@ -31,7 +29,7 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
     except BaseException:  # an interrupt too
         draft.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def write(path: Path, data: bytes | str, *, private: bool = False) -> None:
@@ -40,18 +38,8 @@ def write(path: Path, data: bytes | str, *, private: bool = False) -> None:
         file.write(data.encode() if isinstance(data, str) else data)
 
 
-def sync_folder(folder: Path) -> None:
-    """Flush a folder's list of names to the disk: without it a power cut takes a new name back. Raises OSError."""
-    _sync(folder)
-
-
-def sync_tree(folder: Path) -> None:
-    """Flush a folder and all that is in it to the disk. Raises OSError."""
-    for path in [*folder.rglob("*"), folder]:
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Flush a file, or a folder's list of names, to the disk: a power cut takes back what is not. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -69,9 +57,3 @@ def tree_sha256(folder: Path, paths: Iterable[Path]) -> str:
     """SHA-256 over `<sha256>  <path>` lines, a line for each relative path: `sha256sum` of `sha256sum`'s output."""
     lines = [f"{sha256_of(folder / path)}  {path.as_posix()}\n" for path in paths]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

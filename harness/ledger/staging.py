@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.files import sync_folder
+from harness.files import sync
 from harness.ledger.errors import LedgerError
 from harness.ledger.index import HEAD
 
@@ -64,12 +64,12 @@ def put_in_place(folder: Path, files: Mapping[str, bytes]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         for parent in {(staging / name).parent for name in files}:
-            sync_folder(parent)
+            sync(parent)
         staging.rename(folder / STAGED)
     except BaseException:  # an interrupt too: nothing half-written
         shutil.rmtree(staging, ignore_errors=True)
         raise
-    sync_folder(folder)
+    sync(folder)
     _move_into_place(folder)
 
 
@@ -85,13 +85,13 @@ def _move_into_place(folder: Path) -> bool:
                 (folder / "log").mkdir(exist_ok=True)
                 for piece in sorted(os.listdir(staged / "log")):
                     os.replace(staged / "log" / piece, folder / "log" / piece)
-                sync_folder(folder / "log")
+                sync(folder / "log")
             else:
                 os.replace(staged / item, folder / item)
-        sync_folder(folder)
+        sync(folder)
         for name in HEAD:
             if (staged / name).exists():
                 os.replace(staged / name, folder / name)
-        sync_folder(folder)
+        sync(folder)
         shutil.rmtree(staged)
     return was_interrupted

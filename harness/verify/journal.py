@@ -116,8 +116,8 @@ class Journal:
                 copy = self.submission_folder(number)
                 copy.mkdir()
                 submission.snapshot(item.folder, item.tree_sha256, copy)
-            files.sync_tree(self.folder)
-            files.sync_folder(self.folder.parent)
+            for path in [*self.folder.rglob("*"), self.folder, self.folder.parent]:
+                files.sync(path)
         except BaseException as error:
             self.remove()
             if isinstance(error, OSError):
@@ -222,7 +222,7 @@ class Journal:
         try:
             files.write(path, text, private=True)
         except OSError as error:
-            raise _unwritable(path, OSError(error.errno, error.strerror, str(path))) from None
+            raise JournalError(f"cannot keep the session: {path}: {error.strerror}") from None
 
     def _read(self, name: str, kind: type[Content]) -> Content:
         path = self.folder / name

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness import submission
-from harness.errors import NanoR1Error
 from harness.keys import commitment
 from harness.ledger.entries import AnnouncedSubmission, Announcement, fresh_id
 from harness.ledger.signature import Key
@@ -243,8 +242,7 @@ def _resume_hint(entry: str, ledger: Ledger) -> str:
 
 
 def _message(error: BaseException) -> str:
-    """An error as a sentence; ours are sentences already."""
+    """An error as a sentence. Ours are sentences already; those of the frozen files are no NanoR1Error yet."""
     if isinstance(error, OSError):
         return f"{error.strerror}: {error.filename}" if error.filename else str(error)
-    ours = isinstance(error, NanoR1Error) or type(error).__module__.startswith("harness.")  # frozen: a ValueError
-    return str(error) if ours else f"{type(error).__name__}: {error}"
+    return str(error) if type(error).__module__.startswith("harness.") else f"{type(error).__name__}: {error}"
