@@ -12,11 +12,12 @@ apart first, and math-verify is given single expressions only:
 4. Each item by math-verify, gold first (`verify` is not symmetric), if it is written in signs that we know, and then
    - both must have the same value to 12 digits, relative to its size: 0.333 is not 1/3, and small is not zero;
      for variables a few numbers are put;
-   - where the gold answer is a number, `2+3` is none, and `48/2` and `\\frac{2}{4}` are not in lowest terms;
+   - nothing may be left to compute that the gold answer has computed: `48/2`, `2+3` and `\\frac{2}{4}` are no numbers,
+     and `(1+2)\\pi` is not `3\\pi`;
    - an expression that stands in the problem is no answer, unless it is the gold answer by rule 1.
 
-What remains: another form that is neither the gold answer's nor the problem's is accepted, where the gold answer is
-more than a number: `2\\pi+\\pi` for `3\\pi`, a polynomial half expanded.
+What remains: another form that is neither the gold answer's nor the problem's is accepted where only terms with more
+than numbers in them are left to add or multiply: `2\\pi+\\pi` for `3\\pi`, a polynomial half expanded.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from harness.answers.latex_tokens import FLIPPED, RELATIONS, TEXT, Tokens, is_br
 
 LONGEST_GOLD = 2000  # characters
 
-# What math-verify may be answer. It guesses at the rest or skips it: that is compared by rule 1 alone.
+# What math-verify may be given. It guesses at the rest or skips it: that is compared by rule 1 alone.
 _KNOWN = {*string.ascii_letters, *string.digits, *"+-*/^_(){}[]|!.,&=<>"} | {
     "\\frac", "\\sqrt", "\\cdot", "\\times", "\\div", "\\pi", "\\infty", "\\binom", "\\sin", "\\cos", "\\tan", "\\cot",
     "\\sec", "\\csc", "\\arcsin", "\\arccos", "\\arctan", "\\sinh", "\\cosh", "\\tanh", "\\log", "\\ln", "\\exp",
@@ -180,7 +181,7 @@ def _same(answer: Tokens, gold: Tokens, problem: str) -> bool:
     return (
         math_verify().verify(x, y, timeout_seconds=None)
         and _equal_values(x, y)
-        and (_in_lowest_terms(answer) or not _in_lowest_terms(gold))
+        and ((_is_computed(y) and _in_lowest_terms(answer)) or not (_is_computed(x) and _in_lowest_terms(gold)))
         and (_key(x) == _key(y) or not any(_key(y) == _key(part) for part in _formulas(problem)))
     )
 
@@ -260,6 +261,53 @@ def _equal_values(x: Any, y: Any) -> bool:
         values.append(value.evalf(30))
     a, b = values
     return bool(abs(a - b) <= 1e-12 * max(abs(a), abs(b)))
+
+
+def _is_computed(expression: Any) -> bool:
+    """Is nothing left to compute with plain numbers?"""
+    if hasattr(expression, "flat"):
+        return all(map(_is_computed, expression.flat()))
+    if _is_literal(expression):
+        return True
+    if getattr(expression, "is_number", False) and expression.doit().is_Rational:
+        return False
+    if sum(map(_is_literal, _parts(expression, "Add"))) > 1:
+        return False
+    factors = [part for part in _parts(expression, "Mul") if _is_literal(part) and part != -1]
+    below = [part.args[0] for part in factors if type(part).__name__ == "Pow"]
+    above = [part for part in factors if type(part).__name__ != "Pow"]
+    if len(above) > 1 or len(below) > 1 or (above and below and not _coprime(above[0], below[0])):
+        return False
+    return all(map(_is_computed, _args(expression)))
+
+
+def _parts(expression: Any, kind: str) -> list[Any]:
+    """The terms of a sum of sums, or the factors of a product of products; of anything else nothing."""
+    if type(expression).__name__ == "UnevaluatedExpr":
+        return _parts(expression.args[0], kind)
+    if type(expression).__name__ != kind:
+        return []
+    return [inner for part in expression.args for inner in (_parts(part, kind) or [part])]
+
+
+def _is_literal(expression: Any) -> bool:
+    """An integer, a decimal, a fraction in lowest terms, one of them with a minus or as a percentage."""
+    if getattr(expression, "is_Rational", False) or getattr(expression, "is_Float", False):
+        return True
+    kind, parts = type(expression).__name__, _args(expression)
+    if kind == "UnevaluatedExpr":
+        return _is_literal(parts[0])
+    if kind == "Pow":
+        return bool(parts[0].is_Integer and parts[0] > 1 and parts[1] == -1)
+    if kind == "Mul" and len(parts) == 2:
+        if parts[0] == -1 or str(parts[1]) == "1/100":
+            return _is_literal(parts[1]) and _is_literal(parts[0])
+        return type(parts[1]).__name__ == "Pow" and _is_literal(parts[1]) and _coprime(parts[0], parts[1].args[0])
+    return False
+
+
+def _coprime(a: Any, b: Any) -> bool:
+    return bool(a.is_Integer and b.is_Integer and math.gcd(int(a), int(b)) == 1)
 
 
 def _in_lowest_terms(latex: Tokens) -> bool:

@@ -82,6 +82,9 @@ def test_the_same_answer(gold: str, answer: str) -> None:
         ("x=1,y=2", "1,2"), ("((1,2),(3,4))", "((3,4),(1,2))"), ("(-\\infty,2)\\cup(3,\\infty)", "(-\\infty,2)"),
         ("20\\%", "21"), ("18", "\\sum_{i=1}^{18} 1"), ("2", "\\log_2 4"), ("18", "nan"), ("18", "\\infty"), ("", ""),
         ("18", "$"),
+        ("3\\pi", "(1+2)\\pi"), ("6x", "2\\cdot 3x"), ("3+\\sqrt{2}", "1+2+\\sqrt{2}"), ("3+2i", "1+2+2i"),
+        ("x^6", "x^{2+4}"), ("\\frac{\\sqrt{3}}{2}", "\\frac{2\\sqrt{3}}{4}"), ("x>5", "x>2+3"), ("16\\pi", "4^2\\pi"),
+        ("\\begin{pmatrix}1\\\\5\\end{pmatrix}", "\\begin{pmatrix}1\\\\2+3\\end{pmatrix}"),
     ],
 )  # fmt: skip
 def test_not_the_same_answer(gold: str, answer: str) -> None:
