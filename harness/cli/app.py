@@ -53,16 +53,10 @@ def main() -> None:
     except OSError as error:
         stop(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
     except (ValueError, RuntimeError) as error:
-        if isinstance(error, frozen_errors()):
-            stop(str(error))
-        raise
+        if (type(error).__module__, type(error).__name__) not in FROZEN_ERRORS:
+            raise
+        stop(str(error))
     raise SystemExit(exit_code or 0)
-
-
-def frozen_errors() -> tuple[type[Exception], ...]:
-    """The classes of FROZEN_ERRORS whose modules are loaded: no other can have been raised."""
-    modules = ((sys.modules.get(module), name) for module, name in FROZEN_ERRORS)
-    return tuple(getattr(module, name) for module, name in modules if module is not None)
 
 
 def stop_at_usage(error: typer.TyperException) -> None:

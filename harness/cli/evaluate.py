@@ -15,7 +15,6 @@ from harness.cli.terminal import console, escape, make_table, print_json, progre
 if TYPE_CHECKING:
     from harness.evaluation.heldout import HeldoutResult
     from harness.evaluation.suite_run import SuiteRun, SuiteSettings
-    from harness.ledger.record import TaskResult
     from harness.tracks.track import Track
 
 app = typer.Typer()
@@ -101,6 +100,7 @@ def evaluate_on_track(track: Track, weights: Path, seed: int, as_json: bool) -> 
 
 
 def _show_on_track(track: Track, result: HeldoutResult, title: str) -> None:
+    from harness import stats
     from harness.evaluation import heldout
 
     gates = track.heldout.gates
@@ -110,8 +110,13 @@ def _show_on_track(track: Track, result: HeldoutResult, title: str) -> None:
     table = make_table("task", "accuracy", "95% interval", "gate", "formatted", "truncated", "tokens", title=title)
     for section in (gated, {"mean": heldout.total(list(gated.values()))}, reported):
         for name, row in section.items():
+            low, high = stats.wilson(row.correct, row.questions)
             gate = f"{needed[name] / 1e6:.2f}" if name in needed else "none"
-            table.add_row(name, *_accuracy_cells(row), gate, *_format_cells(row))
+            accuracy, formatted, truncated = (
+                f"{count / row.questions:.4f}" for count in (row.correct, row.formatted, row.truncated)
+            )
+            tokens = f"{row.tokens / row.questions:.1f}"
+            table.add_row(name, accuracy, f"{low:.4f} – {high:.4f}", gate, formatted, truncated, tokens)
         table.add_section()
     out = console()
     out.print(table)
@@ -119,21 +124,6 @@ def _show_on_track(track: Track, result: HeldoutResult, title: str) -> None:
     out.print(f"{verdict} of {track.id} (point estimates, one set of questions), {result.evaluate_ms / 1000:.1f} s")
     for name in track.heldout.report:
         out.print(f"a verification asks {name} too, which gates nothing: nano-r1 eval --model MODEL --suite {name}")
-
-
-def _accuracy_cells(row: TaskResult) -> list[str]:
-    from harness import stats
-
-    low, high = stats.wilson(row.correct, row.questions)
-    return [f"{row.correct / row.questions:.4f}", f"{low:.4f} – {high:.4f}"]
-
-
-def _format_cells(row: TaskResult) -> list[str]:
-    return [
-        f"{row.formatted / row.questions:.4f}",
-        f"{row.truncated / row.questions:.4f}",
-        f"{row.tokens / row.questions:.1f}",
-    ]
 
 
 def _evaluate_on_suite(settings: SuiteSettings, as_json: bool) -> None:

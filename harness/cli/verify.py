@@ -58,8 +58,8 @@ def verify(
     from harness.ledger.store import Ledger
     from harness.tracks import track as tracks
     from harness.verify import session
-    from harness.verify.hardware import check_gpus
     from harness.verify.journal import default_state
+    from harness.verify.local import check_gpus
 
     if bool(folders) == (resume is not None):
         stop("name the submissions to verify, or a session to resume (--resume ENTRY), not both")
@@ -190,8 +190,8 @@ def reproduce(
 
     from harness.ledger import record
     from harness.tracks import track as tracks
-    from harness.verify.hardware import check_gpus
     from harness.verify.journal import default_state
+    from harness.verify.local import check_gpus
     from harness.verify.reproduce import reproduce as run_reproduction
 
     path = record_folder / "record.json"

@@ -20,7 +20,7 @@ from pydantic import (
 
 from harness.benchmarks import TRAINING_SETS, suites
 from harness.tasks import GENERATED
-from harness.tracks import digest, files
+from harness.tracks import digest, files, shards
 
 Positive = Annotated[int, Field(gt=0)]
 Ppm = Annotated[int, Field(ge=0, le=1_000_000)]
@@ -298,8 +298,28 @@ class Track(Part):
 
     def check_files(self) -> None:
         """Raises TrackError unless each file of the base model, and of the traces, is there with the listed hash."""
-        files.check_files(self)
+        again = f"download it with `nano-r1 tracks fetch {self.name}`"
+        for name, sha256 in self.base.files.items():
+            path = self.base_folder / name
+            files.check(path, sha256, self.id, again if self.base.repo else files.restore(path))
+        if self.base.shards:
+            path = self.base_folder / "model.safetensors"
+            files.check(path, None, self.id, again)
+            if not shards.is_joined(path, [self.base_folder / name for name in self.base.shards]):
+                raise files.TrackError(f"{path} is not its shards in one file: delete it and {again}")
+        if self.warmup is not None:
+            path = files.ROOT / self.warmup.file
+            files.check(path, self.warmup.sha256, self.id, files.restore(path))
 
     def check_sets(self) -> None:
         """Download the training sets, once a process. Raises TrackError for one that cannot be had."""
-        files.check_sets(self)
+        for name in self.train.sets:
+            from harness.benchmarks import training_sets
+
+            try:
+                training_sets.ready(name)
+            except training_sets.TrainingSetError as error:
+                raise files.TrackError(
+                    f"{self.id} trains on {name}, which cannot be used here (`nano-r1 tracks fetch {self.name}` "
+                    f"downloads it): {error}"
+                ) from None

@@ -58,6 +58,15 @@ def _make(schedule: Schedule, participant: Participant, run: int, journal: Journ
         return make_run(schedule.spec(participant, run), folder, context)
 
 
+def check_gpus(track: Track) -> None:
+    """Raises VerifyError where a GPU track would run without its GPUs: nothing that came of it could count."""
+    if track.hardware.kind == "gpu" and (here := len(list(Path("/dev").glob("nvidia[0-9]*")))) < track.hardware.gpus:
+        raise VerifyError(
+            f"{track.name} runs on {track.hardware.label}, and this machine has {here or 'none'}",
+            advice=f"`nano-r1 tracks plan {track.name}` says what it would take",
+        )
+
+
 def lease_gpus(track: Track) -> gpu.Lease | None:
     """The GPUs that a GPU track computes on, here. Raises VerifyError where they are not those that it asks for."""
     hardware = track.hardware
