@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness import evaluate
@@ -16,12 +16,17 @@ from harness.tracks.track import Track
 
 MAX_EVIDENCE_BYTES = 1 << 30  # of one decompressed file: a bomb is a failed check, not a crash
 # What corrupted evidence may raise.
-UNREADABLE = (OSError, EOFError, ValueError, LookupError, TypeError, lzma.LZMAError)
+UNREADABLE = (OSError, EOFError, ValueError, LookupError, TypeError, RecursionError, lzma.LZMAError)
 COMPLETIONS, CURVES = "completions.jsonl.xz", "curves.jsonl.xz"
 
 
-def check_completions(context: RecordContext, ledger: Path, track: Track, grader: Grader) -> Iterator[CheckResult]:
-    """Every completion, graded again on questions regenerated from the root."""
+def check_completions(
+    context: RecordContext, ledger: Path, track: Track, grader: Callable[[Track], Grader]
+) -> Iterator[CheckResult]:
+    """Every completion, graded again on questions regenerated from the root.
+
+    `grader` may raise: a base model without its tokenizer is a failed check of the record, not the end of the audit.
+    """
     predicate, runs = context.predicate, context.predicate.all_runs
     root, tree = bytes.fromhex(predicate.commitment.root_hex), predicate.submission.tree_sha256
     try:
@@ -29,7 +34,7 @@ def check_completions(context: RecordContext, ledger: Path, track: Track, grader
         stored = {line["run"]: line["completions"] for line in lines}
         for run in runs:
             samples = evaluate.questions(track, derive(root, "heldout", tree, run.run))
-            tasks = evaluate.tally(track, grader, samples, stored.get(run.run, []))
+            tasks = evaluate.tally(track, grader(track), samples, stored.get(run.run, []))
             correct, questions = (
                 sum(getattr(row, name) for row in tasks.values()) for name in ("correct", "questions")
             )

@@ -37,7 +37,7 @@ class RecordAuditor:
         yield context.result("track digest", True, f"{track.id} is {track.digest[:12]}")
         yield from self.check_submission(context.folder, track.id, context.predicate.submission)
         if context.graded:
-            yield from evidence.check_completions(context, self._folder, track, self._grader(track))
+            yield from evidence.check_completions(context, self._folder, track, self._grader)
         yield from claims.check_hardware(context, track)
         yield from claims.check_reported(context, track)
         yield from claims.check_verdict(context, track)

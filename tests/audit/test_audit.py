@@ -15,8 +15,11 @@ from ledger_samples import needs_ssh_keygen, ssh_keygen
 from harness import submission
 from harness.audit import audit as audit_module
 from harness.audit import evidence, log
+from harness.audit import records as audit_records
 from harness.audit.audit import audit
+from harness.audit.context import RecordContext
 from harness.audit.submissions import SubmissionAudit
+from harness.environment import EnvironmentFailed
 from harness.ledger import record as records
 from harness.ledger import signature, trust
 from harness.ledger.entries import status_change
@@ -267,6 +270,26 @@ def test_evidence_that_unpacks_to_too_much_is_a_finding(tmp_path, monkeypatch):
         (tmp_path / "bomb.xz").write_bytes(lzma.compress(data))
         with pytest.raises(ValueError, match="more than 1,000 bytes"):
             list(evidence.read_lines(tmp_path / "bomb.xz"))
+
+
+def test_evidence_nested_too_deep_is_a_finding(tmp_path):
+    record = records.load((ROOT / "records" / RECORDS[-1] / "record.json").read_bytes())
+    (tmp_path / RECORDS[-1]).mkdir()
+    (tmp_path / RECORDS[-1] / evidence.CURVES).write_bytes(lzma.compress(b"[" * 200_000))
+    (result,) = evidence.check_curves(RecordContext(RECORDS[-1], record), tmp_path)
+    assert not result.ok and "cannot be read: RecursionError" in result.message
+
+
+def test_a_base_model_without_its_tokenizer_is_a_finding_and_the_audit_goes_on(copy, monkeypatch):
+    def broken(track):
+        raise EnvironmentFailed("no usable tokenizer there")
+
+    monkeypatch.setattr(audit_records, "Grader", broken)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})
+    results = all_results(copy, sample=len(RECORDS))
+    messages = [result.message for result in results if not result.ok]
+    assert messages and all("cannot be graded: EnvironmentFailed" in message for message in messages)
+    assert results[-1].check == "board"
 
 
 @needs_ssh_keygen
