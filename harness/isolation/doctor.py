@@ -110,7 +110,7 @@ def _probe_checks(probed: sandbox.Usage) -> list[Check]:
         checks = [Check(**json.loads(line)) for line in probed.log.splitlines()]
     except ValueError:
         checks = []
-    if probed.exit_code != 0:
+    if probed.exit_code != 0 or not checks:  # what cannot be read has proven nothing
         last = probed.log.decode(errors="replace").strip().splitlines()[-1:]
         checks.append(Check("probe_finished", False, " ".join([probed.failure or "", *last])))
     return checks

@@ -51,6 +51,13 @@ def test_a_weakened_sandbox_fails_the_checks_it_should(monkeypatch: pytest.Monke
 
 
 @needs_sandbox
+def test_a_probe_whose_words_cannot_be_read_has_proven_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "PROBE", "def probe(host):\n    print('a warning')")
+    (failed,) = [check for check in doctor.isolation_checks() if not check.ok]
+    assert (failed.name, failed.detail.strip()) == ("probe_finished", "a warning")
+
+
+@needs_sandbox
 def test_the_command_says_what_a_record_made_here_would_say(monkeypatch: pytest.MonkeyPatch) -> None:
     def output(*arguments: str) -> tuple[int, str]:
         done = CliRunner().invoke(app, ["doctor", *arguments])
