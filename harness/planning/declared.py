@@ -8,23 +8,18 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from harness.errors import NanoR1Error, first_problem
-from harness.tracks.schema import Track
+from harness.tracks.schema import Part, Positive, Track
 
 FILE = Path(__file__).with_name("plan.toml")
 
-Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class PlanError(NanoR1Error):
     """The track cannot be planned, or the plan does not fit; the message says by how much and what to change."""
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Assumed(Part):

@@ -151,9 +151,8 @@ class ClusterExecutor:
         """
         dispatcher = Dispatcher(self._nodes, schedule, journal, reporter)
         try:
-            while dispatcher.step():
-                if cancel.is_set():
-                    raise Interrupted
+            while dispatcher.step(cancel):
+                pass
         finally:
             _stop(self._nodes)
 
@@ -259,10 +258,11 @@ class Dispatcher:
         self._mailbox = _start_mailbox()
         self._lost = 0
 
-    def step(self) -> bool:
+    def step(self, cancel: threading.Event) -> bool:
         """Start what can be started, wait for a second, collect what has ended. False: nothing is left to do.
 
-        Raises ClusterError if too many nodes are lost, or the harness fails on one.
+        Raises ClusterError if too many nodes are lost, or the harness fails on one. Raises Interrupted, and not what
+        the same Ctrl-C did to a node on this machine, when `cancel` is set.
         """
         import ray
 
@@ -273,6 +273,8 @@ class Dispatcher:
         ended = ray.wait(list(busy), timeout=POLL_SECONDS)[0] if busy else []
         for name, method, arguments in ray.get(self._mailbox.take.remote()):
             getattr(self._reporters[name], method)(*arguments)
+        if busy and cancel.is_set():
+            raise Interrupted
         for task in ended:
             loss = self._collect(busy[task])
             if loss is not None:

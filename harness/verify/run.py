@@ -218,13 +218,5 @@ def training_summary(environment: Environment) -> str:
 
 def sandbox_limits(track: Track) -> sandbox.Limits:
     """The track's budget, as the sandbox takes it."""
-    budget = track.budget
-    return sandbox.Limits(
-        seconds=budget.seconds,
-        memory_bytes=budget.memory_bytes,
-        shm_bytes=budget.shm_bytes,
-        output_bytes=budget.output_bytes,
-        log_bytes=budget.log_bytes,
-        processes=budget.processes,
-        cores=track.hardware.cores,
-    )
+    budget = track.budget.model_dump(exclude={"reward_queries", "queries_per_prompt"})  # those the environment keeps
+    return sandbox.Limits(**budget, cores=track.hardware.cores)
