@@ -12,8 +12,10 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,12 +38,12 @@ class Place:
     """A submission's folders on the host; `run` writes train.py and runs it."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.submission, self.base, self.output = folder / "submission", folder / "base", folder / "output"
         for path in [self.submission, self.base, self.output]:
             path.mkdir()
-        for path in [self.submission, self.base, *folder.parents, folder]:
-            if path.owner() == "root" and path.is_relative_to("/tmp/pytest-of-root"):
-                path.chmod(0o755)
+        for path in [folder, self.submission, self.base]:
+            path.chmod(0o755)
         self.socket: Path | None = None
 
     def run(self, program: str, level: Level = "full", limits: Limits = LIMITS, hooks: Hooks | None = None) -> Usage:
@@ -51,8 +53,10 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place() -> Iterator[Place]:
+    """Not in tmp_path: every session of pytest that starts closes the folder of them all to the sandbox's user."""
+    with tempfile.TemporaryDirectory(prefix="nano-r1-test-") as folder:
+        yield Place(Path(folder))
 
 
 # ---------------------------------------------------------------- when all goes well
@@ -90,8 +94,8 @@ def test_inside_are_the_client_the_folders_and_a_clean_environment(
 
 
 @both_levels
-def test_the_environments_socket_is_reachable(place: Place, tmp_path: Path, level: Level) -> None:
-    place.socket = tmp_path / "socket"
+def test_the_environments_socket_is_reachable(place: Place, level: Level) -> None:
+    place.socket = place.folder / "socket"
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(place.socket))
         server.listen()
@@ -436,8 +440,8 @@ print(os.environ.get("LD_LIBRARY_PATH"), os.path.exists(folder), os.path.realpat
 
 @needs_sandbox
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes device files")
-def test_a_device_file_is_there_for_those_who_ask_and_for_nobody_else(place: Place, tmp_path: Path) -> None:
-    node, folder = tmp_path / "zero", tmp_path / "driver"
+def test_a_device_file_is_there_for_those_who_ask_and_for_nobody_else(place: Place) -> None:
+    node, folder = place.folder / "zero", place.folder / "driver"
     folder.mkdir(mode=0o755)
     try:
         os.mknod(node, 0o666 | stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero by another name
