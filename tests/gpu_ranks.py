@@ -4,7 +4,7 @@ from functools import cache
 
 import torch
 import torch.distributed as dist
-import trainers
+import trainer_modules
 from transformers import AutoModelForCausalLM
 
 from harness.tracks.track import ROOT
@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 @cache
 def load_trainer(folder):
     """A baseline's train.py as a module that computes in float32."""
-    module = trainers.load(folder)
+    module = trainer_modules.load(folder)
     module.COMPUTE = torch.float32
     return module
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import trainers
+import trainer_modules
 
 from acceptance.work import LEARNING_RATE, SHAPES, Work, rewards, work_prompts
 
@@ -108,7 +108,7 @@ def ours(name: str, folder: Path, work: Work, tell: Tell) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    trainer, shape = trainers.load("baseline-gpu"), SHAPES[name]
+    trainer, shape = trainer_modules.load("baseline-gpu"), SHAPES[name]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trainer.COMPUTE = torch.bfloat16 if device.type == "cuda" else torch.float32
     trainer.MICRO_TOKENS = work.micro * (work.prompt_tokens + work.new_tokens)

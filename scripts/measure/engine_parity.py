@@ -34,7 +34,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import pages
-import trainers
+import trainer_modules
 
 from harness.engines import vllm
 
@@ -139,7 +139,7 @@ def tokens(track: Track) -> dict[str, Any]:
 
 def sync(track: Track) -> dict[str, Any]:
     """Ten updates of the baseline's loss on vLLM's rollouts, and after each whether vLLM has the model's weights."""
-    trainer, grader = trainers.load("baseline"), Grader(track)
+    trainer, grader = trainer_modules.load("baseline"), Grader(track)
     torch.manual_seed(0)
     engine, model = resident(track, track.base_folder), model_of(track)
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, (0.9, 0.95), weight_decay=0.0)

@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-import trainers
+import trainer_modules
 from transformers import AutoModelForCausalLM
 
 from harness.tracks.track import load
 
-train = trainers.load("baseline")
+train = trainer_modules.load("baseline")
 
 
 def test_group_advantages_are_z_scores():

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-import trainers
+import trainer_modules
 from transformers import AutoModelForCausalLM
 
 from harness.tracks.track import load
 
-train = trainers.load("baseline-deduction")
+train = trainer_modules.load("baseline-deduction")
 
 
 def test_cross_entropy_is_a_mean_over_tokens_by_hand():
@@ -59,7 +59,7 @@ def test_the_warm_up_learns_its_traces(base, capsys, monkeypatch):
 
 def test_all_else_is_the_baseline():
     """Same names, same code: only what the docstring says was added differs."""
-    plain = trainers.load("baseline")
+    plain = trainer_modules.load("baseline")
     same = [
         "group_advantages",
         "clipped_objective",
