@@ -15,11 +15,8 @@ from harness.answers.grade import Grade
 from harness.answers.kind import Kind
 from harness.evaluation import programs
 from harness.evaluation.questions import KINDS
-from harness.isolation import sandbox
 from harness.tasks import Sample
 
-ISOLATION = sandbox.isolation()
-needs_sandbox = pytest.mark.skipif(ISOLATION.level != "full", reason="; ".join(ISOLATION.reasons))
 needs_compiler = pytest.mark.skipif(not Path(exam.COMPILER[0]).exists(), reason=f"no {exam.COMPILER[0]}: {INSTALL}")
 needs_math_verify = pytest.mark.skipif(
     importlib.util.find_spec("math_verify") is None, reason="math-verify is not installed: pip install -e '.[tasks]'"

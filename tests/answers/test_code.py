@@ -10,9 +10,10 @@ from typing import Any
 
 import graders
 import pytest
-from graders import failure, fault, needs_compiler, needs_sandbox
+from graders import failure, fault, needs_compiler
 from hypothesis import given
 from hypothesis import strategies as st
+from needs import needs_sandbox
 
 from harness.answers import code, exam
 from harness.answers.code import Cases, Problem, lenient_program

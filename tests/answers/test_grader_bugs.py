@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
-from graders import choice, completion, failure, integer, maths, needs_math_verify, needs_sandbox
+from graders import choice, completion, failure, integer, maths, needs_math_verify
+from needs import needs_sandbox
 
 from harness.answers.code import Cases, Problem
 from harness.answers.integer import gold_of

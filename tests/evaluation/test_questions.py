@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
-from graders import needs_compiler, needs_math_verify, needs_sandbox
+from graders import needs_compiler, needs_math_verify
+from needs import needs_sandbox
 
 from harness.answers import maths
 from harness.answers.grade import GraderError

@@ -15,8 +15,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from graders import failure, needs_compiler, needs_sandbox
+from graders import failure, needs_compiler
 from hub_standin import Hub, Repository, parquet, reached
+from needs import needs_sandbox
 from typer.testing import CliRunner
 
 from harness.answers import code, exam
@@ -31,7 +32,6 @@ from harness.tracks.track import load
 
 HUMANEVAL = Path(__file__).parents[1] / "data" / "benchmarks" / "humaneval.jsonl.gz"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
-NOT_PINNED = [BENCHMARKS["codeforces"], BENCHMARKS["ioi"]]
 
 # ---------------------------------------------------------------- rows of the true form
 
