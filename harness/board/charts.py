@@ -18,6 +18,7 @@ from html import escape
 from harness.board.curves import WINDOW, Point, Post, median, smooth, thin
 
 GRID = 200  # points along a line
+WIDTH = 976  # of a drawing
 LABELLED = 7  # records drawn in colour on a track's chart; the rest are grey
 
 GENERATED = "Generated from records/ by `nano-r1 leaderboard`; edits are overwritten."
@@ -176,9 +177,9 @@ def record_chart(
         draw(panel, task, panel.axes(bottom=i + 2 >= len(tasks), left=i % 2 == 0, every=every * 2))
     parts.append(text(main.x + main.width / 2, bottom + 38, "seconds on the harness's clock", "middle"))
     parts.append(text(64 + 410 + 72 + small[0] + gap[0] / 2, bottom + 38, "seconds", "middle"))
-    parts.append(upright(18, top + height / 2, "training accuracy"))
+    parts.append(accuracy_label(top + height / 2))
     description = f"Training accuracy against seconds for {name} on {track}: {count}."
-    return svg(976, bottom + 56, f"{name} on {track}", description, parts)
+    return svg(bottom + 56, f"{name} on {track}", description, parts)
 
 
 def track_chart(track: str, series: list[Series], gate: float) -> bytes:
@@ -209,9 +210,9 @@ def track_chart(track: str, series: list[Series], gate: float) -> bytes:
     if len(series) > LABELLED:
         parts.append(text(64 + width + 48, top + 16 + LABELLED * 42, f"grey: {len(series) - LABELLED} more"))
     parts.append(text(64 + width / 2, top + height + 38, "seconds on the harness's clock", "middle"))
-    parts.append(upright(18, top + height / 2, "training accuracy"))
+    parts.append(accuracy_label(top + height / 2))
     description = f"Training accuracy against seconds on {track}: {', '.join(record.name for record in series)}."
-    return svg(976, top + height + 56, track, description, parts)
+    return svg(top + height + 56, track, description, parts)
 
 
 def _markers(panel: Panel, lines: Sequence[Sequence[Point]]) -> list[str]:
@@ -251,24 +252,24 @@ def text(x: float, y: float, words: str, style: str = "") -> str:
     return f'<text{kind} x="{x:.1f}" y="{y:.1f}">{escape(words)}</text>'
 
 
-def upright(x: float, y: float, words: str) -> str:
-    turn = f"translate({x:.1f} {y:.1f}) rotate(-90)"
-    return f'<text class="middle" transform="{turn}">{escape(words)}</text>'
+def accuracy_label(y: float) -> str:
+    """Of the vertical axis, whose middle is at `y`."""
+    return f'<text class="middle" transform="translate(18.0 {y:.1f}) rotate(-90)">training accuracy</text>'
 
 
-def svg(width: float, height: float, title: str, description: str, parts: list[str]) -> bytes:
+def svg(height: float, title: str, description: str, parts: list[str]) -> bytes:
     """The whole document. Series i is drawn with classes c{i} (stroke) and f{i} (fill)."""
     light = "\n".join(f".c{i} {{ stroke: {c[0]} }} .f{i} {{ fill: {c[0]} }}" for i, c in enumerate(COLOURS))
     dark = "\n".join(f".c{i} {{ stroke: {c[1]} }} .f{i} {{ fill: {c[1]} }}" for i, c in enumerate(COLOURS))
     style = f"{STYLE}\n{light}\n@media (prefers-color-scheme: dark) {{\n{DARK}\n{dark}\n}}"
-    size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
+    size = f'width="{WIDTH}" height="{height:.0f}" viewBox="0 0 {WIDTH} {height:.0f}"'
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
         f"<!-- {GENERATED} -->",
         f"<title>{escape(title)}</title>",
         f"<desc>{escape(description)}</desc>",
         f"<style>\n{style}\n</style>",
-        f'<rect class="paper" width="{width:.0f}" height="{height:.0f}" rx="8"/>',
+        f'<rect class="paper" width="{WIDTH}" height="{height:.0f}" rx="8"/>',
         *parts,
         "</svg>",
     ]
