@@ -191,7 +191,7 @@ def test_vllm_gives_the_trainers_log_probs_after_each_update_and_a_lost_head_sto
     """The real engine. It starts from random weights, so agreement means that all arrived."""
     script = f"""
 import sys
-sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "scripts")!r}, {str(ROOT / "tests")!r}]
 import torch
 import gpu_ranks as tests
 from types import SimpleNamespace
