@@ -1,7 +1,7 @@
 """When are two maths answers the same? Runs in a process of its own (equivalence_worker.py): sympy may take for ever.
 
 math-verify (huggingface/Math-Verify) compares expressions well and answers badly, so there are rules around it: alone
-it gives a point to 35 of the 80 wrong answers of tests/answers/test_maths.py and to 9 of the 10 echoes. It takes
+it gives a point to 44 of the 89 wrong answers of tests/answers/test_maths.py and to 9 of the 10 echoes. It takes
 `17=18` for 18, the equation `3x+7=22` for its solution, 1/2^98 for 1/2^99, `4\\sqrt(2)` for 4. So an answer is taken
 apart first, and math-verify is given single expressions only:
 
