@@ -108,7 +108,7 @@ def _probe_checks(probed: sandbox.Usage) -> list[Check]:
     """What the probe printed, and whether it came to its end."""
     try:
         checks = [Check(**json.loads(line)) for line in probed.log.splitlines()]
-    except ValueError:
+    except (ValueError, TypeError):
         checks = []
     if probed.exit_code != 0 or not checks:  # what cannot be read has proven nothing
         last = probed.log.decode(errors="replace").strip().splitlines()[-1:]

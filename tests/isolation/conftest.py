@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,5 +23,7 @@ def nvml(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def machine(nvml: Path, tmp_path: Path) -> Machine:
-    return Machine(nvml, tmp_path)
+def machine(nvml: Path) -> Iterator[Machine]:
+    """Not in tmp_path: every session of pytest that starts closes the folder of them all to the sandbox's user."""
+    with tempfile.TemporaryDirectory(prefix="nano-r1-test-") as folder:
+        yield Machine(nvml, Path(folder))
