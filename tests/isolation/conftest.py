@@ -12,18 +12,20 @@ from nvml_machine import Machine
 
 from harness.tracks.track import ROOT
 
+# Not in pytest's own folder: every session of pytest that starts closes that to the sandbox's user.
+
 
 @pytest.fixture(scope="session")
-def nvml(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("nvml")
-    folder.chmod(0o755)
-    source, target = ROOT / "tests" / "nvml_standin.c", folder / "libnvidia-ml.so.1"
-    subprocess.run(["cc", "-shared", "-fPIC", "-Wall", "-Werror", "-O1", "-o", target, source], check=True)
-    return folder
+def nvml() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="nano-r1-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        source, target = ROOT / "tests" / "nvml_standin.c", folder / "libnvidia-ml.so.1"
+        subprocess.run(["cc", "-shared", "-fPIC", "-Wall", "-Werror", "-O1", "-o", target, source], check=True)
+        yield folder
 
 
 @pytest.fixture
 def machine(nvml: Path) -> Iterator[Machine]:
-    """Not in tmp_path: every session of pytest that starts closes the folder of them all to the sandbox's user."""
     with tempfile.TemporaryDirectory(prefix="nano-r1-test-") as folder:
         yield Machine(nvml, Path(folder))
