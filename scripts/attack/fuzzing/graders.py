@@ -22,7 +22,7 @@ from fuzzing.tally import Tally, slow_again
 from harness.tasks import TASKS, Sample, sample, score
 from harness.tracks.track import load
 
-PUZZLES = ("countdown", "linear", "nim", "josephus")  # for the others: tests/tasks/test_tasks_generated.py
+PUZZLES = ("countdown", "linear", "nim", "josephus")  # for the others: tests/tasks/test_generated_tasks.py
 SCORE_SECONDS = 0.05
 
 # ---------------------------------------------------------------- what is near the grammar
