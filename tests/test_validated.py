@@ -105,6 +105,7 @@ def tests_of(tmp_path):
     return run
 
 
+@pytest.mark.all
 def test_what_each_tier_runs(tests_of, tmp_path):
     assert tests_of() == {"sweep", "default"}  # never made, so it is made
     assert tests_of("--all") == {"sweep", "of_all", "default"}

@@ -202,6 +202,7 @@ def test_gsm8k_as_it_is() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.all
 @needs(*decontamination.LOCAL.values())
 def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """What can be had is counted, what cannot is named with its reason, and nothing of this machine is in it."""

@@ -368,6 +368,7 @@ class Listener(tiny.StepRecorder):
 
 
 @pytest.mark.slow
+@pytest.mark.all
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 @needs(*FILES.values())
 def test_a_verification_asks_them_and_the_record_has_the_scores_and_no_question(place, hub, monkeypatch):

@@ -51,8 +51,9 @@ def test_one_process_trains(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.all
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
-@pytest.mark.parametrize("name", [pytest.param("whole", marks=pytest.mark.all), "sharded"])
+@pytest.mark.parametrize("name", ["whole", "sharded"])
 def test_two_ranks_finish_a_verified_track_run(tmp_path, name):
     """The real verifier and its sandbox, which starts one process: it becomes torchrun with two gloo ranks.
 
