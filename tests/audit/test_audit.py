@@ -280,6 +280,7 @@ def test_evidence_nested_too_deep_is_a_finding(tmp_path):
     assert not result.ok and "cannot be read: RecursionError" in result.message
 
 
+@pytest.mark.all
 def test_a_base_model_without_its_tokenizer_is_a_finding_and_the_audit_goes_on(copy, monkeypatch):
     def broken(track):
         raise EnvironmentFailed("no usable tokenizer there")

@@ -77,6 +77,7 @@ def verified(machine: Machine, kernel: str) -> Any:
 
 
 @pytest.mark.slow
+@pytest.mark.all
 @needs_bindings
 @needs_sandbox
 def test_a_verification_on_a_gpu_says_so_in_its_record(machine: Machine) -> None:
