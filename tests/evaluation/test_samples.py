@@ -118,8 +118,8 @@ def test_a_sample_that_cannot_be_graded_is_one_clear_error(asked, tmp_path, colu
     samples.write(tmp_path, {}, asked[1])
     table = pandas.read_parquet(tmp_path / "samples.parquet")
     table.loc[3, column] = value
-    table.to_parquet(tmp_path / "spoilt.parquet")
-    refused(nano("regrade", tmp_path / "spoilt.parquet"), said)
+    table.to_parquet(tmp_path / "corrupted.parquet")
+    refused(nano("regrade", tmp_path / "corrupted.parquet"), said)
 
 
 def test_metadata_of_another_form_is_one_clear_error(tmp_path):
@@ -129,9 +129,9 @@ def test_metadata_of_another_form_is_one_clear_error(tmp_path):
     samples.write(tmp_path, {}, [answer])
     for metadata in ("{}", '{"numbers": 5}'):
         table = pandas.read_parquet(tmp_path / "samples.parquet").assign(metadata=metadata)
-        table.to_parquet(tmp_path / "spoilt.parquet")
+        table.to_parquet(tmp_path / "corrupted.parquet")
         with pytest.raises(EvaluationError, match="sample countdown/0: its metadata is not a countdown's"):
-            samples.regrade(tmp_path / "spoilt.parquet")
+            samples.regrade(tmp_path / "corrupted.parquet")
 
 
 def test_a_result_says_how_many_questions_there_are(asked):
@@ -151,7 +151,7 @@ def test_a_model_whose_weights_are_cut_off_is_one_clear_error(tmp_path):
         Model(str(tmp_path), bare=True, max_new_tokens=8)
 
 
-def spoilt(folder, *, weights=None, **config):
+def corrupted(folder, *, weights=None, **config):
     """The CPU track's base in another folder: weights changed in place by `weights`, config fields set (None: gone)."""
     from safetensors.torch import load_file, save_file
 
@@ -189,7 +189,7 @@ def run(monkeypatch, *arguments):
     ],
 )
 def test_a_model_that_is_none_is_one_clear_error(tmp_path, monkeypatch, capsys, change, said):
-    folder = spoilt(tmp_path / "model", **change)
+    folder = corrupted(tmp_path / "model", **change)
     code = run(monkeypatch, "eval", "--model", folder, "--suite", "nim", "--out", tmp_path / "out")
     last = capsys.readouterr().err.splitlines()[-1]
     assert code == 2 and last.startswith(f"nano-r1: {folder}") and said in last
@@ -198,7 +198,7 @@ def test_a_model_that_is_none_is_one_clear_error(tmp_path, monkeypatch, capsys, 
 
 @pytest.mark.parametrize(("name", "text"), [("config.json", "[]"), ("tokenizer.json", "{}")])
 def test_json_of_another_form_is_no_model(tmp_path, name, text):
-    folder = spoilt(tmp_path / "model")
+    folder = corrupted(tmp_path / "model")
     (folder / name).write_text(text)
     with pytest.raises(EvaluationError, match=r"is no model that transformers can load: (TypeError|KeyError)"):
         Model(str(folder), bare=True, max_new_tokens=8)
@@ -208,7 +208,7 @@ def test_a_head_that_is_saved_beside_the_embedding_it_is_tied_to_fits(tmp_path):
     def with_head(tensors):
         tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
 
-    Model(str(spoilt(tmp_path / "model", weights=with_head)), bare=True, max_new_tokens=8)
+    Model(str(corrupted(tmp_path / "model", weights=with_head)), bare=True, max_new_tokens=8)
 
 
 def test_sampled_answers_follow_from_the_seed_and_a_batch_is_of_sequences(model):

@@ -57,8 +57,8 @@ def test_any_other_byte_is_noticed(tmp_path_factory, data):
     join(path, parts)
     whole = path.read_bytes()
     at = data.draw(st.integers(0, len(whole) - 1))
-    for spoilt in (whole[:at], whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :], whole + b"\0"):
-        path.write_bytes(spoilt)
+    for corrupted in (whole[:at], whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :], whole + b"\0"):
+        path.write_bytes(corrupted)
         assert not is_joined(path, parts)
 
 

@@ -1,4 +1,4 @@
-"""Texts of what graders stumble over, for each kind of answer of the fixed benchmarks, the answer format and the wire.
+"""Texts that graders get wrong, for each kind of answer of the fixed benchmarks, the answer format and the wire.
 
 There is no second opinion on these: a grader must not raise or hang, what is strictly right must be leniently right,
 and no completion may be right for two answers.
