@@ -1,11 +1,14 @@
 """A whole verification in seconds, in a process of its own that meets SIGKILL or a full disk at a chosen step.
 
 The track is cpu-logic with two questions a task, and its trainers learn nothing; sandbox, socket, evaluation, journal
-and ledger are the real ones. `scripts/attack/kills.py` kills at random, the tests at chosen steps.
+and ledger are the real ones. The doctor's probes run once a process of the tests, and sessions in its places are told
+what it found: each start of one would cost two seconds more. `scripts/attack/kills.py` kills at random, the tests at chosen steps.
 """
 
 import contextlib
+import functools
 import hashlib
+import json
 import os
 import re
 import signal
@@ -13,14 +16,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from harness import cli, submission
-from harness.isolation import meter
+from harness.isolation import doctor, meter
 from harness.ledger import record
 from harness.ledger.entries import Abandonment, AnnouncedSubmission, Announcement
 from harness.ledger.signature import generate, load_key
@@ -82,6 +85,11 @@ def build_place(place: Path, seconds: float) -> None:
     )
     assert count == 1
     (place / "harness" / "tracks" / "cpu-logic.toml").write_text(text)
+    (place / "doctor.json").write_text(json.dumps([asdict(check) for check in isolation_checks()]))
+
+
+# What the doctor really finds on this machine.
+isolation_checks = functools.cache(doctor.isolation_checks)
 
 
 def last_round(root: bytes, tree_sha256: str, rounds: int) -> int:
@@ -90,9 +98,11 @@ def last_round(root: bytes, tree_sha256: str, rounds: int) -> int:
 
 
 def install_track(place: Path) -> tracks.Track:
-    """From here on, `cpu-logic` is this process's tiny track."""
+    """From here on, `cpu-logic` is this process's tiny track, and the doctor has been asked."""
     files.TRACKS = place / "harness" / "tracks"
     schedule.control_round = last_round
+    known = [doctor.Check(**check) for check in json.loads((place / "doctor.json").read_text())]
+    doctor.isolation_checks = lambda: known
     return tracks.load("cpu-logic")
 
 

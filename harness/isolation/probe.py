@@ -145,12 +145,13 @@ def try_clock() -> None:
 
 
 def try_filling(capped: dict[str, int]) -> None:
-    """`capped`: folders, and how many bytes each may hold."""
+    """`capped`: folders, and how many bytes each may hold. Too much is asked for at once: were it written bit by bit,
+    the run could be ended for its full folder before the probe has cleared it."""
     uncapped = []
     for folder, size in capped.items():
         try:
             with open(f"{folder}/fill", "wb") as fill:
-                fill.write(bytes(size + 1))
+                os.posix_fallocate(fill.fileno(), 0, size + 1)
             uncapped.append(folder)
         except OSError:
             pass

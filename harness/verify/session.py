@@ -162,7 +162,12 @@ def resume(entry: str, verifier: Verifier) -> list[Outcome]:
                 f"{entry} was started on another machine or with other packages: times measured here do not compare"
             )
         if attestation.level != session.isolation:
-            raise VerifyError(f"{entry} was started with isolation {session.isolation}; here it is {attestation.level}")
+            failed = [name for name, ok in attestation.checks.items() if not ok]
+            raise VerifyError(
+                f"{entry} was started with isolation {session.isolation}; here it is {attestation.level}"
+                + (f", for of the doctor's checks {', '.join(failed)} failed" if failed else ""),
+                advice="`nano-r1 doctor` says why",
+            )
         session = session.model_copy(update={"announced": True, "resumed": session.resumed + 1})
         verifier.reporter.say(f"resuming {entry}")
         return _run_and_close(session, track, journal, verifier)

@@ -47,10 +47,10 @@ def test_checkpoints() -> None:
 
 
 def test_frames() -> None:
-    tally = fuzzed(frames.frame_cases, 2500)
+    tally = fuzzed(frames.frame_cases, 1000)
     assert tally.findings == []
-    assert tally.done >= 2500
-    assert min(tally.total(outcome) for outcome in ("granted", "refused", "closed", "unread")) > 30
+    assert tally.done >= 1000
+    assert min(tally.total(outcome) for outcome in ("granted", "refused", "closed", "unread")) > 12
     assert {"corrupted JSON", "corrupted rows", "corrupted bytes", "half a frame", "length too long"} <= set(
         tally.outcomes
     )
