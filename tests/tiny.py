@@ -2,7 +2,8 @@
 
 The track is cpu-logic with two questions a task, and its trainers learn nothing; sandbox, socket, evaluation, journal
 and ledger are the real ones. The doctor's probes run once a process of the tests, and sessions in its places are told
-what it found: each start of one would cost two seconds more. `scripts/attack/kills.py` kills at random, the tests at chosen steps.
+what it found: each start of one would cost two seconds more. `scripts/attack/kills.py` kills at random, the tests at
+chosen steps.
 """
 
 import contextlib
