@@ -13,14 +13,33 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from multiprocessing import forkserver
 from pathlib import Path
 
 # There is one server per process of the test run: whoever forks in it shares what is imported here. The command's own
 # modules are not: its terminal is measured, and its variables are read, when it starts.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    ["harness.verify.session", "harness.engines.transformers", "transformers.models.llama.modeling_llama"]
-)
+CONTEXT.set_forkserver_preload(["preloaded"])
+
+
+def start_server() -> None:
+    """Start the server if it does not run: `preloaded` must be found, and it does not know this process's sys.path."""
+    path = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
+    try:
+        forkserver.ensure_running()
+    finally:
+        del os.environ["PYTHONPATH"]
+        if path is not None:
+            os.environ["PYTHONPATH"] = path
+
+
+class Process(CONTEXT.Process):  # type: ignore[name-defined, misc]
+    """As `multiprocessing.Process`, forked from the server."""
+
+    def start(self) -> None:
+        start_server()
+        super().start()
 
 
 def python(
@@ -37,7 +56,7 @@ def python(
         shown = [Path(folder) / "stdout", Path(folder) / "stderr"]
         for path in shown:
             path.touch()
-        process = CONTEXT.Process(target=_main, args=(line, str(cwd), variables, [str(path) for path in shown]))
+        process = Process(target=_main, args=(line, str(cwd), variables, [str(path) for path in shown]))
         process.start()
         process.join(timeout)
         if process.is_alive():

@@ -78,7 +78,7 @@ def killed(place, step, names=("one",), entry=None):
     Returns the session's entry, None if there is none yet.
     """
     trigger = tiny.Trigger(*step, tiny.kill_self)
-    process = forked.CONTEXT.Process(
+    process = forked.Process(
         target=tiny.run_session, args=(place, place / "records", list(names), entry, place / "steps", trigger)
     )
     process.start()
@@ -95,7 +95,7 @@ def killed(place, step, names=("one",), entry=None):
 def command(place, *arguments, trigger=None):
     """`nano-r1 ARGUMENTS` in a process of its own. Returns (exit code, what it printed)."""
     output = place / "output"
-    process = forked.CONTEXT.Process(
+    process = forked.Process(
         target=tiny.run_command, args=(place, [str(argument) for argument in arguments], output, trigger)
     )
     process.start()

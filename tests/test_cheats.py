@@ -137,7 +137,7 @@ def test_the_session_leaves_nothing_behind(results: dict[str, Any], name: str) -
 
 
 def test_every_defence_is_tried_in_the_default_tier() -> None:
-    assert {CASES[name].defence for name in DEFAULT} == {case.defence for case in CASES.values()}
+    assert {CASES[name].defence for name in DEFAULT} == {case.defence for case in CASES.values()} - {"–"}
 
 
 def test_every_folder_is_a_case_and_says_what_it_tries() -> None:

@@ -49,6 +49,7 @@ import time
 import tomllib
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ from harness.board.render import rendered
 from harness.engines.transformers import generate
 from harness.environment import Environment, Grader
 from harness.evaluate import questions
-from harness.isolation import sandbox
+from harness.isolation import doctor, sandbox
 from harness.keys import derive
 from harness.ledger import record
 from harness.ledger.check import check
@@ -151,8 +152,9 @@ def cases() -> list[Case]:
 
 
 def representatives() -> list[Case]:
-    """The first case of each defence."""
-    return list({case.defence: case for case in reversed(cases())}.values())[::-1]
+    """The first case of each defence; those that are no attack meet none."""
+    attacks = [case for case in cases() if case.defence != "–"]
+    return list({case.defence: case for case in reversed(attacks)}.values())[::-1]
 
 
 # ---------------------------------------------------------------- one session
@@ -363,6 +365,7 @@ def run_all(chosen: list[Case], canary: str) -> dict[str, Any]:
         (work / "note").write_text(canary)
         generate_key(work / "key", "tester")
         ledger, key = Ledger(work / "records"), load_key(work / "key")
+        doctor.isolation_checks = cache(doctor.isolation_checks)  # asked once for all sessions: two seconds each
         for _, group in groupby(sorted(chosen, key=lambda case: case.session), key=lambda case: case.session):
             results |= run_session(list(group), work, ledger, key, canary, messages)
         board = rendered(ledger.folder) if ledger.folder.exists() else {}

@@ -152,7 +152,7 @@ def _run(place: Path, ledger: Ledger, entry: str | None, after: float | None, ta
     """Verify, or resume `entry`. Returns the seconds it took, or None: killed `after` so many."""
     steps = place / "steps"
     steps.unlink(missing_ok=True)
-    process = forked.CONTEXT.Process(target=tiny.run_session, args=(place, ledger.folder, ["one"], entry, steps))
+    process = forked.Process(target=tiny.run_session, args=(place, ledger.folder, ["one"], entry, steps))
     start = time.monotonic()
     process.start()
     process.join(after)
@@ -221,7 +221,7 @@ def kill_appends(place: Path, kills: int, rng: random.Random, tally: Tally, adva
             watched = WatchedLedger(place / f"appended-{kill}")
         reader, writer = forked.CONTEXT.Pipe(duplex=False)
         arguments = (place / "key", watched.ledger.folder, template, 1000 * kill, writer)
-        process = forked.CONTEXT.Process(target=tiny.append_forever, args=arguments)
+        process = forked.Process(target=tiny.append_forever, args=arguments)
         process.start()
         writer.close()
         done: set[str] = set()

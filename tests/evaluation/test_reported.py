@@ -439,7 +439,7 @@ def test_the_command_ends_with_2_before_anything_is_announced(place, monkeypatch
     tiny.make_submission(place / "submissions", "reader", 0.1)
     shown = place / "shown"
     arguments = ["verify", str(place / "submissions" / "reader"), "--runs", "1", "--key", str(place / "key")]
-    process = forked.CONTEXT.Process(
+    process = forked.Process(
         target=offline_command, args=(place, [*arguments, "--ledger", str(place / "records")], shown, dict(os.environ))
     )
     process.start()

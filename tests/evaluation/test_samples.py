@@ -385,6 +385,7 @@ def test_files_of_an_earlier_run_stay_until_a_part_is_done(asked, tmp_path, monk
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.all
 @pytest.mark.slow
 def test_ctrl_c_in_a_real_run_keeps_the_parts_that_are_done(tmp_path):
     command = [*NANO, "eval", "--model", BASE, "--suite", "logic", "--bare", "--questions", "64", "--batch", "8"]

@@ -100,6 +100,7 @@ def test_without_a_gpu_one_line_says_so_and_nothing_failed() -> None:
     assert check.detail.startswith("no GPU: GPU tracks cannot be verified here (the NVIDIA driver does not answer: ")
 
 
+@pytest.mark.all
 @pytest.mark.slow
 @needs_sandbox
 def test_the_kernels_program_is_right_and_a_wrong_product_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

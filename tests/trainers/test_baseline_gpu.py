@@ -6,6 +6,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import forked
 import pytest
 import torch
 from gpu_ranks import BASE, CPU, fixed_rows, gradients, largest_difference, make_policy, ranked, train, update
@@ -126,7 +127,8 @@ def test_micro_batches_do_not_change_the_gradient(monkeypatch, checkpointing):
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    start_processes(ranked, (2, str(folder)), nprocs=2, start_method="forkserver")  # as forked.CONTEXT, so it is quick
+    forked.start_server()  # which has torch loaded
+    start_processes(ranked, (2, str(folder)), nprocs=2, start_method="forkserver")
     return torch.load(folder / "results")
 
 

@@ -64,7 +64,7 @@ def test_two_ranks_finish_a_verified_track_run(tmp_path, name):
     track.write_text(track.read_text().replace("\nseconds = 60\n", "\nseconds = 900\n"))
     small_copy(tmp_path, name, CPU_RANKS=2, **({"SHARD_ABOVE": 0} if name == "sharded" else {}))
     errors, ledger = tmp_path / "errors", tmp_path / "records"
-    process = forked.CONTEXT.Process(target=tiny.run_session, args=(tmp_path, ledger, [name], None, errors))
+    process = forked.Process(target=tiny.run_session, args=(tmp_path, ledger, [name], None, errors))
     process.start()
     process.join()
     assert process.exitcode == 0 and Ledger(ledger).records(), errors.read_text()

@@ -105,7 +105,7 @@ def test_an_announcement_that_the_ledger_took_keeps_its_session_whatever_fails_n
 @pytest.mark.all  # fifteen seconds; the lock has its own tests
 def test_a_second_verification_is_refused_with_exit_code_2(tiny_place):
     (tiny_place / "one" / "train.py").write_text(tiny.TRAINER.format(seconds=6))
-    first = forked.CONTEXT.Process(
+    first = forked.Process(
         target=tiny.run_session, args=(tiny_place, tiny_place / "records", ["one"], None, tiny_place / "steps", None)
     )
     first.start()
