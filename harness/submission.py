@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import stat
 import tomllib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from harness import files
-from harness.errors import NanoR1Error, first_problem
+from harness.errors import NanoR1Error
 from harness.ledger.record import Line, Name
 
 MAX_FILES, MAX_BYTES, MAX_TRACKS = 50, 1_000_000, 32
 IGNORED = {"__pycache__", ".DS_Store"}
+
+# What `nano-r1 new` writes for its author to replace: the screen refuses a folder that still says so.
+PLACEHOLDER_CHANGE = "what differs from the baseline, in one line"
+PLACEHOLDER_CONTRIBUTOR = "your name"
+PLACEHOLDER_README = "What changed, why it should help, and what you measured."
 
 
 class SubmissionError(NanoR1Error):
@@ -91,9 +98,28 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
-        raise SubmissionError(f"{path}: {first_problem(error)}") from None
+        raise SubmissionError(f"{path}: {_manifest_problem(error)}") from None
     except (ValueError, RecursionError) as error:  # tomllib: also integers of 5,000 digits, and arrays nested too deep
         raise SubmissionError(f"{path} is not TOML: {error}") from None
+
+
+def _manifest_problem(error: ValidationError) -> str:
+    """The first of what is wrong, in words that name a field of submission.toml and what to write."""
+    first = error.errors()[0]
+    field, kind = ".".join(map(str, first["loc"])), first["type"]
+    if kind == "missing":
+        value = '["your name"]' if field == "contributors" else '"…"'
+        return f"{field} is missing: add a line `{field} = {value}`"
+    if kind == "extra_forbidden":
+        return f"{field} is not a field of a manifest: remove it; fields: {', '.join(Manifest.model_fields)}"
+    if kind == "string_pattern_mismatch" and first["loc"][0] in ("name", "track", "tracks"):
+        return f"{field}: use lower-case letters, digits and dashes, at most 64, and begin with a letter or digit"
+    if kind == "string_pattern_mismatch":
+        return f"{field}: keep it to one line of printable characters"
+    if kind == "string_too_short":
+        return f"{field} is empty: write at least one character"
+    message = re.sub(r"^(Value error, |(Input|String|List) (?=should))", "", first["msg"])
+    return f"{field}: {message}"
 
 
 def track_of(submissions: Sequence[Submission]) -> str:
@@ -110,7 +136,7 @@ def track_of(submissions: Sequence[Submission]) -> str:
 
 def tree_files(folder: Path) -> list[Path]:
     """Every file of the folder, relative, sorted. Raises SubmissionError on a link, device, flood or odd name."""
-    paths, size = [], 0
+    sizes: dict[Path, int] = {}
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
         if IGNORED & set(relative.parts):
@@ -122,13 +148,25 @@ def tree_files(folder: Path) -> list[Path]:
             raise SubmissionError(f"{path} is not a regular file: a submission holds plain files only")
         if not relative.as_posix().isprintable():  # with a newline in a name, two trees could share a digest
             raise SubmissionError(f"{folder}: {relative.as_posix()!a} cannot be printed: rename it")
-        paths.append(relative)
-        size += info.st_size
-        if len(paths) > MAX_FILES or size > MAX_BYTES:
-            raise SubmissionError(
-                f"{folder} holds more than {MAX_FILES} files or {MAX_BYTES:,} bytes: keep it to its source"
-            )
-    return paths
+        sizes[relative] = info.st_size
+    if flood := flood_in({path.as_posix(): size for path, size in sizes.items()}):
+        raise SubmissionError(f"{folder} {flood}")
+    return list(sizes)
+
+
+def flood_in(sizes: Mapping[str, int]) -> str | None:
+    """`holds …`: how files of these sizes (bytes, by name) are too many or too large for a submission; else None."""
+    if len(sizes) > MAX_FILES:
+        folders = Counter(name.partition("/")[0] for name in sizes if "/" in name)
+        most = f" ({folders.most_common(1)[0][1]} in {folders.most_common(1)[0][0]}/)" if folders else ""
+        return f"holds {len(sizes):,} files{most}, and at most {MAX_FILES} are allowed: keep it to its source"
+    if sum(sizes.values()) > MAX_BYTES:
+        largest = max(sizes, key=lambda name: sizes[name])
+        return (
+            f"holds {sum(sizes.values()):,} bytes ({largest} alone {sizes[largest]:,}), and at most {MAX_BYTES:,} are "
+            "allowed: keep it to its source"
+        )
+    return None
 
 
 def tree_digest(folder: Path) -> str:

@@ -82,6 +82,15 @@ def test_a_broken_manifest_says_what_is_wrong(mine, text, message):
         submission.load(mine)
 
 
+@pytest.mark.parametrize("field", ["name", "title", "change", "contributors"])
+def test_a_field_that_is_missing_is_to_be_added_not_mended(mine, field):
+    text = "".join(line + "\n" for line in GOOD.splitlines() if not line.startswith(field))
+    (mine / "submission.toml").write_text(text)
+    with pytest.raises(SubmissionError, match=rf"{field} is missing: add a line `{field} = ") as caught:
+        submission.load(mine)
+    assert "required" not in str(caught.value)
+
+
 def test_missing_parts(mine, tmp_path):
     (mine / "train.py").unlink()
     with pytest.raises(SubmissionError, match=r"no train\.py"):
@@ -148,12 +157,17 @@ def test_a_name_that_cannot_be_printed_is_refused(mine, name):
 
 def test_a_flood_is_refused(mine):
     (mine / "big").write_bytes(bytes(1_000_001))
-    with pytest.raises(SubmissionError, match="keep it to its source"):
+    with pytest.raises(
+        SubmissionError, match=r"bytes \(big alone 1,000,001\), and at most 1,000,000 .*keep it to its source"
+    ):
         submission.load(mine)
     (mine / "big").unlink()
+    (mine / "cache").mkdir()
     for i in range(MAX_FILES):
-        (mine / f"f{i}").touch()
-    with pytest.raises(SubmissionError, match="keep it to its source"):
+        (mine / "cache" / f"f{i}").touch()
+    with pytest.raises(
+        SubmissionError, match=r"holds 52 files \(50 in cache/\), and at most 50 .*keep it to its source"
+    ):
         submission.load(mine)
 
 

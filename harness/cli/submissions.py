@@ -116,7 +116,7 @@ def _check_branch(against: str, head: str, as_json: bool, as_markdown: bool) -> 
         for sentence in review.notes:
             out.print(f"note     {escape(sentence)}", soft_wrap=True)
         _show_findings(review.submissions)
-        out.print(f"{len(review.changes)} changed files: [bold]{'passed' if review.passed else 'refused'}[/]")
+        out.print(f"{pull_request.changed_files(review)}: [bold]{'passed' if review.passed else 'refused'}[/]")
     return review.passed
 
 

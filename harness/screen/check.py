@@ -48,6 +48,7 @@ def check(folder: Path, repository: Path = ROOT) -> list[Finding]:
     except (SubmissionError, TrackError) as error:
         text = files.get("submission.toml", b"").decode(errors="replace")
         findings.append(_manifest_finding(_relative_message(folder, error), text))
+    findings += _template_findings(files)
     measured = [track for track in map(tracks.load, tracks.names()) if track.status == "measured"]
     its_tracks = its_tracks or measured
     baseline = its_tracks[0].baseline.folder
@@ -149,6 +150,20 @@ def _manifest_finding(message: str, text: str) -> Finding:
         assignment = re.search(rf"^[ \t]*[\"']?{key}[\"']?[ \t]*=", text, re.MULTILINE)
         line = text.count("\n", 0, assignment.start()) + 1 if assignment else None
     return finding("manifest", "submission.toml" if manifest or key else ".", line, message)
+
+
+def _template_findings(files: Mapping[str, bytes]) -> list[Finding]:
+    """The lines of `nano-r1 new` that are still there."""
+    left = {
+        "submission.toml": [submission.PLACEHOLDER_CHANGE, submission.PLACEHOLDER_CONTRIBUTOR],
+        "README.md": [submission.PLACEHOLDER_README],
+    }
+    findings = []
+    for name, placeholders in left.items():
+        for number, line in enumerate(files.get(name, b"").decode(errors="replace").splitlines(), 1):
+            quoted = [text for text in placeholders if (f'"{text}"' if name.endswith(".toml") else text) in line]
+            findings += [finding("template", name, number, f"still says {text!r}") for text in quoted]
+    return findings
 
 
 def _text(path: Path) -> str:

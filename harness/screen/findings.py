@@ -62,7 +62,12 @@ RULES: dict[str, Rule] = {
         "error", "A control, zero-width or private character, or a lone carriage return.", "Remove it, or write \\u…."
     ),
     "encoding": Rule("error", "A declared source encoding other than UTF-8.", "Remove the declaration."),
-    "manifest": Rule("error", "submission.toml is missing, malformed or does not fit the folder.", "Fix that line."),
+    "manifest": Rule(
+        "error", "submission.toml is missing, malformed or does not fit the folder.", "Correct submission.toml."
+    ),
+    "template": Rule(
+        "error", "A line that `nano-r1 new` wrote for you to replace.", "Say what changed and who you are."
+    ),
     "too-large": Rule(
         "error", f"More than {MAX_SOURCE:,} bytes of Python, which is not screened.", "Keep it to one readable file."
     ),

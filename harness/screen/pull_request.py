@@ -94,6 +94,11 @@ def judge(changes: Sequence[Change], recorded: Mapping[str, str]) -> tuple[list[
     new = submissions_of(changes)
     for name, (what, remedy) in _NOT_TOGETHER.items():
         if new and name in kinds:
+    if len(new) > 1:
+        refusals.append(
+            f"the branch adds or changes {len(new)} submissions ({_names(new)}), and each is read, verified and merged "
+            "by itself: make a pull request for each"
+        )
             refusals.append(f"the branch adds {_names(new)} and changes {what} ({_names(kinds[name])}): {remedy}")
     if "frozen" in kinds:
         notes.append(
@@ -237,9 +242,8 @@ def _extract(repository: Path, commit: str, folder: str, work: Path) -> Finding 
         if odd or blob.mode not in ("100644", "100755"):
             inside = blob.path.removeprefix(f"{folder}/")
             return finding("files", inside, None, "a link, a submodule or a path that leaves the folder")
-    if len(blobs) > submission.MAX_FILES or sum(blob.size for blob in blobs) > submission.MAX_BYTES:
-        most = f"{submission.MAX_FILES} files or {submission.MAX_BYTES:,} bytes"
-        return finding("files", ".", None, f"more than {most}")
+    if flood := submission.flood_in({blob.path.removeprefix(f"{folder}/"): blob.size for blob in blobs}):
+        return finding("files", ".", None, f"the folder {flood}")
     try:
         for blob, data in zip(blobs, _read(repository, blobs), strict=True):
             path = work / blob.path.removeprefix("submissions/")
@@ -253,13 +257,18 @@ def _extract(repository: Path, commit: str, folder: str, work: Path) -> Finding 
 # ---------------------------------------------------------------- showing
 
 
+def changed_files(result: Review) -> str:
+    count = len(result.changes)
+    return f"{count} changed file{'s' * (count != 1)}"
+
+
 def markdown(result: Review) -> str:
     """For a comment on the pull request. Nothing in it can be more than text."""
     lines = [f"## Pull request gate: {'passed' if result.passed else 'refused'}", ""]
     lines += [f"- **refused**: {plain(sentence)}" for sentence in result.refusals]
     lines += [f"- note: {plain(sentence)}" for sentence in result.notes]
     lines += [""] * bool(result.refusals or result.notes)
-    lines += [f"{len(result.changes)} changed files between {result.base[:12]} and {result.head[:12]}.", ""]
+    lines += [f"{changed_files(result)} between {result.base[:12]} and {result.head[:12]}.", ""]
     lines += [f"- {change.status} {plain(shown(change.path))}" for change in result.changes[:LISTED]]
     if len(result.changes) > LISTED:
         lines.append(f"- and {len(result.changes) - LISTED} more")

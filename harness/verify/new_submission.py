@@ -8,17 +8,22 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from harness.ledger import record
-from harness.submission import SubmissionError
+from harness.submission import (
+    PLACEHOLDER_CHANGE,
+    PLACEHOLDER_CONTRIBUTOR,
+    PLACEHOLDER_README,
+    SubmissionError,
+)
 from harness.tracks.track import ROOT, Track
 
-MANIFEST = """\
-name = "{name}"
-track = "{track}"
-title = "{name}"
-change = "what differs from the baseline, in one line"
-contributors = ["your name"]
+MANIFEST = f"""\
+name = "{{name}}"
+track = "{{track}}"
+title = "{{name}}"
+change = "{PLACEHOLDER_CHANGE}"
+contributors = ["{PLACEHOLDER_CONTRIBUTOR}"]
 """
-README = "# {name}\n\nWhat changed, why it should help, and what you measured.\n"
+README = f"# {{name}}\n\n{PLACEHOLDER_README}\n"
 
 
 def copy_baseline(track: Track, name: str, submissions: Path) -> Path:
@@ -34,6 +39,6 @@ def copy_baseline(track: Track, name: str, submissions: Path) -> Path:
         raise SubmissionError(f"{folder} exists; choose another name, or edit it")
     folder.mkdir(parents=True)
     shutil.copyfile(ROOT / track.baseline.folder / "train.py", folder / "train.py")
-    (folder / "submission.toml").write_text(MANIFEST.format(name=name, track=track.name))
-    (folder / "README.md").write_text(README.format(name=name))
+    (folder / "submission.toml").write_text(MANIFEST.format(name=name, track=track.name), encoding="utf-8")
+    (folder / "README.md").write_text(README.format(name=name), encoding="utf-8")
     return folder

@@ -11,8 +11,9 @@ from screen_samples import MANIFEST, REFERENCE, code, codes, folder_of, look
 
 from harness.screen.check import check
 from harness.screen.findings import ROWS, RULES, SHOWN, finding, markdown
-from harness.submission import MAX_BYTES, tree_digest
-from harness.tracks.track import ROOT
+from harness.submission import MAX_BYTES, PLACEHOLDER_CHANGE, tree_digest
+from harness.tracks.track import ROOT, load
+from harness.verify.new_submission import copy_baseline
 
 
 def test_the_manifest_is_checked_with_its_line(tmp_path):
@@ -71,6 +72,16 @@ def test_a_copy_is_an_error_and_an_unchanged_baseline_a_warning(tmp_path):
     assert "copied" not in codes(check(folder_of(tmp_path / "c", lean.replace("STEPS = 64", "STEPS = 63"))))
     assert "unchanged" in codes(check(folder_of(tmp_path / "d", REFERENCE)))
     assert "unchanged" not in codes(check(folder_of(tmp_path / "e", REFERENCE.replace("4e-4", "5e-4"))))
+
+
+def test_an_untouched_template_is_an_error(tmp_path):
+    made = copy_baseline(load("cpu-logic"), "my-idea", tmp_path)
+    found = {(entry.file, entry.line, entry.severity) for entry in check(made) if entry.code == "template"}
+    assert found == {("submission.toml", 4, "error"), ("submission.toml", 5, "error"), ("README.md", 3, "error")}
+    manifest = made / "submission.toml"
+    manifest.write_text(manifest.read_text().replace(PLACEHOLDER_CHANGE, "no KL").replace("your name", "ada"))
+    (made / "README.md").write_text("# my-idea\n\nNo KL term, for it costs a forward pass a step.\n")
+    assert "template" not in codes(check(made))
 
 
 def test_a_folder_that_the_ledger_knows_is_named(tmp_path):

@@ -97,6 +97,24 @@ def test_the_project_may_change_without_a_submission(repository):
     assert review(repository, "main").passed
     commit(repository, {"harness/judge.py": "2", "records/index": "2"})
     result = review(repository, "main")
+def test_two_submissions_in_one_branch_are_refused(repository):
+    other = {name.replace("mine", "other"): text.replace("mine", "other") for name, text in MINE.items()}
+    commit(repository, MINE | {name: text.replace("x = 1", "x = 3") for name, text in other.items()})
+    result = review(repository, "main")
+    (sentence,) = result.refusals
+    assert "2 submissions (submissions/mine, submissions/other)" in sentence and "pull request for each" in sentence
+    shutil.rmtree(repository / "submissions" / "other")
+    shutil.rmtree(repository / "submissions" / "draft")  # to drop a draft is no second submission
+    commit(repository, {})
+    assert review(repository, "main").passed
+
+
+def test_one_changed_file_is_one(repository):
+    commit(repository, {"docs/a.md": "2"})
+    assert "1 changed file: passed" in gate(repository, "--against", "main").stdout
+    assert "1 changed file between" in gate(repository, "--against", "main", "--markdown").stdout
+
+
     assert result.passed and "harness/judge.py decides results" in result.notes[0] and "audit" in result.notes[1]
     commit(repository, {"baseline/train.py": "x = 1\n"})
     assert "baseline/train.py" in review(repository, "main").notes[0]
@@ -165,7 +183,7 @@ def test_links_modules_and_floods_are_refused(repository):
     (repository / "submissions" / "mine" / "train.py").unlink()
     commit(repository, {**MINE, **{f"submissions/mine/f{i}.md": "" for i in range(60)}})
     (finding,) = review(repository, "main").submissions["submissions/mine"]
-    assert finding.code == "files" and "50 files" in finding.message
+    assert finding.code == "files" and "62 files, and at most 50" in finding.message
 
 
 def test_a_tree_that_climbs_out_of_its_folder_writes_nothing(repository, tmp_path):
