@@ -1,13 +1,43 @@
-"""Reading files and history of the git repository around a folder. Nothing here changes one."""
+"""The one way in which git is called here, and the reading of a repository's files and history.
+
+What git answers must depend on the folder alone. In a hook git itself sets GIT_DIR and others, which would have it
+read another repository than the one around the folder; and a user's settings change what some commands list. So each
+call gets an environment without git's variables, the settings below, and commands whose output no setting changes.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from functools import cached_property
 from pathlib import Path
 
 from harness.ledger.errors import FileError, LedgerError
+
+SETTINGS = {
+    "color.ui": "false",
+    "core.attributesFile": os.devnull,
+    "core.autocrlf": "false",
+    "core.fsmonitor": "false",  # neither this nor a hook starts a program
+    "core.hooksPath": os.devnull,
+    "commit.gpgSign": "false",
+    "log.follow": "false",
+    "log.showSignature": "false",
+}
+VARIABLES = {
+    "LC_ALL": "C",  # its messages are looked at
+    "GIT_DISCOVERY_ACROSS_FILESYSTEM": "1",
+    "GIT_GRAFT_FILE": os.devnull,  # grafts and replacement objects show another history than the one committed
+    "GIT_LITERAL_PATHSPECS": "1",  # a name may have `?`, `*` and `[` in it
+    "GIT_NO_LAZY_FETCH": "1",  # from git 2.45 on: nothing is asked of a network
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+}
+
+
+SILENT = "git failed and did not say why"
 
 
 class GitError(LedgerError):
@@ -18,6 +48,46 @@ class NoRepository(GitError):
     """The folder is in no git repository, or git is not installed."""
 
 
+def command(folder: Path, *arguments: str) -> list[str]:
+    """The command line that asks about the repository around a folder; to be run with `environment`."""
+    settings = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
+    return ["git", "-C", str(folder), "--no-pager", *settings, *arguments]
+
+
+def environment() -> dict[str, str]:
+    """This process's variables without git's own. The user's settings stay: only they can allow a folder of another
+    user (safe.directory)."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | VARIABLES
+
+
+def run(folder: Path, *arguments: str, stdin: bytes = b"") -> bytes:
+    """The output of a git command. Raises GitError with git's own message."""
+    try:
+        done = subprocess.run(
+            command(folder, *arguments), input=stdin, capture_output=True, check=False, env=environment()
+        )
+    except FileNotFoundError:
+        raise NoRepository("git is not installed", advice="run `sudo apt-get install -y git`") from None
+    except OSError as error:
+        raise GitError(f"git cannot be started: {error.strerror}") from None
+    if done.returncode != 0:
+        raise _failure(folder, done.stderr.decode(errors="replace"))
+    return done.stdout
+
+
+def _failure(folder: Path, said: str) -> GitError:
+    message = (said.strip().splitlines() or [SILENT])[0]
+    if allow := re.search(r"git config --global --add safe\.directory .+", said):
+        return GitError(message, advice=f"another user owns it. If you trust it, run `{allow[0].strip()}`")
+    if "not a git repository" not in message:
+        return GitError(message)
+    # One that is there but broken is no reason to go on as if there were no history.
+    for place in [folder.resolve(), *folder.resolve().parents]:
+        if os.path.lexists(place / ".git"):
+            return GitError(f"{place / '.git'} is there, but git cannot read it: {message}")
+    return NoRepository(message)
+
+
 class Git:
     """The repository around a folder, read through one `git cat-file --batch`. Raises GitError."""
 
@@ -26,7 +96,7 @@ class Git:
         self.prefix, shallow = self.ask("rev-parse", "--show-prefix", "--is-shallow-repository").split("\n")[:2]
         self.shallow = shallow == "true"  # a clone without the older commits
         self._batch = subprocess.Popen(
-            self._command("cat-file", "--batch"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self._environment()
+            command(folder, "cat-file", "--batch"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()
         )
 
     def __enter__(self) -> Git:
@@ -38,30 +108,14 @@ class Git:
         self._batch.stdout.close()
         self._batch.wait()
 
-    def _command(self, *arguments: str) -> list[str]:
-        return ["git", "-C", str(self.folder), *arguments]
-
-    def _environment(self) -> dict[str, str]:
-        # Replacement objects would show another history than the one that was committed.
-        return {**os.environ, "GIT_NO_REPLACE_OBJECTS": "1", "LC_ALL": "C"}
-
     def ask(self, *arguments: str) -> str:
-        """The output of a git command. Raises GitError with git's own message."""
-        try:
-            done = subprocess.run(
-                self._command(*arguments), capture_output=True, text=True, errors="replace", env=self._environment()
-            )
-        except FileNotFoundError:
-            raise NoRepository("git is not installed") from None
-        if done.returncode != 0:
-            message = (done.stderr.strip().splitlines() or ["git failed"])[0]
-            raise (NoRepository if "not a git repository" in message else GitError)(message)
-        return done.stdout
+        """The output of a git command; a name in it that is not UTF-8 survives. Raises GitError."""
+        return run(self.folder, *arguments).decode(errors="surrogateescape")
 
     def read(self, commit: str, name: str) -> bytes | None:
         """The file of that name in the folder, as of that commit; None if there is no such file."""
         assert self._batch.stdin and self._batch.stdout
-        self._batch.stdin.write(f"{commit}:{self.prefix}{name}\n".encode())
+        self._batch.stdin.write(f"{commit}:{self.prefix}{name}\n".encode(errors="surrogateescape"))
         self._batch.stdin.flush()
         head = self._batch.stdout.readline().split()
         if len(head) != 3 or not head[2].isdigit():  # "<name> missing", or a name that no object can have
@@ -80,7 +134,7 @@ class Git:
         """Every commit behind HEAD that touched one of these files, newest first; none before the first commit."""
         if not self.has_commits:
             return []
-        return self.ask("log", "--full-history", "--format=%H", "HEAD", "--", *names).split()
+        return self.ask("rev-list", "--full-history", "HEAD", "--", *names).split()
 
     @cached_property
     def first_parents(self) -> set[str]:

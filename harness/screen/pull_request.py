@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from harness import submission
 from harness.board.markdown import plain
 from harness.errors import NanoR1Error
+from harness.ledger import git
 from harness.screen.check import check
 from harness.screen.findings import Finding, errors, finding, shown
 from harness.screen.findings import markdown as findings_table
@@ -61,7 +61,9 @@ def review(repository: Path, base: str, head: str = "HEAD") -> Review:
     target, tip = _commit(repository, base), _commit(repository, head)
     ancestor = _git(repository, "merge-base", target, tip, failing=f"{base} and {head} have no common history")
     start = ancestor.decode().strip()
-    difference = _git(repository, "diff", "--name-status", "--no-renames", "-z", start, tip)
+    difference = _git(
+        repository, "diff-tree", "-r", "--name-status", "--no-renames", "--ignore-submodules=none", "-z", start, tip
+    )
     fields = difference.decode(errors="surrogateescape").split("\0")
     changes = [Change(status, path) for status, path in zip(fields[0::2], fields[1::2], strict=False)]
     refusals, notes = judge(changes, _recorded(repository, target))
@@ -92,13 +94,13 @@ def judge(changes: Sequence[Change], recorded: Mapping[str, str]) -> tuple[list[
     for change in changes:
         kinds.setdefault(kind(change.path), []).append(change.path)
     new = submissions_of(changes)
-    for name, (what, remedy) in _NOT_TOGETHER.items():
-        if new and name in kinds:
     if len(new) > 1:
         refusals.append(
             f"the branch adds or changes {len(new)} submissions ({_names(new)}), and each is read, verified and merged "
             "by itself: make a pull request for each"
         )
+    for name, (what, remedy) in _NOT_TOGETHER.items():
+        if new and name in kinds:
             refusals.append(f"the branch adds {_names(new)} and changes {what} ({_names(kinds[name])}): {remedy}")
     if "frozen" in kinds:
         notes.append(
@@ -168,15 +170,13 @@ def _names(paths: Sequence[str]) -> str:
 
 def _git(repository: Path, *arguments: str, failing: str = "git failed", stdin: bytes = b"") -> bytes:
     """The output of a git command that only reads. Raises PullRequestError, with `failing` and git's own words."""
-    line = ["git", "-C", str(repository), "--no-pager", *arguments]
     try:
-        done = subprocess.run(line, input=stdin, capture_output=True, check=False)
-    except FileNotFoundError:
-        raise PullRequestError("git is not installed: sudo apt-get install -y git") from None
-    if done.returncode != 0:
-        why = shown(done.stderr.decode(errors="replace").strip().partition("\n")[0])
-        raise PullRequestError(f"{failing}: {why}" if why else failing)
-    return done.stdout
+        return git.run(repository, *arguments, stdin=stdin)
+    except git.GitError as error:
+        said = shown(error.args[0])
+        if not error.advice:  # else git cannot be asked at all
+            said = failing if said == git.SILENT else f"{failing}: {said}"
+        raise PullRequestError(said, advice=error.advice) from None
 
 
 def _commit(repository: Path, name: str) -> str:

@@ -17,7 +17,6 @@ import argparse
 import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,6 +30,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from harness.audit.audit import audit
+from harness.ledger import git
 from harness.ledger.errors import CheckResult
 from harness.ledger.store import Ledger
 from harness.tracks.track import ROOT
@@ -53,9 +53,9 @@ class Outcome:
 def copy_repository(destination: Path) -> None:
     """What an audit reads, committed: on top of this repository's history, or of none where there is none."""
     if (ROOT / ".git").exists():
-        subprocess.run(["git", "clone", "-q", str(ROOT), str(destination)], check=True)
+        git.run(ROOT, "clone", "-q", str(ROOT), str(destination))
     else:
-        subprocess.run(["git", "init", "-q", str(destination)], check=True)
+        git.run(ROOT, "init", "-q", str(destination))
     for name in PARTS:  # as it is now, committed or not
         source, target = ROOT / name, destination / name
         if source.is_dir():
@@ -63,9 +63,9 @@ def copy_repository(destination: Path) -> None:
             shutil.copytree(source, target, ignore=IGNORED)
         else:
             shutil.copyfile(source, target)
-    git = ["git", "-C", str(destination), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
     for command in (["add", "-A", "-f"], ["commit", "-q", "--allow-empty", "-m", "as it is"]):
-        subprocess.run([*git, *command], check=True)
+        git.run(destination, *identity, *command)
 
 
 def targets(repository: Path) -> list[str]:

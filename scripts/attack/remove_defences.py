@@ -23,6 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import pages
 
+from harness.ledger import git
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "cheats.md"
 
@@ -95,8 +97,7 @@ REMOVALS = [
 
 def copy_of_the_repository(place: Path) -> Path:
     """The files that git knows or would add, and a link to .venv; open to the sandbox's user."""
-    ask = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(ask, cwd=ROOT, capture_output=True, check=True).stdout
+    listed = git.run(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     copy = place / "repository"
     for name in filter(None, listed.decode().split("\0")):
         if not name.startswith(("records/", ".venv")) and os.path.lexists(ROOT / name):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import subprocess
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from harness.ledger import git
 from harness.tracks import track as tracks
 from harness.tracks.track import ROOT
 
@@ -54,20 +54,16 @@ def functions(path: str, source: str) -> list[Function]:
 
 def python_files(revision: str | None = None) -> dict[str, str]:
     """Each tracked Python file's text, submissions, records and the cheats' programs aside."""
-    command = ["git", "ls-files", "*.py"] if revision is None else ["git", "ls-tree", "-r", "--name-only", revision]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    command = ["ls-files", "-z"] if revision is None else ["ls-tree", "-r", "-z", "--name-only", revision]
+    listed = git.run(ROOT, *command).decode().split("\0")
     kept = [
         name
         for name in listed
         if name.endswith(".py") and not name.startswith(("submissions/", "records/", "tests/cheats/"))
     ]
     if revision is None:
-        return {name: (ROOT / name).read_text() for name in kept if (ROOT / name).is_file()}
-    read = ["git", "show"]
-    return {
-        name: subprocess.run([*read, f"{revision}:{name}"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        for name in kept
-    }
+        return {name: (ROOT / name).read_text(encoding="utf-8") for name in kept if (ROOT / name).is_file()}
+    return {name: git.run(ROOT, "show", f"{revision}:{name}").decode() for name in kept}
 
 
 def room(path: str) -> str:

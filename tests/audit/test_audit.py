@@ -4,12 +4,12 @@ import json
 import lzma
 import os
 import shutil
-import subprocess
 from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 
 import mutate_ledger as mutate
 import pytest
+from git_repository import git
 from ledger_samples import needs_ssh_keygen, ssh_keygen
 
 from harness import submission
@@ -133,13 +133,12 @@ def committed(tmp_path):
 
 
 def test_a_rewritten_history_is_found(committed):
-    git = ["git", "-C", str(committed), "-c", "user.name=t", "-c", "user.email=t@example.org"]
     assert failures(committed, sample=0) == []
     checkpoint = committed / "records" / "checkpoint"
     origin, _, root = checkpoint.read_text().splitlines()
     checkpoint.write_text(f"{origin}\n999\n{root}\n")
-    subprocess.run([*git, "commit", "-qam", "a longer log"], check=True)
-    subprocess.run([*git, "revert", "--no-edit", "HEAD"], check=True, capture_output=True)
+    git(committed, "commit", "-qam", "a longer log")
+    git(committed, "revert", "--no-edit", "HEAD")
     assert [(result.check, result.file) for result in failures(committed, sample=0)] == [("history", "index")]
 
 
@@ -167,8 +166,7 @@ def archive(committed):
         file.write(f"{line}\n")
     for folder in ledger.state().records:
         ledger.set_status(status_change(folder, "superseded", "R10", "the track moved on", "archivist", moment), key)
-    git = ["git", "-C", str(committed), "-c", "user.name=t", "-c", "user.email=t@example.org"]
-    subprocess.run([*git, "commit", "-qam", "a key"], check=True)
+    git(committed, "commit", "-qam", "a key")
     return committed, key, moment
 
 
@@ -220,8 +218,7 @@ def test_a_superseded_record_is_still_checked_for_what_does_not_need_the_track(a
 
 
 def test_a_baseline_that_moved_on_with_its_track_must_be_remembered_by_git(archive, monkeypatch):
-    git = ["git", "-C", str(archive[0]), "-c", "user.name=t", "-c", "user.email=t@example.org"]
-    if subprocess.check_output([*git, "rev-parse", "--is-shallow-repository"]).strip() == b"true":
+    if git(archive[0], "rev-parse", "--is-shallow-repository").strip() == "true":
         pytest.skip("a shallow clone remembers too little")
     repository = other_digest(archive, monkeypatch)
     path = repository / "baseline" / "train.py"
@@ -237,9 +234,9 @@ def test_a_baseline_that_moved_on_with_its_track_must_be_remembered_by_git(archi
     for name in (".git", "README.md"):
         shutil.rmtree(repository / name, ignore_errors=True)
     assert unsound(repository, sample=0) == []  # nothing to ask; the message says so
-    subprocess.run([*git, "init", "-q"], check=True)
-    subprocess.run([*git, "add", "-A", "-f"], check=True)
-    subprocess.run([*git, "commit", "-qm", "a past without it"], check=True)
+    git(repository, "init", "-q")
+    git(repository, "add", "-A", "-f")
+    git(repository, "commit", "-qm", "a past without it")
     assert {result.file for result in unsound(repository, sample=0)} == {"baseline"}
 
 

@@ -2,11 +2,11 @@
 
 import json
 import shutil
-import subprocess
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from git_repository import git
 from ledger_samples import FILES, HOME, NOON, announcement, record
 from nano import nano, refused
 
@@ -94,25 +94,20 @@ def test_repair_says_what_it_did(place):
 
 
 def test_merge_names_what_it_appends_and_whom_only_they_list(place):
-    git = ["git", "-C", str(place), "-c", "user.name=t", "-c", "user.email=t@example.org"]
-
-    def run(*arguments):
-        subprocess.run([*git, *map(str, arguments)], check=True, capture_output=True)
-
     refused(ledger(place, "merge", "--theirs", "x"), "not a git repository")
-    run("init", "-qb", "main")
-    run("add", "records")
-    run("commit", "-qm", "one")
-    run("checkout", "-qb", "theirs")
+    git(place, "init", "-qb", "main")
+    git(place, "add", "records")
+    git(place, "commit", "-qm", "one")
+    git(place, "checkout", "-qb", "theirs")
     signature.generate(place / "carol", "carol")
     carol = signature.load_key(place / "carol")
     line = trust.allowed_line(carol.public, "carol", NOON, NOON + timedelta(hours=1))
     with (place / "records" / "allowed_signers").open("a") as file:
         file.write(f"{line}\n")
     Ledger(place / "records").announce(announcement("carols", "carol"), carol)
-    run("add", "records")
-    run("commit", "-qm", "carol's")
-    run("checkout", "-q", "main")
+    git(place, "add", "records")
+    git(place, "commit", "-qm", "carol's")
+    git(place, "checkout", "-q", "main")
     refused(ledger(place, "merge", "--theirs", "nowhere"), "no commit 'nowhere'")
     done = ledger(place, "merge", "--theirs", "theirs")
     assert done.returncode == 0, done.stderr

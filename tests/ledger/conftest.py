@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 
+import git_repository
 import pytest
 from ledger_samples import (
     FILES,
@@ -82,10 +82,7 @@ def git(tmp_path: Path) -> RunGit:
     (tmp_path / "repository").mkdir()
 
     def run(*arguments: str, fails: bool = False) -> str:
-        command = ["git", "-C", str(tmp_path / "repository"), "-c", "user.name=t", "-c", "user.email=t@example.org"]
-        process = subprocess.run([*command, *arguments], capture_output=True, text=True)
-        assert (process.returncode != 0) is fails, process.stderr
-        return process.stdout
+        return git_repository.git(tmp_path / "repository", *arguments, fails=fails)
 
     run("init", "-q", "-b", "main")
     return run

@@ -2,9 +2,9 @@
 
 import json
 import shutil
-import subprocess
 
 import pytest
+from git_repository import git
 from markdown_it import MarkdownIt
 from nano import nano
 
@@ -15,11 +15,6 @@ from harness.tracks.track import ROOT, load
 
 MANIFEST = 'name = "mine"\ntrack = "cpu-logic"\ntitle = "t"\nchange = "c"\ncontributors = ["ada"]\n'
 MINE = {"submissions/mine/train.py": "x = 1\n", "submissions/mine/submission.toml": MANIFEST}
-
-
-def git(repository, *arguments, text=True):
-    line = ["git", "-C", str(repository), "-c", "user.name=t", "-c", "user.email=t@example.org", *map(str, arguments)]
-    return subprocess.run(line, check=True, capture_output=True, text=text).stdout
 
 
 def gate(repository, *arguments):
@@ -97,6 +92,11 @@ def test_the_project_may_change_without_a_submission(repository):
     assert review(repository, "main").passed
     commit(repository, {"harness/judge.py": "2", "records/index": "2"})
     result = review(repository, "main")
+    assert result.passed and "harness/judge.py decides results" in result.notes[0] and "audit" in result.notes[1]
+    commit(repository, {"baseline/train.py": "x = 1\n"})
+    assert "baseline/train.py" in review(repository, "main").notes[0]
+
+
 def test_two_submissions_in_one_branch_are_refused(repository):
     other = {name.replace("mine", "other"): text.replace("mine", "other") for name, text in MINE.items()}
     commit(repository, MINE | {name: text.replace("x = 1", "x = 3") for name, text in other.items()})
@@ -113,11 +113,6 @@ def test_one_changed_file_is_one(repository):
     commit(repository, {"docs/a.md": "2"})
     assert "1 changed file: passed" in gate(repository, "--against", "main").stdout
     assert "1 changed file between" in gate(repository, "--against", "main", "--markdown").stdout
-
-
-    assert result.passed and "harness/judge.py decides results" in result.notes[0] and "audit" in result.notes[1]
-    commit(repository, {"baseline/train.py": "x = 1\n"})
-    assert "baseline/train.py" in review(repository, "main").notes[0]
 
 
 @pytest.mark.parametrize("change", ["edit", "delete", "add", "rename"])
@@ -188,17 +183,12 @@ def test_links_modules_and_floods_are_refused(repository):
 
 def test_a_tree_that_climbs_out_of_its_folder_writes_nothing(repository, tmp_path):
     """Such a tree cannot be committed with git, but it can be made and pushed by hand."""
-    blob = subprocess.run(
-        ["git", "-C", repository, "hash-object", "-w", "--stdin"], input="x", capture_output=True, text=True, check=True
-    ).stdout.strip()
+    blob = git(repository, "hash-object", "-w", "--stdin", stdin="x").strip()
 
     def tree(*rows):
         raw = b"".join(mode + b" " + name + b"\0" + bytes.fromhex(sha) for mode, name, sha in rows)
-        made = subprocess.run(
-            ["git", "-C", repository, "hash-object", "-w", "-t", "tree", "--literally", "--stdin"],
-            input=raw, capture_output=True, check=True,
-        )  # fmt: skip
-        return made.stdout.decode().strip()
+        (tmp_path / "tree").write_bytes(raw)
+        return git(repository, "hash-object", "-w", "-t", "tree", "--literally", tmp_path / "tree").strip()
 
     file, folder = b"100644", b"40000"
     climbing = tree((folder, b"mine", tree((folder, b"..", tree((folder, b"..", tree((file, b"escaped", blob))))))))
