@@ -80,6 +80,8 @@ class Problem:
 class Cases:
     """Inputs and the one right output of each. Outputs are compared word by word: white space does not count.
 
+    `any_case`: nor does the case of letters. `tolerance`: numbers may differ by so much, absolute or relative.
+
     `seconds` (of processor time) and `megabytes` are what the problem grants for one case, usually with compiled
     programs in mind; 0 where it says nothing. Ours are never less than CPU_SECONDS and MEMORY_BYTES.
 
@@ -91,13 +93,16 @@ class Cases:
     megabytes: float = 0
     source: str = ""
     files: tuple[tuple[str, str], ...] = ()
+    any_case: bool = False
+    tolerance: float = 0
 
 
 def problem_of(sample: Sample) -> Problem | Cases:
     """By metadata's form. Limits are those of one test; 0 or None where the data set says nothing. Raises GraderError.
 
     function  stub, entry_point, test
-    stdin     tests, a list of {input, output}; time_limit_seconds, memory_limit_mb
+    stdin     tests, a list of {input, output}; time_limit_seconds, memory_limit_mb; any_case and tolerance, where
+              the problem allows more outputs than one
     ioi       the same, but memory_limit_bytes; problem and files, {name: content}, to compile problem.cpp with
     """
     form = required(sample, "form")
@@ -115,7 +120,13 @@ def problem_of(sample: Sample) -> Problem | Cases:
     cases = tuple((test["input"], test["output"]) for test in tests)
     seconds = sample.metadata.get("time_limit_seconds") or 0
     if form == "stdin":
-        return Cases(cases, seconds, sample.metadata.get("memory_limit_mb") or 0)
+        return Cases(
+            cases,
+            seconds,
+            sample.metadata.get("memory_limit_mb") or 0,
+            any_case=bool(sample.metadata.get("any_case")),
+            tolerance=float(sample.metadata.get("tolerance") or 0),
+        )
     megabytes = (sample.metadata.get("memory_limit_bytes") or 0) / (1 << 20)
     files = tuple(required(sample, "files").items())
     return Cases(cases, seconds, megabytes, f"{required(sample, 'problem')}.cpp", files)
@@ -200,7 +211,7 @@ def _paper(problem: Problem | Cases) -> dict[str, object]:
     if isinstance(problem, Problem):
         return {"prompt": problem.prompt, "entry_point": problem.entry_point, "tests": problem.tests}
     if not problem.source:
-        return {"cases": problem.cases}
+        return {"cases": problem.cases, "any_case": problem.any_case, "tolerance": problem.tolerance}
     files = [(Path(name).name, text) for name, text in problem.files]
     return {"cases": problem.cases, "source": Path(problem.source).name, "files": files}
 

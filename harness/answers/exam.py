@@ -20,7 +20,8 @@ A function is asked the same questions in the same order as in the original, so 
 can still answer from memory. Arguments travel as copies: what a program does to them in place the tests do not see.
 
 A problem may have cases instead of tests: an input and an output each. The program is then started anew for each case,
-with the input as its standard input, and the examiner compares what it writes, word by word. A case has a limit of
+with the input as its standard input, and the examiner compares what it writes, word by word; where the problem says so,
+whatever the case of letters, or within an error. A case has a limit of
 processor time, and one of wall time for a program that sleeps. A program in C++ is compiled first, with the files that
 belong to its problem.
 """
@@ -29,7 +30,9 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import os
+import re
 import resource
 import select
 import signal
@@ -41,11 +44,37 @@ from typing import Any
 
 LONGEST = 1 << 20  # bytes of a message between examiner and candidate
 DEEPEST = 50  # levels of nesting in a value
-FLAGS = ["-s", "-S", "-P"]  # no packages and no folder of ours on the path; the hash seed that the sandbox sets holds
+# No packages and no folder of ours on the path, and no limit on the digits of an integer that is read or printed. The
+# hash seed that the sandbox sets holds.
+FLAGS = ["-s", "-S", "-P", "-X", "int_max_str_digits=0"]
 FOLDER = "/tmp/program"  # of a program that reads and writes
 COMPILER = ["/usr/bin/g++", "-std=gnu++17", "-O2", "-o", f"{FOLDER}/a.out"]
 COMPILE_SECONDS = 30  # of processor time
 COMPILE_BYTES = 1 << 30  # of memory
+STACK_BYTES = 256 << 20  # of address space, beside the memory: for a thread that asks for a stack of so much
+# What programs are used to. `exit` and `quit` come from `site`, which -S leaves out. The first thread's stack may grow
+# as large as the memory; other threads get one of the usual size, or the size that the program sets.
+PRELUDE = """
+import _thread, builtins, resource, sys
+builtins.exit = builtins.quit = sys.exit
+real, (start, most) = _thread.stack_size, resource.getrlimit(resource.RLIMIT_AS)
+def stack_size(size=0):
+    before = real(size or 8 << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (min(start + size, most), most))
+    return before
+stack_size()
+_thread.stack_size = stack_size
+"""
+# What starts a program that reads and writes: in `__main__`, with no name there but its own.
+START = f"""
+exec({PRELUDE!r}, {{}})
+import sys
+del sys.argv[0]
+__file__ = sys.argv[0]
+del sys
+exec(compile(open(__file__, "rb").read(), __file__, "exec"))
+"""
+_NUMBER = re.compile(rb"[-+]?(?:[0-9]{1,400}(?:\.[0-9]{0,400})?|\.[0-9]{1,400})(?:[eE][-+]?[0-9]{1,4})?")
 
 
 # ---------------------------------------------------------------- values as JSON: plain types only
@@ -139,6 +168,7 @@ def candidate(memory_bytes: int, cpu_seconds: int) -> None:
         os.dup2(null, stream)
     _limit(memory_bytes, cpu_seconds)
     task = receive(calls)
+    exec(PRELUDE, {})
     module = types.ModuleType("solution")
     sys.modules["solution"] = module  # dataclasses and typing look their module up
     try:
@@ -154,14 +184,13 @@ def candidate(memory_bytes: int, cpu_seconds: int) -> None:
 def runner(memory_bytes: int, cpu_seconds: int, *command: str) -> None:
     """Become a program within limits."""
     _limit(memory_bytes, cpu_seconds)
-    if command[0] != sys.executable:  # Python's own frames are not on the stack; its threads want one each of this size
-        resource.setrlimit(resource.RLIMIT_STACK, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_STACK, (memory_bytes, memory_bytes))
     os.execv(command[0], command)
 
 
 def _limit(memory_bytes: int, cpu_seconds: int) -> None:
-    for limit, value in ((resource.RLIMIT_AS, memory_bytes), (resource.RLIMIT_CPU, cpu_seconds)):
-        resource.setrlimit(limit, (value, value))
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes + STACK_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
 
 
 # ---------------------------------------------------------------- the examiner
@@ -205,6 +234,7 @@ def examiner(memory_bytes: int, cpu_seconds: int) -> None:
         raise SystemExit("the examiner cannot hide its memory")
     theirs, calls = os.pipe()
     replies, ours = os.pipe()
+    resource.setrlimit(resource.RLIMIT_STACK, (STACK_BYTES, resource.getrlimit(resource.RLIMIT_STACK)[1]))
     process = _start(["candidate", str(memory_bytes), str(cpu_seconds)], theirs, ours)  # before the exam is here
     os.close(theirs)
     os.close(ours)
@@ -253,7 +283,7 @@ def _run_cases(exam: dict[str, Any], memory_bytes: int, cpu_seconds: int) -> str
     for number, (data, expected) in enumerate(exam["cases"]):
         stdin = os.memfd_create("input")
         with open(stdin, "wb", closefd=False) as feed:
-            feed.write(data.encode())
+            feed.write(data.replace("\r\n", "\n").encode())
         os.lseek(stdin, 0, os.SEEK_SET)
         most = LONGEST + len(expected)
         output, code = _run(command, stdin, memory_bytes, cpu_seconds, most)
@@ -264,9 +294,26 @@ def _run_cases(exam: dict[str, Any], memory_bytes: int, cpu_seconds: int) -> str
             return f"case {number}: no end within {_wall_seconds(cpu_seconds)} s"
         if code != 0:
             return f"case {number}: the program ended with {code}"
-        if output.split() != expected.encode().split():
+        if not _same(output, expected.encode(), exam.get("any_case", False), exam.get("tolerance", 0)):
             return f"case {number}: wrong output"
     return None if exam["cases"] else "there are no cases"
+
+
+def _same(output: bytes, expected: bytes, any_case: bool, tolerance: float) -> bool:
+    """Word by word. Numbers may differ by the tolerance, absolute or relative, whichever is more."""
+    if any_case:
+        output, expected = output.lower(), expected.lower()
+    ours, theirs = output.split(), expected.split()
+    return len(ours) == len(theirs) and all(
+        a == b or (tolerance > 0 and _is_near(a, b, tolerance)) for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+def _is_near(word: bytes, expected: bytes, tolerance: float) -> bool:
+    if not (_NUMBER.fullmatch(word) and _NUMBER.fullmatch(expected)):
+        return False
+    value, right = float(word), float(expected)
+    return math.isfinite(value) and abs(value - right) <= tolerance * max(1.0, abs(right))
 
 
 def _build(exam: dict[str, Any]) -> list[str] | None:
@@ -277,7 +324,7 @@ def _build(exam: dict[str, Any]) -> list[str] | None:
         with open(path, "w", encoding="utf-8", errors="surrogatepass") as file:
             file.write(text)
     if "source" not in exam:
-        return [sys.executable, *FLAGS, own]
+        return [sys.executable, *FLAGS, "-c", START, own]
     sources = sorted(f"{FOLDER}/{name}" for name in os.listdir(FOLDER) if name.endswith((".cpp", ".cc", ".c")))
     null = os.open(os.devnull, os.O_RDONLY)
     _, code = _run([*COMPILER, *sources], null, COMPILE_BYTES, COMPILE_SECONDS, LONGEST)

@@ -1,15 +1,17 @@
-"""Codeforces: contest problems with official tests (open-r1/codeforces, its `verifiable` part), those that exact
-comparison of the output decides.
+"""Codeforces: contest problems with official tests (open-r1/codeforces, its `verifiable` part), those that comparing
+the output decides: exactly, or in any case of letters, or within an error, as the statement says (outputs.py).
 
-Left out and counted: problems with many right outputs (they need a checker program), interactive ones, those that
-read and write files, and those whose tests were published cut short.
+Left out and counted: problems with many right outputs (they need a checker program, or the statement says so),
+interactive ones, those that read and write files, and those whose tests were published cut short.
 
 metadata: form "stdin"; tests, a list of {input, output}; time_limit_seconds a test and memory_limit_mb, which are meant
-for C++ on the contest's machines. No reference program is published, so there is no target.
+for C++ on the contest's machines; any_case and tolerance where the statement allows them. No reference program is
+published, so there is no target.
 """
 
 from __future__ import annotations
 
+from harness.benchmarks.outputs import SEVERAL, allowed
 from harness.benchmarks.pinned import Row, Source
 from harness.benchmarks.question import Benchmark, LeftOut, Question
 
@@ -36,6 +38,10 @@ def _convert(number: int, row: Row) -> Question | LeftOut:
     reason = _undecidable(row)
     if reason is not None:
         return LeftOut(reason)
+    texts = (row["description"], row["input_format"], row["output_format"], row["note"])
+    grading = allowed("\n".join(text for text in texts if text))
+    if isinstance(grading, str):
+        return LeftOut(grading)
     parts = [row["title"], row["description"]]
     for heading, text in (("Input", row["input_format"]), ("Output", row["output_format"]), ("Note", row["note"])):
         if text:
@@ -48,6 +54,7 @@ def _convert(number: int, row: Row) -> Question | LeftOut:
         "time_limit_seconds": row["time_limit"],
         "memory_limit_mb": row["memory_limit"],
         "rating": row["rating"],
+        **grading,
     }
     return Question(f"codeforces/{row['id']}", "\n\n".join(part.strip() for part in parts), "", metadata, grader="code")
 
@@ -58,7 +65,7 @@ def _undecidable(row: Row) -> str | None:
     if not row["description"]:
         return "no description"
     if row["generated_checker"]:
-        return "many right outputs: needs a checker program"
+        return SEVERAL
     if row["interaction_format"]:
         return "interactive"
     if row["input_mode"] != "stdio":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from harness.answers import code, exam
 from harness.answers.code import Cases, Problem, lenient_program
 from harness.answers.grade import LONGEST, GraderError
 from harness.isolation import sandbox
+from harness.tasks import Sample
 
 grade = graders.code.grade
 
@@ -487,6 +489,81 @@ def test_a_problem_may_grant_more_time(granted: float, why: str | None, monkeypa
 def test_a_problem_may_grant_more_memory(granted: float, why: str | None) -> None:
     program = "held = bytearray(400 << 20)\nprint(5)"
     assert failure(program, Cases((("", "5"),), megabytes=granted)) == why
+
+
+DEEP = "import sys\nsys.setrecursionlimit(1 << 20)\ndef f(n): return n and 1 + f(n - 1)\n"
+# Through C at each level, so the processor's own stack grows: Python frames alone would not need it.
+DEEPER = DEEP.replace("def f", "from functools import cache\n@cache\ndef f")
+# Python 3.12 and 3.13 count levels of C themselves, and raise RecursionError at 10,000 or fewer whatever the stack.
+deepest = pytest.mark.skipif((3, 12) <= sys.version_info < (3, 14), reason="this Python has a limit of its own")
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    ("program", "given", "output"),
+    [
+        ("print(1)\nexit()", "", "1"),
+        ("print(1)\nif True: quit()", "", "1"),
+        ("print(1)\nexit(0)\nprint(2)", "", "1"),
+        ("print(int(input()) + 1)", "7" * 5000, "7" * 4999 + "8"),
+        ("print(10 ** 6000)", "", "1" + "0" * 6000),
+        ("print(repr(open(0, newline='').read().split(' ')))", "2 3\r\n4\r\n", r"['2', '3\n4\n']"),
+        ("import sys\nprint(sys.stdin.buffer.read())", "ab\r\n\r\n", r"b'ab\n\n'"),
+        ("print(input()[-1])", "word\r\nword\r\n", "d"),
+        (DEEP + "print(f(20_000))", "", "20000"),
+        pytest.param(DEEPER + "print(f(20_000))", "", "20000", marks=deepest),
+        pytest.param(
+            DEEPER + "import threading\nthreading.stack_size(256 << 20)\n"
+            "thread = threading.Thread(target=lambda: print(f(20_000)))\nthread.start()\nthread.join()",
+            "", "20000", marks=deepest,
+        ),
+        ("import sys, threading\nthreads = [threading.Thread(target=sys.stdout.write, args=['1 ']) for _ in range(8)]\n"
+         "for thread in threads: thread.start()\nfor thread in threads: thread.join()", "", "1 " * 8),
+        ("import threading\nthreading.stack_size(64 << 20)\nprint(threading.stack_size())", "", "67108864"),
+        ("import sys\nprint(__name__, len(sys.argv), __file__ == sys.argv[0])", "", "__main__ 1 True"),
+    ],
+)  # fmt: skip
+def test_programs_run_as_their_authors_are_used_to(program: str, given: str, output: str) -> None:
+    assert failure(program, Cases(((given, output),))) is None
+
+
+@needs_sandbox
+@deepest
+def test_a_function_has_the_same_stack_and_names() -> None:
+    program = f"{DEEPER}if f is None: exit()\nadd = lambda a, b: f(a) if b else len(str(10 ** a))\n"
+    tests = "def check(candidate):\n    assert candidate(20_000, 1) == 20_000 and candidate(5_000, 0) == 5_001\n"
+    assert failure(program, Problem(ADD.prompt, "add", tests)) is None
+
+
+@needs_sandbox
+def test_a_name_of_ours_is_not_left_behind() -> None:
+    assert failure("print(sys.argv)", Cases((("", ""),))) == "case 0: the program ended with 1"
+
+
+@pytest.mark.parametrize(
+    ("output", "expected", "allowed", "same"),
+    [
+        ("yes\n", "YES", (True, 0), True), ("yes", "YES", (False, 0), False), ("yes no", "YES", (True, 0), False),
+        ("0.33333334", "0.333333333", (False, 1e-6), True), ("0.3334", "0.3333", (False, 1e-6), False),
+        ("1000000.5", "1000000", (False, 1e-6), True), ("1000002", "1000000", (False, 1e-6), False),
+        ("5", "5.0000", (False, 1e-6), True), ("5e0", "5.0000", (False, 1e-6), True), ("5", "5.0", (False, 0), False),
+        ("nan", "5.0", (False, 1e-6), False), ("inf", "5.0", (False, 1e-6), False), ("1e999", "5", (False, 1), False),
+        ("1_0", "10.0", (False, 1e-6), False), ("0x5", "5", (False, 1e-6), False), ("", "5", (False, 1e-6), False),
+        ("Yes 0.5", "YES 0.50000001", (True, 1e-6), True), ("9" * 10_000, "5", (False, 1e-6), False),
+        ("5.0 5.0", "5.0", (False, 1e-6), False), ("٥", "5", (False, 1e-6), False),
+    ],
+)  # fmt: skip
+def test_outputs_that_a_problem_allows(output: str, expected: str, allowed: tuple[bool, float], same: bool) -> None:
+    assert exam._same(output.encode(), expected.encode(), *allowed) is same
+
+
+@needs_sandbox
+def test_what_a_problem_allows_reaches_the_examiner() -> None:
+    sample = Sample("q", "", "", {
+        "form": "stdin", "tests": [{"input": "", "output": "YES 0.5"}], "any_case": True, "tolerance": 1e-6,
+    })  # fmt: skip
+    assert failure("print('yes', 0.5000001)", code.problem_of(sample)) is None
+    assert failure("print('yes', 0.51)", code.problem_of(sample)) == "case 0: wrong output"
 
 
 def test_tests_that_are_too_large_are_not_the_programs_fault() -> None:

@@ -390,6 +390,42 @@ def test_codeforces() -> None:
         assert why in reason("codeforces", codeforces(**change))
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("You can print each letter in any case (upper or lower).", {"any_case": True}),
+        ("Print YES or NO in any register.", {"any_case": True}),
+        ("The strings yEs, Yes and YES will be recognized as a positive answer.", {"any_case": True}),
+        ("The checker is case-insensitive.", {"any_case": True}),
+        ("Your absolute or relative error should not exceed $$$10^{-6}$$$.", {"tolerance": 1e-6}),
+        ("The absolute or relative error must not exceed 10 - 9.", {"tolerance": 1e-9}),
+        ("It is accepted if the error is at most 1e-4.", {"tolerance": 1e-4}),
+        ("Print the area with precision 0.001.", {"tolerance": 1e-3}),
+        ("It is accepted if $$$\\frac{|a - b|}{\\max{(1, |b|)}} \\le 10^{-6}$$$.", {"tolerance": 1e-6}),
+        ("Print the answer with at least six digits of precision.", "within an error"),
+        ("If there are several answers, print any of them.", "many right outputs"),
+        ("If there are multiple solutions, output any.", "many right outputs"),
+        ("If several sequences fit, print one of them.", "many right outputs"),
+        ("If there is more than one solution, you may find any.", "many right outputs"),
+        ("Print the edges in any order.", "many right outputs"),
+        ("For each test case, output any array that fits.", "many right outputs"),
+        # these fix the output
+        ("If there are several answers, print the lexicographically smallest one.", {}),
+        ("Print the number of different solutions modulo 10^9 + 7.", {}),
+        ("He may choose any city with |x - y| \\le 5. Print one integer.", {}),
+    ],
+)
+def test_what_a_statement_says_of_its_outputs_is_graded_or_left_out(text: str, expected: Any) -> None:
+    row = codeforces(output_format=text)
+    if isinstance(expected, str):
+        assert expected in reason("codeforces", row) and expected in reason("ioi", ioi(problem=text))
+    else:
+        metadata = only("codeforces", row).metadata
+        assert {key: metadata[key] for key in ("any_case", "tolerance") if key in metadata} == expected
+        if expected:
+            assert "any case, or within an error" in reason("ioi", ioi(problem=text))
+
+
 def ioi(**changes: Any) -> Row:
     row = {
         "year": 2024, "id": "nile", "name": "Nile", "subtask": "01-one", "statement": "S", "problem": "P", "score": 6.0,
