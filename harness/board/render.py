@@ -16,8 +16,16 @@ from pathlib import Path
 
 from harness import files
 from harness.board import charts
-from harness.board.rows import benchmark_rows, cost_text, row, ungated_row
-from harness.board.standings import BoardError, Standings, ranks, read_records, reasons_no_record, standings
+from harness.board.rows import benchmark_rows, cost_text, row, session_rows, ungated_row
+from harness.board.standings import (
+    BoardError,
+    Standings,
+    ranks,
+    read_ledger,
+    reasons_no_record,
+    standings,
+    track_name,
+)
 from harness.ledger.record import Run
 from harness.tracks.track import Track, load, names
 
@@ -30,18 +38,19 @@ def rendered(ledger: Path, tracks: Sequence[Track] | None = None) -> dict[str, b
     """Every generated file of the board: path relative to leaderboard/ -> content. Raises BoardError.
 
     `tracks`: those that it is about; by default, all that the harness has. A provisional one gets a page with
-    its first record; until then the front page names it.
+    its first record or unanswered announcement; until then the front page names it.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     tracks = sorted(map(load, names()) if tracks is None else tracks, key=lambda track: track.name)
-    records = read_records(ledger)
+    records, sessions = read_ledger(ledger)
     for record in records:
         if record.track not in {track.name for track in tracks}:
             raise BoardError(f"{ledger / record.folder}: no track {record.predicate.track!r} in harness/tracks")
     used = {record.track for record in records}
+    used |= {track_name(session) for session in sessions if session.abandoned or session.open}
     waiting = [track for track in tracks if track.status == "provisional" and track.name not in used]
-    boards = [standings(track, records) for track in tracks if track not in waiting]
+    boards = [standings(track, records, sessions) for track in tracks if track not in waiting]
     boards.sort(key=lambda board: -len(board.ranked))  # the busiest track first
 
     # No autoescape: it is for HTML. What a row holds is safe Markdown already.
@@ -95,6 +104,8 @@ def _view(board: Standings) -> dict[str, object]:
         "history": [row(record, reasons=reasons_no_record(record)) for record in board.history],
         "apart": [row(record, reasons=reasons) for record, reasons in board.apart],
         "changed": [row(record) for record in board.changed],
+        "announced": len(board.sessions),
+        "unanswered": session_rows(board),
         "chart": f"curves/{track.name}.svg" if any(record.curves for record in board.ranked) else None,
     }
 
@@ -155,7 +166,7 @@ def render(ledger: Path, out: Path, tracks: Sequence[Track] | None = None) -> li
             files.write(path, data)
         readme = out.parent / "README.md"
         if readme.is_file():
-            text = readme.read_text()
+            text = readme.read_text(encoding="utf-8")
             if (fresh := front(text, pages[out / "README.md"].decode())) != text:
                 files.write(readme, fresh)
         for path in sorted([*out.glob("*.md"), *out.glob("curves/*.svg")]):

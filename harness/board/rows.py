@@ -106,6 +106,44 @@ def _score_and_control(score: BenchmarkScore | None) -> tuple[str, str]:
     return accuracy_text(score.accuracy_ppm), "–" if score.control_ppm is None else accuracy_text(score.control_ppm)
 
 
+@dataclass(frozen=True)
+class SessionRow:
+    """Submissions of a session that have no record, all for one reason. Every string is Markdown, already safe."""
+
+    date: str
+    entry: str
+    track: str
+    names: str
+    runs: str
+    signer: str
+    ended: str  # the day of the abandonment, and why
+
+
+def session_rows(standings: Standings) -> list[SessionRow]:
+    """What was announced and has no record: abandoned, or still open."""
+    rows = []
+    for session in standings.unanswered:
+        announcement = session.announcement
+        endings: dict[str, list[str]] = {}
+        for name, entry in session.abandoned.items():
+            endings.setdefault(f"abandoned on {entry.created_utc[:10]}: {plain(entry.reason)}", []).append(name)
+        if session.open:
+            endings["still open"] = session.open
+        rows += [
+            SessionRow(
+                date=announcement.created_utc[:10],
+                entry=f"[{announcement.id}](../records/log/{announcement.id}.json)",
+                track=plain(announcement.track),
+                names=", ".join(names),
+                runs=str(announcement.runs),
+                signer=plain(announcement.signer),
+                ended=ending,
+            )
+            for ending, names in endings.items()
+        ]
+    return rows
+
+
 def _status(state: RecordState) -> str:
     change = state.change
     return f"**{change.status}** under {change.rule}: {plain(change.reason)}" if change else state.status

@@ -12,7 +12,7 @@ from harness.errors import NanoR1Error
 from harness.ledger.errors import LedgerError
 from harness.ledger.index import read_file
 from harness.ledger.record import Predicate
-from harness.ledger.state import RecordState
+from harness.ledger.state import RecordState, Session
 from harness.ledger.store import Ledger, LoggedRecord
 from harness.tracks.track import Track
 
@@ -52,17 +52,25 @@ class Standings:
     apart: list[tuple[BoardRecord, list[str]]]  # oldest first, each with why it is not ranked
     changed: list[BoardRecord]  # disputed, withdrawn or superseded, oldest first
     standing: BoardRecord | None
+    sessions: list[Session]  # all that were announced on it, oldest first
+
+    @property
+    def unanswered(self) -> list[Session]:
+        """The sessions with a submission that has no record: abandoned, or still open."""
+        return [session for session in self.sessions if session.abandoned or session.open]
 
 
-def read_records(ledger: Path) -> list[BoardRecord]:
-    """The records of the log, oldest first. Raises BoardError; an empty folder is an empty ledger."""
+def read_ledger(ledger: Path) -> tuple[list[BoardRecord], list[Session]]:
+    """The records and the sessions of the log, oldest first. Raises BoardError; an empty folder is an empty ledger."""
     try:
-        return [
+        state, logged = Ledger(ledger).contents()
+        records = [
             BoardRecord(item.folder, item.record.predicate, item.state, _code(ledger, item), _curves(ledger, item))
-            for item in Ledger(ledger).records()
+            for item in logged
         ]
     except LedgerError as error:
         raise BoardError(f"{ledger}: {error}") from None
+    return records, list(state.sessions.values())
 
 
 def _code(ledger: Path, item: LoggedRecord) -> str | None:
@@ -91,8 +99,12 @@ def _curves(ledger: Path, item: LoggedRecord) -> list[list[curves.Post]]:
         raise BoardError(f"{ledger / item.folder / CURVES}: {error}") from None
 
 
-def standings(track: Track, records: Sequence[BoardRecord]) -> Standings:
-    """`records`: of all tracks, oldest first."""
+def track_name(session: Session) -> str:
+    return session.announcement.track.partition("@")[0]
+
+
+def standings(track: Track, records: Sequence[BoardRecord], sessions: Sequence[Session] = ()) -> Standings:
+    """`records`, `sessions`: of all tracks, oldest first."""
     own = [record for record in records if record.track == track.name]
     changed = [record for record in own if record.state.status != "verified"]
     judged = [(record, reasons_apart(record, track)) for record in own if record.state.status == "verified"]
@@ -102,7 +114,8 @@ def standings(track: Track, records: Sequence[BoardRecord]) -> Standings:
     # In a tie the older comes first.
     ranked = sorted(history, key=lambda record: record.predicate.verdict.relative_cost_ppm.mean)
     apart = [(record, reasons) for record, reasons in judged if reasons]
-    return Standings(track, ranked, history, apart, changed, stood[-1] if stood else None)
+    announced = [session for session in sessions if track_name(session) == track.name]
+    return Standings(track, ranked, history, apart, changed, stood[-1] if stood else None, announced)
 
 
 def reasons_apart(record: BoardRecord, track: Track) -> list[str]:

@@ -12,7 +12,7 @@ from harness.cli.options import DEFAULT_KEY, RECORDS, ExistingLedger, Json, KeyF
 from harness.cli.terminal import console, print_json, stop
 
 if TYPE_CHECKING:
-    from harness.ledger.state import State
+    from harness.ledger.state import Session, State
 
 app = typer.Typer(help="Show and maintain a ledger.", no_args_is_help=True)
 
@@ -21,7 +21,8 @@ app = typer.Typer(help="Show and maintain a ledger.", no_args_is_help=True)
 def show(ledger: ExistingLedger = RECORDS, as_json: Json = False) -> None:
     """List the sessions and the records of a ledger.
 
-    Of a session: what is still open. Of a record: its status, and whether an official key signed it.
+    Of a session: what was abandoned and why, and what is still open. Of a record: its status, and whether an official
+    key signed it.
     """
     from harness.ledger.store import Ledger
 
@@ -32,12 +33,21 @@ def show(ledger: ExistingLedger = RECORDS, as_json: Json = False) -> None:
     for entry, session in state.sessions.items():
         announcement = session.announcement
         names = ", ".join(submission.name for submission in announcement.submissions)
-        still_open = f", open: {', '.join(session.open)}" if session.open else ""
-        typer.echo(f"session {entry} by {announcement.signer} on {announcement.track}: {names}{still_open}")
+        typer.echo(f"session {entry} by {announcement.signer} on {announcement.track}: {names}{_endings(session)}")
     for folder, record in state.records.items():
         status = f"{record.status}, stands" if state.standing(record.track) == folder else record.status
         reason = f" under {record.change.rule}: {record.change.reason}" if record.change else ""
         typer.echo(f"record {folder} by {record.signer} on {record.track}: {record.authority}, {status}{reason}")
+
+
+def _endings(session: Session) -> str:
+    """What has come of it besides records."""
+    reasons: dict[str, list[str]] = {}
+    for name, abandonment in session.abandoned.items():
+        reasons.setdefault(abandonment.reason, []).append(name)
+    parts = [f", abandoned: {', '.join(names)} ({reason})" for reason, names in reasons.items()]
+    parts += [f", open: {', '.join(session.open)}"] if session.open else []
+    return "".join(parts)
 
 
 def _print_state_json(state: State) -> None:
@@ -51,6 +61,7 @@ def _print_state_json(state: State) -> None:
                     "track": session.announcement.track,
                     "submissions": [submission.name for submission in session.announcement.submissions],
                     "open": session.open,
+                    "abandoned": {name: abandonment.reason for name, abandonment in session.abandoned.items()},
                 }
                 for entry, session in state.sessions.items()
             ],

@@ -26,12 +26,16 @@ Authority = Literal["official", "self-reported", "revoked"]
 
 @dataclass
 class Session:
-    """An announcement, the key that made it, and which of its submissions are closed, by which entry."""
+    """An announcement, the key that made it, and which of its submissions are closed, by which entry.
+
+    `abandoned`: those of them that ended without a record, and the entry that says why.
+    """
 
     announcement: Announcement
     public: str
     created: datetime
     closed: dict[str, str] = field(default_factory=dict)
+    abandoned: dict[str, Abandonment] = field(default_factory=dict)
 
     @property
     def open(self) -> list[str]:
@@ -152,6 +156,7 @@ class State:
             raise LedgerError(f"announcement {abandonment.commitment} is closed already")
         for name in names:
             session.close(name, entry.path)
+            session.abandoned[name] = abandonment
         return f"closes {', '.join(names)} of {abandonment.commitment}: {abandonment.reason}"
 
     def _close_with_record(self, entry: SignedEntry, record: Record) -> str:

@@ -84,9 +84,13 @@ class Ledger:
 
     def records(self) -> list[LoggedRecord]:
         """Every record, oldest first."""
+        return self.contents()[1]
+
+    def contents(self) -> tuple[State, list[LoggedRecord]]:
+        """What all entries mean together, and every record in full, oldest first."""
         state = State(read_trust(self.folder))
         records = [(entry.folder, entry.content) for entry in self._replay(state) if isinstance(entry.content, Record)]
-        return [LoggedRecord(folder, record, state.records[folder]) for folder, record in records]
+        return state, [LoggedRecord(folder, record, state.records[folder]) for folder, record in records]
 
     def state(self) -> State:
         """What all entries mean together: sessions, the records in brief, whom to trust."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness.board import curves
 from harness.board.curves import CurvesError, Post, median, read_curves, smooth
-from harness.board.standings import read_records
+from harness.board.standings import read_ledger
 from harness.tracks.track import ROOT
 
 
@@ -59,7 +59,7 @@ def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_control_runs_curve_is_not_drawn() -> None:
     """The median over nine would be of other runs than the accuracy beside it."""
     (ours,) = [
-        record for record in read_records(ROOT / "records") if record.folder == "2026-11-21_cpu-logic_baseline_4"
+        record for record in read_ledger(ROOT / "records")[0] if record.folder == "2026-11-21_cpu-logic_baseline_4"
     ]
     assert ours.predicate.control is not None
     assert [run[0].run for run in ours.curves] == [run.run for run in ours.predicate.runs]

@@ -10,12 +10,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from board_ledger import BoardLedger, make_record, page, section
+from board_ledger import TRACK, BoardLedger, make_record, page, section
 
 from harness.board.render import front, render, rendered
 from harness.board.standings import BoardError
 from harness.ledger import record
+from harness.ledger.entries import AnnouncedSubmission, Announcement
+from harness.ledger.store import Ledger
 from harness.tracks.track import ROOT, load, names
+from harness.verify.clock import utc_now
+from harness.verify.close import abandon
 
 
 def test_an_empty_ledger_has_pages_that_say_so(tmp_path: Path) -> None:
@@ -75,6 +79,50 @@ def test_rendering_is_the_same_bytes_in_another_process_and_place(ledger: BoardL
     )
     assert found.stdout == expected, found.stderr
     assert str(tmp_path).encode() not in b"".join(rendered(ledger.folder).values())
+
+
+def test_what_was_announced_and_abandoned_is_shown_with_its_reason(empty: BoardLedger) -> None:
+    empty.add(make_record())
+    assert "without a record" not in page(empty)
+    digest = "0" * 64
+    for day, submissions in ((2, ["lucky", "other"]), (3, ["lucky"])):
+        promise = Announcement(
+            id=f"try-{day}",
+            created_utc=f"2026-01-0{day}T00:00:00Z",
+            signer="verifier",
+            track=TRACK.id,
+            track_digest=digest,
+            submissions=[AnnouncedSubmission(name=name, tree_sha256=digest) for name in submissions],
+            runs=8,
+            commitment_sha256=digest,
+        )
+        empty.ledger.announce(promise, empty.listed)
+    abandon(empty.ledger, empty.listed, empty.ledger.open_announcements()[0], "lucky", "it was *slow* <b> | today")
+    text = page(empty)
+    shown = section(text, "Announced, without a record")
+    assert "Of 3 sessions on this track" in shown
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in shown.splitlines() if line.startswith("| 2026")
+    ]
+    assert [(row[0], row[1], row[3], row[6]) for row in rows] == [
+        (
+            "2026-01-02",
+            "[try-2](../records/log/try-2.json)",
+            "lucky",
+            f"abandoned on {utc_now()[:10]}: it was &#42;slow&#42; &#60;b&#62; &#124; today",
+        ),
+        ("2026-01-02", "[try-2](../records/log/try-2.json)", "other", "still open"),
+        ("2026-01-03", "[try-3](../records/log/try-3.json)", "lucky", "still open"),
+    ]
+
+
+def test_the_board_of_this_repository_names_every_abandoned_session() -> None:
+    text = (ROOT / "leaderboard" / "cpu-logic.md").read_text(encoding="utf-8")
+    abandoned = [session for session in Ledger(ROOT / "records").state().sessions.values() if session.abandoned]
+    assert len(abandoned) >= 3
+    for session in abandoned:
+        assert f"[{session.announcement.id}]" in text
+        assert all(entry.reason in text for entry in session.abandoned.values())
 
 
 def test_removing_a_record_changes_the_pages(ledger: BoardLedger) -> None:

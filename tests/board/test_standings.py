@@ -10,13 +10,13 @@ import pytest
 from board_ledger import BoardLedger, make_record, page, section
 
 from harness.board.render import rendered
-from harness.board.standings import ranks, read_records, standings
+from harness.board.standings import ranks, read_ledger, standings
 from harness.ledger.entries import status_change
 from harness.tracks.track import load
 
 
 def test_ranks_valid_official_records_by_cost_and_marks_overlap(ledger: BoardLedger) -> None:
-    board = standings(load("cpu-logic"), read_records(ledger.folder))
+    board = standings(load("cpu-logic"), read_ledger(ledger.folder)[0])
     assert [record.name for record in board.ranked] == ["no-kl", "drop-groups", "baseline"]
     assert ranks(board.ranked) == ["1", "2 ≈", "3"]
     rows = [line for line in section(page(ledger), "Ranking").splitlines() if line.startswith("| ")][1:]

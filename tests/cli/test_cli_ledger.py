@@ -81,7 +81,10 @@ def test_a_lost_session_is_closed_by_hand(place):
     refused(ledger(place, "abandon", "nothing", *why), "nothing is not open", "ledger show")
     done = ledger(place, "abandon", "second", *why, key="bob")
     assert done.returncode == 0 and "closed without a record: baseline" in done.stdout, done.stderr
-    assert "second by bob on cpu-logic@1: baseline, no-kl\n" in ledger(place, "show", key=None).stdout
+    shown = ledger(place, "show", key=None).stdout
+    assert "second by bob on cpu-logic@1: baseline, no-kl, abandoned: baseline (the machine is gone)\n" in shown
+    second = json.loads(ledger(place, "show", "--json", key=None).stdout)["sessions"][1]
+    assert (second["open"], second["abandoned"]) == ([], {"baseline": "the machine is gone"})
     refused(ledger(place, "abandon", "second", *why, key="bob"), "second is not open")
 
 
