@@ -46,7 +46,7 @@ def train(track: Track, submission: Submission, seed: int, output: Path, control
     start = time.monotonic()
     with contextlib.ExitStack() as stack:
         work = stack.enter_context(tempfile.TemporaryDirectory(prefix="nano-r1-"))
-        log = stack.enter_context((output / "log.txt").open("w"))
+        log = stack.enter_context((output / "log.txt").open("w", encoding="utf-8"))
         environment = stack.enter_context(
             Environment(
                 track,
@@ -85,7 +85,7 @@ def _started(submission: Submission, socket: Path) -> Iterator[subprocess.Popen[
         env={**os.environ, "NANO_R1_SOCKET": str(socket), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         errors="replace",
     )
     try:

@@ -192,9 +192,15 @@ def environment() -> dict[str, str]:
 def child(*arguments: str, log: Path) -> Iterator[subprocess.Popen[str]]:
     """acceptance/turn.py in a process that does not outlive this one; its standard error goes to the file `log`."""
     command, output = [sys.executable, "-m", "acceptance.turn", *arguments], subprocess.PIPE
-    with open(log, "w") as errors:
+    with open(log, "w", encoding="utf-8") as errors:
         process = subprocess.Popen(
-            command, env=environment(), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, text=True
+            command,
+            env=environment(),
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            encoding="utf-8",
         )
         try:
             yield process
@@ -214,7 +220,7 @@ def attended(command: list[str], environment: dict[str, str]) -> int:
 
 
 def last_error(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    lines = [line.strip() for line in log.read_text(errors="replace", encoding="utf-8").splitlines() if line.strip()]
     errors = [line for line in lines if "Error" in line]
     return (errors or lines or ["it printed nothing"])[-1][:300]
 
@@ -307,7 +313,11 @@ def parity(show: Show) -> dict[str, Any]:
     show.hide()
     command = [sys.executable, str(ROOT / "scripts" / "measure" / "engine_parity.py"), *steps]
     code = attended(command, environment())
-    figures = {step: json.loads(path.read_text()) for step in steps if (path := folder / f"{step}.json").exists()}
+    figures = {
+        step: json.loads(path.read_text(encoding="utf-8"))
+        for step in steps
+        if (path := folder / f"{step}.json").exists()
+    }
     if code not in (0, 1) or set(figures) != set(steps):
         raise Failed(f"scripts/measure/engine_parity.py ended with {code}: see above")
     return {"agree": code == 0, **figures}
@@ -322,7 +332,7 @@ class Results:
     def __init__(self, path: Path, command: str) -> None:
         self._path, self._command, self._machine = path, command, machine()
         source = path if path.exists() else KEPT
-        self.entries: dict[str, Any] = json.loads(source.read_text()) if source.exists() else {}
+        self.entries: dict[str, Any] = json.loads(source.read_text(encoding="utf-8")) if source.exists() else {}
 
     def keep(self, part: str, **found: Any) -> None:
         """`found`, or `skipped`: then the figures of an earlier run stay."""
@@ -401,8 +411,8 @@ def main() -> int:
             show.say(f"interrupted: what was found so far is in {args.out}; --part and --shape do the rest")
             return 130
         if args.page:
-            PAGE.write_text(page(results.entries))
-            KEPT.write_text(json.dumps(results.entries, indent=1) + "\n")
+            PAGE.write_text(page(results.entries), encoding="utf-8")
+            KEPT.write_text(json.dumps(results.entries, indent=1) + "\n", encoding="utf-8")
             show.say(f"wrote {PAGE.relative_to(ROOT)} and {KEPT.name}")
         for line in wrong:
             show.say(f"failed: {line}")

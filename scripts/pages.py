@@ -17,7 +17,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 def write_section(page: Path, name: str, text: str) -> None:
     """Put `text` between the page's comments `NAME:start` and `NAME:end`. Raises ValueError if it has not both."""
     start, end = f"<!-- {name}:start -->\n", f"<!-- {name}:end -->"
-    before, start_mark, rest = page.read_text().partition(start)
+    before, start_mark, rest = page.read_text(encoding="utf-8").partition(start)
     _, end_mark, after = rest.partition(end)
     if not end_mark:
         raise ValueError(f"{page} has no section between {start.strip()} and {end}")

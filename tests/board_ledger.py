@@ -106,7 +106,7 @@ class BoardLedger:
         signature.generate(keys / "unlisted", "somebody")
         self.listed, self.unlisted = signature.load_key(keys / "listed"), signature.load_key(keys / "unlisted")
         window = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
-        (folder / "allowed_signers").write_text(trust.allowed_line(line, "verifier", *window) + "\n")
+        (folder / "allowed_signers").write_text(trust.allowed_line(line, "verifier", *window) + "\n", encoding="utf-8")
         self.sessions = 0
 
     def add(

@@ -63,7 +63,7 @@ def python(
             process.kill()
             process.join()
             raise subprocess.TimeoutExpired([sys.executable, *line], timeout, *(path.read_bytes() for path in shown))
-        output, errors = (path.read_text() for path in shown)
+        output, errors = (path.read_text(encoding="utf-8") for path in shown)
     return subprocess.CompletedProcess([sys.executable, *line], process.exitcode, output, errors)
 
 

@@ -21,12 +21,12 @@ def small_copy(folder, name, baseline="baseline-gpu", track=("gpu-logic", "cpu-l
     """A copy of a baseline as a submission: constants replaced, and a track of CPUs in place of one of GPUs."""
     home = folder / name
     shutil.copytree(ROOT / baseline, home, ignore=shutil.ignore_patterns("__pycache__"))
-    text = (home / "train.py").read_text()
+    text = (home / "train.py").read_text(encoding="utf-8")
     constants = {"LOGIC": "Recipe(2, 4, 4, 2, 48, 4e-4, checkpointing=True)"} | constants
     for constant, value in constants.items():
         text, count = re.subn(rf"^{constant} = .*$", f"{constant} = {value}", text, flags=re.MULTILINE)
         assert count == 1, constant
-    (home / "train.py").write_text(text)
-    manifest = (home / "submission.toml").read_text().replace(f'"{baseline}"', f'"{name}"')
-    (home / "submission.toml").write_text(manifest.replace(f'"{track[0]}"', f'"{track[1]}"'))
+    (home / "train.py").write_text(text, encoding="utf-8")
+    manifest = (home / "submission.toml").read_text(encoding="utf-8").replace(f'"{baseline}"', f'"{name}"')
+    (home / "submission.toml").write_text(manifest.replace(f'"{track[0]}"', f'"{track[1]}"'), encoding="utf-8")
     return submission.load(home)

@@ -101,7 +101,7 @@ def list_signers(folder: Path, *keys: Key) -> None:
     """An allowed_signers file that lists these keys for a day from noon on."""
     folder.mkdir(exist_ok=True)
     lines = [trust.allowed_line(key.public, key.identity, NOON, NOON + timedelta(days=1)) for key in keys]
-    (folder / "allowed_signers").write_text("".join(f"{line}\n" for line in lines))
+    (folder / "allowed_signers").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def failing_files(folder: Path) -> set[str]:
@@ -168,7 +168,7 @@ def ssh_accepts(
     zone: str = "UTC",
 ) -> bool:  # fmt: skip
     """Does OpenSSH accept a signature as alice@lab's, with one line of allowed_signers, at this time?"""
-    (folder / "signers").write_text(line + "\n")
+    (folder / "signers").write_text(line + "\n", encoding="utf-8")
     (folder / "sig").write_bytes(armoured)
     who = ["-I", "alice@lab", "-n", namespace, "-s", folder / "sig", f"-Overify-time={when:%Y%m%d%H%M%SZ}"]
     return ssh_keygen("-Y", "verify", "-f", folder / "signers", *who, data=data, zone=zone).returncode == 0

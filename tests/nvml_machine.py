@@ -118,14 +118,14 @@ class Machine:
 
     def __init__(self, library: Path, place: Path) -> None:
         self.library, self.place, self.state = library, place, place / "nvml"
-        self.state.write_text(H100)
+        self.state.write_text(H100, encoding="utf-8")
 
     def run(self, program: str, *arguments: str, **variables: str) -> Any:
         own = {"LD_LIBRARY_PATH": str(self.library), "NVML_STANDIN": str(self.state), "PYTHONPATH": str(ROOT)}
         environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
         done = subprocess.run(
             [sys.executable, "-c", PRELUDE + program, *arguments],
-            env=environment | own | variables, capture_output=True, text=True, timeout=280, check=False,
+            env=environment | own | variables, capture_output=True, encoding="utf-8", timeout=280, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])

@@ -44,11 +44,11 @@ def repository(place: Path, name: str, seconds: float, runs: int) -> Path:
         shutil.copytree(ROOT / part, copy / part, ignore=ignored)
     tiny.make_submission(copy, "quick-baseline", seconds)
     path = copy / "harness" / "tracks" / "cpu-logic.toml"
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     for key, value in {"questions": 2, "seconds": 60, "cores": 1, "runs": runs}.items():
         text, count = re.subn(rf"^{key} = [\d_]+", f"{key} = {value}", text, flags=re.MULTILINE)
         assert count
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     freeze(copy)
     return copy
 
@@ -59,10 +59,10 @@ def freeze(copy: Path) -> None:
     text, count = re.subn(
         r'\[baseline\]\nfolder = "[\w-]+"\ntree_sha256 = "\w+"',
         f'[baseline]\nfolder = "quick-baseline"\ntree_sha256 = "{submission.tree_digest(copy / "quick-baseline")}"',
-        path.read_text(),
+        path.read_text(encoding="utf-8"),
     )
     assert count == 1
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
 
 
 # ---------------------------------------------------------------- processes
@@ -73,7 +73,7 @@ def descendants(pid: int) -> list[int]:
     parents = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+            parents[int(path.parent.name)] = int(path.read_text(encoding="utf-8").rpartition(")")[2].split()[1])
     family = {pid}
     while more := {child for child, parent in parents.items() if parent in family} - family:
         family |= more
@@ -82,7 +82,7 @@ def descendants(pid: int) -> list[int]:
 
 def process_name(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
     except OSError:
         return ""
 
@@ -152,7 +152,7 @@ class RayCluster:
         self.nodes.append(node)
         deadline = time.monotonic() + 240  # on a busy machine
         while b"Ray runtime started" not in Path(log.name).read_bytes():
-            assert process.poll() is None and time.monotonic() < deadline, Path(log.name).read_text()
+            assert process.poll() is None and time.monotonic() < deadline, Path(log.name).read_text(encoding="utf-8")
             time.sleep(0.2)
         log.close()
         return node
@@ -189,7 +189,7 @@ class Command:
             self.process = subprocess.Popen(line, stdout=output, stderr=subprocess.STDOUT, cwd=place, env=environment)
 
     def output(self) -> str:
-        return self._output.read_text()
+        return self._output.read_text(encoding="utf-8")
 
     def wait(self, seconds: float = 300) -> int:
         try:

@@ -8,14 +8,16 @@ from harness.screen.check import screen
 from harness.tracks.track import ROOT
 
 MANIFEST = 'name = "mine"\ntrack = "cpu-logic"\ntitle = "t"\nchange = "c"\ncontributors = ["ada"]\n'
-REFERENCE = (ROOT / "baseline" / "train.py").read_text()
+REFERENCE = (ROOT / "baseline" / "train.py").read_text(encoding="utf-8")
 PACKAGES = frozenset({"torch", "transformers"})
 
 RANDOM = random.Random(1)
 NOISE = RANDOM.randbytes(4096)
 BASE64 = base64.b64encode(NOISE).decode()
 MUCH = RANDOM.randbytes(20_000).hex()
-PROSE = textwrap.fill((ROOT / "docs" / "verification.md").read_text(), 80)  # long text is no packed data
+PROSE = textwrap.fill(
+    (ROOT / "docs" / "verification.md").read_text(encoding="utf-8"), 80
+)  # long text is no packed data
 
 
 def folder_of(place, source="", **files):

@@ -83,7 +83,7 @@ def killed(place, step, names=("one",), entry=None):
     )
     process.start()
     process.join(120)
-    assert process.exitcode == -signal.SIGKILL, (place / "steps").read_text()
+    assert process.exitcode == -signal.SIGKILL, (place / "steps").read_text(encoding="utf-8")
     deadline = time.monotonic() + 0.5  # later, the next verification on this machine would remove it
     while tiny.sandboxed_processes(process.pid):
         assert time.monotonic() < deadline, "the sandbox outlived its verifier"
@@ -100,7 +100,7 @@ def command(place, *arguments, trigger=None):
     )
     process.start()
     process.join(200)
-    return process.exitcode, output.read_text()
+    return process.exitcode, output.read_text(encoding="utf-8")
 
 
 def run_files(place, entry):

@@ -67,9 +67,11 @@ def results(
         names = [other for other in CASES if other in asked and GROUPS[other] == group]
         report = tmp_path_factory.mktemp("cheats") / "results.json"
         command = [sys.executable, cheats.__file__, "--json", str(report), *names]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={"PYTHONPATH": str(ROOT)} | env())
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", cwd=ROOT, env={"PYTHONPATH": str(ROOT)} | env()
+        )
         assert report.exists(), done.stderr[-3000:]
-        results_by_group[group] = json.loads(report.read_text())
+        results_by_group[group] = json.loads(report.read_text(encoding="utf-8"))
     return results_by_group[group]
 
 
@@ -152,7 +154,7 @@ def test_every_folder_is_a_case_and_says_what_it_tries() -> None:
 
 
 def test_the_page_lists_every_case() -> None:
-    page = (ROOT / "docs" / "cheats.md").read_text()
+    page = (ROOT / "docs" / "cheats.md").read_text(encoding="utf-8")
     for case in CASES.values():
         assert f"| `{case.name}` | {case.attack} |" in page, (
             f"{case.name}: run `python scripts/attack/cheats.py --page`"

@@ -104,7 +104,7 @@ def test_what_transformers_writes_passes(tmp_path: Path) -> None:
 
 def test_other_files_in_the_folder_are_ignored(path: Path, base: Path) -> None:
     path.write_bytes(GOOD)
-    (path.parent / "tokenizer.json").write_text("{}")
+    (path.parent / "tokenizer.json").write_text("{}", encoding="utf-8")
     (path.parent / "model-00001-of-00002.safetensors").symlink_to("/etc/passwd")
     assert read(path, base).data == GOOD
 

@@ -23,7 +23,7 @@ def test_a_write_that_breaks_off_leaves_the_old_file_and_nothing_else(tmp_path, 
     with pytest.raises(error), files.replacing(path) as file:
         file.write(b"half of the n")
         raise error
-    assert path.read_text() == "old"
+    assert path.read_text(encoding="utf-8") == "old"
     assert os.listdir(tmp_path) == ["a"]
 
 

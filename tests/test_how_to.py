@@ -17,7 +17,7 @@ PAGES = ROOT / "docs" / "how-to"
 
 
 def code(page: str, language: str = "python") -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (PAGES / page).read_text(), flags=re.S)
+    return re.findall(rf"```{language}\n(.*?)```", (PAGES / page).read_text(encoding="utf-8"), flags=re.S)
 
 
 def imported(monkeypatch, page: str) -> types.ModuleType:
@@ -34,7 +34,7 @@ def test_add_a_task(monkeypatch):
     task = imported(monkeypatch, "add-a-task.md").Remainder()
     result = validate(task)
     assert result.gold_right == 1.0 and result.attacks_right == 0
-    page = (PAGES / "add-a-task.md").read_text().replace("\n", " ")
+    page = (PAGES / "add-a-task.md").read_text(encoding="utf-8").replace("\n", " ")
     assert f"{result.questions:,} gold answers score, {result.attacks:,} attacks do not" in page
     assert f"always answering `{result.best_constant}` is right {result.floor:.0%} of the time" in page
 
@@ -47,12 +47,12 @@ def test_add_a_benchmark(monkeypatch):
     assert isinstance(module.BENCHMARK.convert(0, row | {"Answer": "2.5"}), LeftOut)
     with pytest.raises(SourceError) as caught:
         load(module.SOURCE)
-    quoted = re.search(r"`(svamp is not pinned: [^`…]*)…", (PAGES / "add-a-benchmark.md").read_text())
+    quoted = re.search(r"`(svamp is not pinned: [^`…]*)…", (PAGES / "add-a-benchmark.md").read_text(encoding="utf-8"))
     assert str(caught.value).startswith(quoted[1])
 
 
 def test_add_a_track():
-    lines = (ROOT / "harness" / "tracks" / "cpu-logic.toml").read_text().splitlines()
+    lines = (ROOT / "harness" / "tracks" / "cpu-logic.toml").read_text(encoding="utf-8").splitlines()
     (changes,), (suite,) = code("add-a-track.md", "diff"), code("add-a-track.md", "toml")
     removed = [line[1:] for line in changes.splitlines() if line.startswith("-")]
     added = [line[1:] for line in changes.splitlines() if line.startswith("+")]
@@ -70,7 +70,7 @@ def test_every_link_of_the_documentation_leads_somewhere():
     pages = [*ROOT.glob("*.md"), *ROOT.glob("baseline*/*.md"), *(ROOT / "docs").rglob("*.md")]
     broken = []
     for page in pages:
-        text = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
+        text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
         for target in re.findall(r"\]\(([^)\s]+)\)", text):
             path = target.split("#")[0]
             if path and not re.match(r"[a-z]+:", target) and not (page.parent / path).exists():
@@ -79,4 +79,4 @@ def test_every_link_of_the_documentation_leads_somewhere():
 
 
 def test_links_are_looked_for():
-    assert Path(PAGES / "add-a-task.md").is_file() and "](" in (PAGES / "add-a-task.md").read_text()
+    assert Path(PAGES / "add-a-task.md").is_file() and "](" in (PAGES / "add-a-task.md").read_text(encoding="utf-8")

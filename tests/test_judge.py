@@ -339,7 +339,7 @@ def as_record(track: Track, runs: list[Run], walls: Reference, verdict: Verdict)
 
 def test_judging_needs_no_torch() -> None:
     code = "import sys, harness.judge; print([m for m in ('scipy', 'numpy', 'torch') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout == "[]\n"
 
 

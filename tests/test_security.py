@@ -5,7 +5,7 @@ import re
 from harness.ledger.record import Predicate
 from harness.tracks.track import ROOT, load
 
-TEXT = (ROOT / "SECURITY.md").read_text()
+TEXT = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 
 
 def test_every_file_that_it_names_is_there():

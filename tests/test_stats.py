@@ -230,4 +230,6 @@ def test_asking_twice_the_same_is_no_evidence(scores: list[float], times_asked: 
 
 def test_importing_it_is_light() -> None:
     code = "import sys, harness.stats; print([m for m in ('scipy', 'numpy', 'torch') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True).stdout == "[]\n"
+    )

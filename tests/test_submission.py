@@ -18,8 +18,8 @@ GOOD = 'name = "mine"\ntrack = "cpu-logic"\ntitle = "t"\nchange = "c"\ncontribut
 def mine(tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
-    (folder / "train.py").write_text("print(1)\n")
-    (folder / "submission.toml").write_text(GOOD)
+    (folder / "train.py").write_text("print(1)\n", encoding="utf-8")
+    (folder / "submission.toml").write_text(GOOD, encoding="utf-8")
     return folder
 
 
@@ -30,7 +30,7 @@ def test_a_good_folder(mine):
 
 def test_one_track_or_several(mine):
     assert submission.load(mine).manifest.every_track == ["cpu-logic"]
-    (mine / "submission.toml").write_text(GOOD.replace('track = "cpu-logic"\n', SEVERAL))
+    (mine / "submission.toml").write_text(GOOD.replace('track = "cpu-logic"\n', SEVERAL), encoding="utf-8")
     assert submission.load(mine).manifest.every_track == ["cpu-logic", "gpu-logic"]
 
 
@@ -38,12 +38,14 @@ def test_the_track_is_the_one_that_all_folders_name(mine, tmp_path):
     both = tmp_path / "both"
     both.mkdir()
     (both / "train.py").touch()
-    (both / "submission.toml").write_text(GOOD.replace("mine", "both").replace('track = "cpu-logic"\n', SEVERAL))
+    (both / "submission.toml").write_text(
+        GOOD.replace("mine", "both").replace('track = "cpu-logic"\n', SEVERAL), encoding="utf-8"
+    )
     one, several = submission.load(mine), submission.load(both)
     assert submission.track_of([one]) == submission.track_of([several, one]) == "cpu-logic"
     with pytest.raises(SubmissionError, match=r"both: for several tracks.*--track: cpu-logic, gpu-logic$"):
         submission.track_of([several])
-    (mine / "submission.toml").write_text(GOOD.replace("cpu-logic", "1xh100-smol"))
+    (mine / "submission.toml").write_text(GOOD.replace("cpu-logic", "1xh100-smol"), encoding="utf-8")
     with pytest.raises(SubmissionError, match=r"mine.*both.*verify them separately"):
         submission.track_of([submission.load(mine), several])
 
@@ -85,7 +87,7 @@ def test_a_broken_manifest_says_what_is_wrong(mine, text, message):
 @pytest.mark.parametrize("field", ["name", "title", "change", "contributors"])
 def test_a_field_that_is_missing_is_to_be_added_not_mended(mine, field):
     text = "".join(line + "\n" for line in GOOD.splitlines() if not line.startswith(field))
-    (mine / "submission.toml").write_text(text)
+    (mine / "submission.toml").write_text(text, encoding="utf-8")
     with pytest.raises(SubmissionError, match=rf"{field} is missing: add a line `{field} = ") as caught:
         submission.load(mine)
     assert "required" not in str(caught.value)
@@ -106,18 +108,20 @@ def test_the_digest_sees_every_byte_and_name_and_ignores_caches(mine):
     assert submission.tree_digest(mine) == before
     (mine / "train.py").chmod(0o755)
     assert submission.tree_digest(mine) == before
-    (mine / "train.py").write_text("print(2)\n")
+    (mine / "train.py").write_text("print(2)\n", encoding="utf-8")
     changed = submission.tree_digest(mine)
-    (mine / "notes.md").write_text("")
+    (mine / "notes.md").write_text("", encoding="utf-8")
     assert len({before, changed, submission.tree_digest(mine)}) == 3
 
 
 def test_the_digest_is_what_a_shell_computes(mine):
     """Anyone can check it without our code."""
     (mine / "sub").mkdir()
-    (mine / "sub" / "a.txt").write_text("a")
+    (mine / "sub" / "a.txt").write_text("a", encoding="utf-8")
     command = "find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum"
-    shell = subprocess.run(command, shell=True, cwd=mine, capture_output=True, text=True, check=True).stdout.split()[0]
+    shell = subprocess.run(
+        command, shell=True, cwd=mine, capture_output=True, encoding="utf-8", check=True
+    ).stdout.split()[0]
     assert submission.tree_digest(mine) == shell
 
 
@@ -133,13 +137,13 @@ def test_links_and_devices_are_refused(mine, kind):
 
 def test_a_name_that_reads_as_two_lines_of_the_digest_is_refused(mine):
     """Else a tree of one file could have the digest of a tree of two."""
-    (mine / "a").write_text("one")
-    (mine / "b").write_text("two")
+    (mine / "a").write_text("one", encoding="utf-8")
+    (mine / "b").write_text("two", encoding="utf-8")
     before = submission.tree_digest(mine)
     (mine / "a").unlink()
     (mine / "b").unlink()
     forged = f"a\n{hashlib.sha256(b'two').hexdigest()}  b"
-    (mine / forged).write_text("one")
+    (mine / forged).write_text("one", encoding="utf-8")
     with pytest.raises(SubmissionError, match="rename it"):
         submission.tree_digest(mine)
     lines = [f"{hashlib.sha256(b'one').hexdigest()}  {forged}\n"]
@@ -179,7 +183,7 @@ def test_a_snapshot_is_a_faithful_public_copy(mine, tmp_path):
     submission.snapshot(original.folder, original.tree_sha256, copy)
     assert submission.tree_digest(copy) == original.tree_sha256
     assert (copy / "train.py").stat().st_mode & 0o777 == 0o644 and copy.stat().st_mode & 0o777 == 0o755
-    (mine / "train.py").write_text("print(3)\n")
+    (mine / "train.py").write_text("print(3)\n", encoding="utf-8")
     other = tmp_path / "other"
     other.mkdir()
     with pytest.raises(SubmissionError, match="changed while"):

@@ -94,10 +94,10 @@ def tests_of(tmp_path):
     """Run a suite of four tests under a copy of the real conftest; returns which of them ran."""
     for name in ("conftest.py", "validated.py"):
         shutil.copyfile(ROOT / "tests" / name, tmp_path / name)
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n sweep\n all\n long\n slow\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n sweep\n all\n long\n slow\n", encoding="utf-8")
 
     def run(*arguments, result="True"):
-        (tmp_path / "test_suite.py").write_text(SUITE.format(result=result))
+        (tmp_path / "test_suite.py").write_text(SUITE.format(result=result), encoding="utf-8")
         line = ["-m", "pytest", "-v", "-p", "no:cacheprovider", *arguments]
         done = forked.python(*line, cwd=tmp_path, environment={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"})
         return {name for name in ("sweep", "of_all", "long", "default") if f"::test_{name} " in done.stdout}

@@ -57,9 +57,10 @@ def make_submission(place: Path, name: str, seconds: float) -> submission.Submis
     """A submission that takes `seconds` and hands the base model back."""
     folder = place / name
     folder.mkdir()
-    (folder / "train.py").write_text(TRAINER.format(seconds=seconds))
+    (folder / "train.py").write_text(TRAINER.format(seconds=seconds), encoding="utf-8")
     (folder / "submission.toml").write_text(
-        f'name = "{name}"\ntrack = "cpu-logic"\ntitle = "{name}"\nchange = "for a test"\ncontributors = ["tests"]\n'
+        f'name = "{name}"\ntrack = "cpu-logic"\ntitle = "{name}"\nchange = "for a test"\ncontributors = ["tests"]\n',
+        encoding="utf-8",
     )
     return submission.load(folder)
 
@@ -76,7 +77,7 @@ def build_place(place: Path, seconds: float) -> None:
     for path in (ROOT / "harness").iterdir():
         if path.name != "tracks":
             (place / "harness" / path.name).symlink_to(path)
-    text = (ROOT / "harness" / "tracks" / "cpu-logic.toml").read_text()
+    text = (ROOT / "harness" / "tracks" / "cpu-logic.toml").read_text(encoding="utf-8")
     text = re.sub(r"^questions = \d+", "questions = 2", text, flags=re.MULTILINE)
     text = re.sub(r"^seconds = \d+", "seconds = 60", text, flags=re.MULTILINE)
     text, count = re.subn(
@@ -85,8 +86,8 @@ def build_place(place: Path, seconds: float) -> None:
         text,
     )
     assert count == 1
-    (place / "harness" / "tracks" / "cpu-logic.toml").write_text(text)
-    (place / "doctor.json").write_text(json.dumps([asdict(check) for check in isolation_checks()]))
+    (place / "harness" / "tracks" / "cpu-logic.toml").write_text(text, encoding="utf-8")
+    (place / "doctor.json").write_text(json.dumps([asdict(check) for check in isolation_checks()]), encoding="utf-8")
 
 
 # What the doctor really finds on this machine.
@@ -102,7 +103,7 @@ def install_track(place: Path) -> tracks.Track:
     """From here on, `cpu-logic` is this process's tiny track, and the doctor has been asked."""
     files.TRACKS = place / "harness" / "tracks"
     schedule.control_round = last_round
-    known = [doctor.Check(**check) for check in json.loads((place / "doctor.json").read_text())]
+    known = [doctor.Check(**check) for check in json.loads((place / "doctor.json").read_text(encoding="utf-8"))]
     doctor.isolation_checks = lambda: known
     return tracks.load("cpu-logic")
 
@@ -207,12 +208,14 @@ def run_command(place: Path, arguments: list[str], output: Path, trigger: Trigge
 
 def sandboxed_processes(verifier: int | None) -> list[int]:
     """Processes alive in a cgroup that this verifier made: a sandbox joins it before it becomes anything."""
-    homes = meter.find_homes(Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text())
+    homes = meter.find_homes(
+        Path("/proc/self/mountinfo").read_text(encoding="utf-8"), Path("/proc/self/cgroup").read_text(encoding="utf-8")
+    )
     alive: set[int] = set()
     for home in set(homes.values()):
         for members in home.glob(f"nano-r1-{verifier}-*/cgroup.procs"):
             with contextlib.suppress(OSError):  # the cgroup may be gone by now
-                alive |= {int(pid) for pid in members.read_text().split()}
+                alive |= {int(pid) for pid in members.read_text(encoding="utf-8").split()}
     return sorted(alive)
 
 

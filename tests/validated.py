@@ -33,11 +33,11 @@ HEADER = """\
 
 def load(path: Path = FILE) -> dict[str, str]:
     """Digests by test, `file::function[case]`."""
-    return tomllib.loads(path.read_text()) if path.exists() else {}
+    return tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def save(entries: Mapping[str, str], path: Path = FILE) -> None:
-    path.write_text(HEADER + "".join(f'"{test}" = "{entries[test]}"\n' for test in sorted(entries)))
+    path.write_text(HEADER + "".join(f'"{test}" = "{entries[test]}"\n' for test in sorted(entries)), encoding="utf-8")
 
 
 def digest(test_file: Path, tasks: Iterable[str]) -> str:
@@ -55,7 +55,7 @@ def digest(test_file: Path, tasks: Iterable[str]) -> str:
 def imports(source: Path) -> frozenset[str]:
     """The modules that a file imports, wherever in it and in whatever way."""
     names = set[str]()
-    for node in ast.walk(ast.parse(source.read_text())):
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         match node:
             case ast.Import():
                 names |= {alias.name for alias in node.names}

@@ -226,7 +226,7 @@ class Stand:
 
 def examiner(memory_bytes: int, cpu_seconds: int) -> None:
     """Take the exam from the harness, put it to a candidate, and write the nonce if and only if it passes."""
-    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115, what tests print is no verdict
+    sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, what tests print is no verdict
     # From the program it is the examiner's end. As a KeyboardInterrupt a test could take it for an answer.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     libc = ctypes.CDLL(None)

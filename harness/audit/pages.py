@@ -28,7 +28,7 @@ def check_pages(ledger: Ledger, board: Path) -> Iterator[CheckResult]:
         yield CheckResult("board", f"{board.name}/{name}", False, "belongs to no record")
     readme = board.parent / "README.md"
     if readme.is_file():
-        text = readme.read_text()
+        text = readme.read_text(encoding="utf-8")
         same = front(text, pages["README.md"].decode()) == text
         message = "its table is the board's" if same else "its table is not the board's: run `nano-r1 leaderboard`"
         yield CheckResult("board", "README.md", same, message)

@@ -38,7 +38,8 @@ class Suite(BaseModel):
 def suites() -> dict[str, Suite]:
     """Every suite of suites.toml, and `all`, which has every part once. Raises SuiteError."""
     try:
-        named = {name: Suite.model_validate(table) for name, table in tomllib.loads(FILE.read_text()).items()}
+        tables = tomllib.loads(FILE.read_text(encoding="utf-8"))
+        named = {name: Suite.model_validate(table) for name, table in tables.items()}
     except (ValidationError, tomllib.TOMLDecodeError) as error:
         raise SuiteError(f"{FILE}: {error}") from None
     for name, suite in named.items():

@@ -207,7 +207,7 @@ def generate(
         place = Path(work)
         (place / "config.json").write_bytes((folder / "config.json").read_bytes())
         (place / "model.safetensors").write_bytes(weights)
-        (place / "request.json").write_text(json.dumps(request))
+        (place / "request.json").write_text(json.dumps(request), encoding="utf-8")
         process = subprocess.Popen(
             [sys.executable, "-m", MODULE, work],
             env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)},
@@ -215,7 +215,7 @@ def generate(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=said,
-            text=True,
+            encoding="utf-8",
         )
         try:
             assert process.stdout is not None
@@ -229,15 +229,15 @@ def generate(
             said.seek(0)
             last = said.read().decode(errors="replace")[-SAID:].strip()
             raise EngineFailed(f"vLLM ended with {code}. Its last words:\n{last}")
-        answers: list[list[int]] = json.loads((place / "completions.json").read_text())
+        answers: list[list[int]] = json.loads((place / "completions.json").read_text(encoding="utf-8"))
     return answers
 
 
 def _answer(place: Path) -> None:
     """What the process of `generate` does."""
-    progress = os.fdopen(os.dup(1), "w")
+    progress = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # vLLM logs to standard output, where the counts go
-    request = json.loads((place / "request.json").read_text())
+    request = json.loads((place / "request.json").read_text(encoding="utf-8"))
     engine = Engine(place, rows=request["rows"], length=request["length"])
     completions = engine.greedy(
         request["prompts"],
@@ -245,7 +245,7 @@ def _answer(place: Path) -> None:
         max_new_tokens=request["max_new_tokens"],
         on_progress=lambda done: print(done, file=progress, flush=True),
     )
-    (place / "completions.json").write_text(json.dumps(completions))
+    (place / "completions.json").write_text(json.dumps(completions), encoding="utf-8")
 
 
 if __name__ == "__main__":

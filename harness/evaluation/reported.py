@@ -135,7 +135,7 @@ def ask(
 
 def context(track: Track) -> int:
     """Tokens that the base model was made for; a longer sequence vLLM refuses, and others answer with noise."""
-    config = json.loads((track.base_folder / "config.json").read_text())
+    config = json.loads((track.base_folder / "config.json").read_text(encoding="utf-8"))
     return int(config.get("max_position_embeddings", sys.maxsize))
 
 
@@ -143,7 +143,7 @@ def decoder(track: Track, grader: Grader) -> Callable[[list[int]], str | None]:
     """Token ids to what is graded, as the track's grader reads them: None if the end token never came."""
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_str((track.base_folder / "tokenizer.json").read_text())
+    tokenizer = Tokenizer.from_str((track.base_folder / "tokenizer.json").read_text(encoding="utf-8"))
 
     def decode(ids: list[int]) -> str | None:
         body = ids[:-1]

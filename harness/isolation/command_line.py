@@ -14,7 +14,7 @@ from harness.isolation.meter import Cgroup
 from harness.isolation.output import whole_pages
 
 HARNESS = Path(__file__).resolve().parents[1]
-SUPERVISOR = Path(__file__).with_name("supervisor.py").read_text()
+SUPERVISOR = Path(__file__).with_name("supervisor.py").read_text(encoding="utf-8")
 SANDBOX_ID = 65534  # nobody, nogroup: what root becomes before it starts bubblewrap
 GRACE_SECONDS = 2.0  # for helpers (a resource tracker, a data loader) to follow the main process out
 # Where the mounts are inside.

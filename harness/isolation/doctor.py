@@ -31,7 +31,7 @@ LIMITS = sandbox.Limits(
     seconds=20, memory_bytes=1 << 28, shm_bytes=1 << 20, output_bytes=1 << 20, log_bytes=1 << 16, processes=16, cores=1
 )
 
-PROBE = Path(__file__).with_name("probe.py").read_text()
+PROBE = Path(__file__).with_name("probe.py").read_text(encoding="utf-8")
 
 BOMB = "blocks = []\nwhile True:\n    blocks.append(bytearray(1 << 24))\n"
 
@@ -97,7 +97,7 @@ def isolation_checks() -> list[Check]:
 def _host(work: Path, port: int) -> dict[str, object]:
     """What there is on the host for the probe to look for. Leaves a secret in `work`."""
     secret = work / "secret"
-    secret.write_text("a file that anyone on the host may read")
+    secret.write_text("a file that anyone on the host may read", encoding="utf-8")
     secret.chmod(0o644)
     return {
         "port": port,
@@ -139,7 +139,7 @@ def _run(
         (folder / name).mkdir(parents=True)
         (folder / name).chmod(0o755)
     folder.chmod(0o755)
-    (folder / "submission" / "train.py").write_text(program)
+    (folder / "submission" / "train.py").write_text(program, encoding="utf-8")
     (folder / "submission" / "train.py").chmod(0o644)
     mounts = sandbox.Mounts(folder / "submission", folder / "base", folder / "output", socket=None)
     return sandbox.run(["train.py"], mounts=mounts, limits=limits, level=level, devices=devices)

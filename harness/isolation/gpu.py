@@ -243,7 +243,7 @@ def _slices(minor: int) -> list[Path]:
     """The device files of a GPU's MIG instances, from the driver's own listing."""
     nodes = []
     for access in sorted((DRIVER / f"capabilities/gpu{minor}/mig").rglob("access")):
-        for line in access.read_text().splitlines():
+        for line in access.read_text(encoding="utf-8").splitlines():
             if line.startswith("DeviceFileMinor:"):
                 nodes.append(DEV / f"nvidia-caps/nvidia-cap{int(line.split(':')[1])}")
     return nodes
@@ -262,7 +262,7 @@ def _check_openable(node: Path) -> None:
 
 def _driver_folder() -> Path | None:
     """Where the driver's libraries lie: where this process has NVML from."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
         if "/libnvidia-ml.so" in line:
             return Path(line.split(maxsplit=5)[5]).parent
     return None

@@ -47,7 +47,10 @@ class Cgroup:
 
         First kills and removes groups that a dead verifier left behind. Raises MeterError.
         """
-        homes = find_homes(Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text())
+        homes = find_homes(
+            Path("/proc/self/mountinfo").read_text(encoding="utf-8"),
+            Path("/proc/self/cgroup").read_text(encoding="utf-8"),
+        )
         missing = [what for kind, what in _NEEDED.items() if kind not in homes]
         if missing:
             raise MeterError(
@@ -69,13 +72,13 @@ class Cgroup:
     def _limit(self, memory_bytes: int, processes: int) -> None:
         memory, pids = self._folders["memory"], self._folders["pids"]
         if (memory / "memory.max").exists():
-            (memory / "memory.max").write_text(str(memory_bytes))
+            (memory / "memory.max").write_text(str(memory_bytes), encoding="utf-8")
             _write_if_there(memory / "memory.swap.max", "0")
             _write_if_there(memory / "memory.oom.group", "1")
         else:
-            (memory / "memory.limit_in_bytes").write_text(str(memory_bytes))
+            (memory / "memory.limit_in_bytes").write_text(str(memory_bytes), encoding="utf-8")
             _write_if_there(memory / "memory.memsw.limit_in_bytes", str(memory_bytes))
-        (pids / "pids.max").write_text(str(processes))
+        (pids / "pids.max").write_text(str(processes), encoding="utf-8")
 
     def _distinct(self) -> list[Path]:
         return list(dict.fromkeys(self._folders.values()))
@@ -89,7 +92,7 @@ class Cgroup:
         stat = self._folders["cpu"] / "cpu.stat"
         if stat.exists():
             return _field(stat, "usage_usec") // 1000
-        return int((self._folders["cpu"] / "cpuacct.usage").read_text()) // 1_000_000
+        return int((self._folders["cpu"] / "cpuacct.usage").read_text(encoding="utf-8")) // 1_000_000
 
     def peak_memory_bytes(self) -> int:
         """The most memory in use at once, page cache and tmpfs included.
@@ -98,8 +101,10 @@ class Cgroup:
         """
         for name in ("memory.peak", "memory.max_usage_in_bytes"):
             if (self._folders["memory"] / name).exists():
-                return int((self._folders["memory"] / name).read_text())
-        self._highest = max(self._highest, int((self._folders["memory"] / "memory.current").read_text()))
+                return int((self._folders["memory"] / name).read_text(encoding="utf-8"))
+        self._highest = max(
+            self._highest, int((self._folders["memory"] / "memory.current").read_text(encoding="utf-8"))
+        )
         return self._highest
 
     def oom_kills(self) -> int:
@@ -116,7 +121,7 @@ class Cgroup:
     def processes(self) -> list[int]:
         """Process ids alive in the group; empty also when the group is gone."""
         try:
-            return [int(line) for line in (self._folders["cpu"] / "cgroup.procs").read_text().split()]
+            return [int(line) for line in (self._folders["cpu"] / "cgroup.procs").read_text(encoding="utf-8").split()]
         except OSError:
             return []
 
@@ -213,9 +218,9 @@ def _delegated(own: Path, top: Path) -> Path | None:
     for folder in [own, *own.parents]:
         control = folder / "cgroup.subtree_control"
         if os.access(folder, os.W_OK) and os.access(folder / "cgroup.procs", os.W_OK) and control.exists():
-            if not {"memory", "pids"} <= set(control.read_text().split()):
+            if not {"memory", "pids"} <= set(control.read_text(encoding="utf-8").split()):
                 _write_if_there(control, "+memory +pids")
-            if {"memory", "pids"} <= set(control.read_text().replace("+", "").split()):
+            if {"memory", "pids"} <= set(control.read_text(encoding="utf-8").replace("+", "").split()):
                 return folder
         if folder == top:
             break
@@ -233,7 +238,7 @@ def _sweep(homes: dict[str, Path]) -> None:
 
 def _field(path: Path, key: str) -> int:
     """The number after `key` in a file of `key number` lines; 0 when it is not there."""
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         if line.split()[0] == key:
             return int(line.split()[1])
     return 0
@@ -243,4 +248,4 @@ def _write_if_there(path: Path, text: str) -> None:
     """For knobs that a kernel may lack or refuse without harm."""
     with suppress(OSError):
         if path.exists():
-            path.write_text(text)
+            path.write_text(text, encoding="utf-8")

@@ -49,7 +49,8 @@ def is_alive(pid: int) -> bool:
 def _stat(pid: int) -> tuple[str, int, int]:
     """State, parent and flags of a process, see proc_pid_stat(5); ("X", -1, 0) of one that is not to be seen."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")  # its name may be any bytes
+        fields = status.rpartition(")")[2].split()
         return fields[0], int(fields[1]), int(fields[6])
     except (OSError, IndexError):
         return "X", -1, 0
@@ -75,7 +76,8 @@ def intruder(device: Device, pid: int) -> str:
 
 def describe(pid: int) -> str:
     try:
-        return f"process {pid} ({Path(f'/proc/{pid}/comm').read_text().strip()})"
+        name = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace")
+        return f"process {pid} ({name.strip()})"
     except OSError:
         return f"process {pid}"
 

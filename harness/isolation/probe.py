@@ -81,7 +81,7 @@ def try_processes() -> None:
 def try_environment(variables: list[str]) -> None:
     leaked = set(os.environ) & set(variables) - EXPECTED
     try:
-        with open("/proc/1/environ") as file:
+        with open("/proc/1/environ", encoding="utf-8") as file:
             leaked.add(f"/proc/1/environ is readable ({len(file.read())} bytes)")
     except OSError:
         pass
@@ -117,7 +117,7 @@ def try_privileges() -> None:
 
 
 def own_status() -> dict[str, str]:
-    with open("/proc/self/status") as file:
+    with open("/proc/self/status", encoding="utf-8") as file:
         return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
 
 

@@ -126,7 +126,7 @@ def _bubblewrap_failure() -> str | None:
         line += [sys.executable, "-c", "import harness.client"]
         try:
             done = subprocess.run(
-                line, env={}, cwd="/", capture_output=True, text=True, timeout=30, check=False, pass_fds=[calls]
+                line, env={}, cwd="/", capture_output=True, encoding="utf-8", timeout=30, check=False, pass_fds=[calls]
             )
         except subprocess.TimeoutExpired:
             return "bubblewrap did not start a process within 30 s"

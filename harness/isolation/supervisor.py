@@ -84,7 +84,7 @@ def descendants() -> list[int]:
     parents = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
-            with open(f"/proc/{name}/stat") as file:
+            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:  # its name may be any bytes
                 fields = file.read().rpartition(")")[2].split()
         except OSError:
             continue  # gone meanwhile

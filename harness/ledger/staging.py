@@ -41,7 +41,7 @@ def write_lock(folder: Path) -> Iterator[bool]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / ".lock", "a") as lock:
+        with open(folder / ".lock", "a", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # released by the kernel, however the process ends
             yield _move_into_place(folder)
     except OSError as error:

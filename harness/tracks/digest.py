@@ -85,7 +85,7 @@ def task_sources(name: str) -> frozenset[str]:
         if source in covered or not path.is_file():
             continue
         covered.add(source)
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("harness."):
                 modules.append(str(node.module))
     return frozenset(covered)

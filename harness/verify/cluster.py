@@ -86,7 +86,7 @@ class ClusterExecutor:
         except ModuleNotFoundError:
             raise ClusterError("Ray is not installed: `pip install -c constraints.txt -e '.[cluster]'`") from None
         # A thread of Ray's prints what a dead node last logged on standard output, where a script reads our JSON.
-        self._quiet.enter_context(redirect_stdout(self._quiet.enter_context(open(os.devnull, "w"))))
+        self._quiet.enter_context(redirect_stdout(self._quiet.enter_context(open(os.devnull, "w", encoding="utf-8"))))
         our_handler = signal.getsignal(signal.SIGTERM)
         try:
             if self._address != "auto":  # Ray itself would try for a minute

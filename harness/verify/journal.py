@@ -212,7 +212,7 @@ class Journal:
     def _clear_workspace(self) -> None:
         note = self.folder / "workspace"
         if note.exists():
-            shutil.rmtree(note.read_text(), ignore_errors=True)
+            shutil.rmtree(note.read_text(encoding="utf-8"), ignore_errors=True)
             note.unlink()
 
     # ------------------------------------------------------------ its files
@@ -251,7 +251,7 @@ def session_lock(state: Path) -> Iterator[None]:
     """Raises JournalError if this user has a verification under way on this machine."""
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = open(state / "lock", "a")  # noqa: SIM115  closed below; the kernel unlocks it however the process ends
+        lock = open(state / "lock", "a", encoding="utf-8")  # noqa: SIM115  closed below; the kernel unlocks it however the process ends
     except OSError as error:
         raise JournalError(f"cannot write {error.filename or state}: {error.strerror}") from None
     with lock:

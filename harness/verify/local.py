@@ -111,7 +111,7 @@ def _describe_gpus(lease: gpu.Lease, nonce: bytes) -> record.Gpus:
 
 def describe_machine(track: Track, lease: gpu.Lease | None, nonce: bytes) -> record.Machine:
     """What the numbers are measured on; the nonce hides the GPUs' UUIDs."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return record.Machine(
         cpu=models[0] if models else platform.machine(),

@@ -217,7 +217,7 @@ def theirs(name: str, folder: Path, work: Work, tell: Tell) -> None:
 
 def turn(arm: str, name: str, folder: Path, work: Work) -> None:
     """What the process of a turn does: lines of JSON, the peak first, then a line per step, memory last."""
-    out = os.fdopen(os.dup(1), "w")
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what the trainers print goes where errors go
 
     def tell(found: dict[str, Any]) -> None:

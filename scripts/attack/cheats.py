@@ -148,7 +148,9 @@ class MessageKeeper:
 
 
 def cases() -> list[Case]:
-    return [Case(name, **row) for name, row in tomllib.loads((CHEATS / "cases.toml").read_text()).items()]
+    return [
+        Case(name, **row) for name, row in tomllib.loads((CHEATS / "cases.toml").read_text(encoding="utf-8")).items()
+    ]
 
 
 def representatives() -> list[Case]:
@@ -167,9 +169,10 @@ def small(seconds: int, cores: int, folder: Path) -> Track:
     """
     track, home = load("cpu-logic"), folder / f"quick-{seconds}"
     home.mkdir(exist_ok=True)
-    (home / "train.py").write_text(BASELINE)
+    (home / "train.py").write_text(BASELINE, encoding="utf-8")
     (home / "submission.toml").write_text(
-        f'name = "{home.name}"\ntrack = "cpu-logic"\ntitle = "quick"\nchange = "none"\ncontributors = ["tests"]\n'
+        f'name = "{home.name}"\ntrack = "cpu-logic"\ntitle = "quick"\nchange = "none"\ncontributors = ["tests"]\n',
+        encoding="utf-8",
     )
     baseline = Baseline(folder=str(home), tree_sha256=submission.load(home).tree_sha256)
     gated = [suite for suite in track.heldout.suites if suite.gate_ppm is not None]
@@ -191,9 +194,11 @@ def folder_of(case: Case, work: Path) -> Path:
     home = work / case.name
     shutil.copytree(ROOT / case.source, home)
     program, manifest = home / "train.py", home / "submission.toml"
-    short = re.sub(r"(?m)^STEPS = \d+", "STEPS = 1", program.read_text())
-    program.write_text(re.sub(r"(?m)^PROMPTS = \d+", "PROMPTS = 8", short))
-    manifest.write_text(re.sub(r"(?m)^name = .*", f'name = "{case.name}"', manifest.read_text()))
+    short = re.sub(r"(?m)^STEPS = \d+", "STEPS = 1", program.read_text(encoding="utf-8"))
+    program.write_text(re.sub(r"(?m)^PROMPTS = \d+", "PROMPTS = 8", short), encoding="utf-8")
+    manifest.write_text(
+        re.sub(r"(?m)^name = .*", f'name = "{case.name}"', manifest.read_text(encoding="utf-8")), encoding="utf-8"
+    )
     return home
 
 
@@ -218,7 +223,7 @@ def run_session(
             outcomes = verify(track, items, verifier, runs=first.runs, control=first.runs > 1)
         messages += reporter.messages
         statements = {o.name: record.load((o.folder / "record.json").read_bytes()) for o in outcomes if o.folder}
-        hidden = [canary, (work / "key").read_text().splitlines()[1], *_secrets(statements)]
+        hidden = [canary, (work / "key").read_text(encoding="utf-8").splitlines()[1], *_secrets(statements)]
         plain = [s for name, s in statements.items() if by_name(group, name).weights == "base"]
         honest_answers = answers(track, plain)
         for outcome in outcomes:
@@ -259,7 +264,7 @@ class keeping_logs:
             manifest = mounts.submission / "submission.toml"
             usage = self._run(argv, mounts=mounts, **more)
             if manifest.exists():  # else it is the doctor
-                name: str = tomllib.loads(manifest.read_text())["name"]
+                name: str = tomllib.loads(manifest.read_text(encoding="utf-8"))["name"]
                 self._usages[f"{name} control" if self._control else name].append(usage)
             return usage
 
@@ -362,7 +367,7 @@ def run_all(chosen: list[Case], canary: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="nano-r1-cheats-") as name:
         work = Path(name)
         work.chmod(0o755)
-        (work / "note").write_text(canary)
+        (work / "note").write_text(canary, encoding="utf-8")
         generate_key(work / "key", "tester")
         ledger, key = Ledger(work / "records"), load_key(work / "key")
         doctor.isolation_checks = cache(doctor.isolation_checks)  # asked once for all sessions: two seconds each
@@ -413,7 +418,7 @@ def main() -> int:
     chosen = [every[name] for name in args.names] or (representatives() if args.quick else cases())
     results = run_all(chosen, args.canary)
     if args.json:
-        args.json.write_text(json.dumps(results))
+        args.json.write_text(json.dumps(results), encoding="utf-8")
     rows = table(chosen, results)
     print(rows)
     wrong = [case.name for case in chosen if results["cases"][case.name]["problems"] and not case.xfail]

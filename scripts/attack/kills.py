@@ -136,7 +136,7 @@ def kill_sessions(place: Path, kills: int, rng: random.Random, tally: Tally, adv
             tally.require(not lost, f"{entry}: {lost} had been kept, and were lost or changed")
             kept = runs
             if (journal / "workspace").exists():
-                workspaces.add((journal / "workspace").read_text())
+                workspaces.add((journal / "workspace").read_text(encoding="utf-8"))
         if entry is None:
             tally.unannounced += 1
         else:
@@ -169,7 +169,7 @@ def _run(place: Path, ledger: Ledger, entry: str | None, after: float | None, ta
     if sandboxes:
         tally.slowest_death_s = max(tally.slowest_death_s, time.monotonic() - killed_at)
     tally.require(not alive, f"processes {alive} of a sandbox outlived their verifier")
-    tally.kills[_activity(steps.read_text().splitlines() if steps.exists() else [])] += 1
+    tally.kills[_activity(steps.read_text(encoding="utf-8").splitlines() if steps.exists() else [])] += 1
     return None
 
 

@@ -115,7 +115,7 @@ def run_tests(copy: Path, tests: tuple[str, ...]) -> tuple[bool, str]:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short"]
     command += [f"tests/test_cheats.py::{node}" for node in nodes]
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, encoding="utf-8", check=False)
     lines = re.findall(r"(?m)^E +(?:AssertionError: )?(?:assert )?([^\s[].*)$", done.stdout)
     if done.returncode not in (0, 1):  # neither passed nor failed
         raise SystemExit(f"pytest did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
@@ -135,12 +135,12 @@ def main() -> int:
             return 1
         for removal in REMOVALS:
             file = copy / removal.file
-            source = file.read_text()
+            source = file.read_text(encoding="utf-8")
             if source.count(removal.old) != 1:
                 raise SystemExit(f"{removal.file}: {removal.old!r} stands there {source.count(removal.old)} times")
-            file.write_text(source.replace(removal.old, removal.new))
+            file.write_text(source.replace(removal.old, removal.new), encoding="utf-8")
             passes, complaint = run_tests(copy, removal.tests)
-            file.write_text(source)
+            file.write_text(source, encoding="utf-8")
             missed += passes
             shown = re.sub(r"/tmp/\S*?/repository/", "", complaint)[:160].replace("|", "\\|").replace("`", "'")
             cases = ", ".join(f"`{test.partition('[')[0] if '[' in test else test}`" for test in removal.tests)

@@ -70,7 +70,8 @@ def shape(track: Track, path: str, accuracy: float, rng: random.Random) -> Shape
     from tokenizers import Tokenizer
 
     source = submission.load(ROOT / path)
-    grader, tokenizer = Grader(track), Tokenizer.from_str((track.base_folder / "tokenizer.json").read_text())
+    grader = Grader(track)
+    tokenizer = Tokenizer.from_str((track.base_folder / "tokenizer.json").read_text(encoding="utf-8"))
     answers, results, points = [], [], []
     for run in range(track.verdict.runs + 1):  # the last is the control run
         samples = evaluate.questions(track, derive(SHARED_ROOT, "heldout", source.tree_sha256, run))
@@ -121,7 +122,7 @@ class SyntheticLedger:
         public = signature.generate(key_file, "synthetic")
         self.folder, self.track, self.rng, self.key = folder, track, rng, signature.load_key(key_file)
         line = trust.allowed_line(public, self.key.identity, FIRST_DAY, FIRST_DAY + timedelta(days=20_000))
-        (folder / "allowed_signers").write_text(f"{line}\n")
+        (folder / "allowed_signers").write_text(f"{line}\n", encoding="utf-8")
         self.entries: list[Entry] = []
         self.standing: judge.Standing | None = None
 
@@ -231,7 +232,7 @@ def main() -> int:
             folder = Path(place) / "records"
             make(folder, count, forms, track)
             command = [sys.executable, __file__, "--measure", str(folder), "--sample", str(options.sample)]
-            process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            process = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", check=True)
         figures = json.loads(process.stdout)
         failed += figures["failed"]
         each_ms = 1000 * figures["seconds"] / count

@@ -110,7 +110,7 @@ def main() -> int:
             home.parent.mkdir(exist_ok=True)
             if not home.exists():
                 tiny.make_submission(home.parent, home.name, 0)
-            (home / "train.py").write_text(COMPUTES)
+            (home / "train.py").write_text(COMPUTES, encoding="utf-8")
         ray_nodes.freeze(code)
         with ray_nodes.ray_cluster(place, code) as machines:
             machines.add(0)

@@ -145,7 +145,7 @@ def main() -> int:
     for row in measured(names, arguments.n, KEPT if arguments.page else None):
         rows.append(row)
         if arguments.page:
-            before = rows_of(PAGE.read_text()) if PAGE.exists() else {}
+            before = rows_of(PAGE.read_text(encoding="utf-8")) if PAGE.exists() else {}
             files.write(PAGE, page(before | {row[0]: row}))
     table = Table(*HEAD)
     for row in rows:

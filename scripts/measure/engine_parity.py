@@ -304,7 +304,7 @@ def speed(track: Track) -> dict[str, Any]:
         start = time.monotonic()
         command = [sys.executable, __file__, "worker", name]
         workers[name] = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
         )
         run_round(workers[name])  # warm
         ready[name] = time.monotonic() - start
@@ -329,7 +329,7 @@ def run_round(worker: Any) -> dict[str, Any]:
 
 def work(track: Track, name: str) -> None:
     """What a worker of `speed` does: load, then answer the prompts each time it is told to."""
-    out = os.fdopen(os.dup(1), "w")
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     prompts, settings = heldout(track, SPEED_PROMPTS), asked(track)
     weights = (track.base_folder / "model.safetensors").read_bytes()
@@ -444,10 +444,10 @@ def main() -> int:
             continue
         start = time.monotonic()
         figures = STEPS[step](load("cpu-logic"))
-        (PLACE / f"{step}.json").write_text(json.dumps(figures, indent=1))
+        (PLACE / f"{step}.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
         print(f"{step}, {time.monotonic() - start:.0f} s: {json.dumps(figures)}", flush=True)
         wrong += failures(step, figures)
-    results = {path.stem: json.loads(path.read_text()) for path in PLACE.glob("*.json")}
+    results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in PLACE.glob("*.json")}
     print(table(results))
     if args.page:
         pages.write_section(PAGE, "parity", table(results))

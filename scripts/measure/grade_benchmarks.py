@@ -110,13 +110,16 @@ def gsm8k(folder: Path) -> Iterable[Row]:
     problems = [
         json.loads(line)
         for part in ("train", "test")
-        for line in (folder / f"gsm8k_{part}.jsonl").read_text().splitlines()
+        for line in (folder / f"gsm8k_{part}.jsonl").read_text(encoding="utf-8").splitlines()
     ]
     yield from integers("GSM8K", [(gold_of(problem["answer"]), problem["answer"]) for problem in problems])
 
 
 def gsm8k_as_maths(folder: Path) -> Iterable[Row]:
-    golds = [gold_of(json.loads(line)["answer"]) for line in (folder / "gsm8k_test.jsonl").read_text().splitlines()]
+    golds = [
+        gold_of(json.loads(line)["answer"])
+        for line in (folder / "gsm8k_test.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     gold = Row("GSM8K test by the maths grader, gold: right")
     for number, answer in enumerate(golds):
         gold.add(grade("maths", f"\\boxed{{{answer}}}", f"{answer}.0"), True, f"GSM8K test {number}")
@@ -129,13 +132,13 @@ def gsm8k_as_maths(folder: Path) -> Iterable[Row]:
 
 def aiw(folder: Path) -> Iterable[Row]:
     """Answers are strings ("3") or JSON numbers (3.0). Prompts without one right answer ("null") are left out."""
-    answers = [row["right_answer"] for row in json.loads((folder / "aiw_prompts.json").read_text())]
+    answers = [row["right_answer"] for row in json.loads((folder / "aiw_prompts.json").read_text(encoding="utf-8"))]
     rows = [(str(int(float(answer))), "so") for answer in answers if answer not in (None, "null")]
     yield from integers(f"AIW, {len(rows)} of {len(answers)} prompts have an answer", rows)
 
 
 def humaneval(folder: Path) -> Iterable[Row]:
-    with gzip.open(folder / "HumanEval.jsonl.gz", "rt") as file:
+    with gzip.open(folder / "HumanEval.jsonl.gz", "rt", encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     yield from programs(rows)
 
@@ -166,7 +169,7 @@ def corrupted(row: dict[str, str]) -> str:
 
 
 def temporal_clue(folder: Path) -> Iterable[Row]:
-    yield from clues(json.loads((folder / "temporal_clue_test.json").read_text()))
+    yield from clues(json.loads((folder / "temporal_clue_test.json").read_text(encoding="utf-8")))
 
 
 def clues(puzzles: list[dict[str, Any]]) -> Iterable[Row]:

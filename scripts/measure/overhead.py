@@ -99,9 +99,9 @@ def main() -> None:
         folder = Path(work) / "baseline"
         folder.mkdir()
         submission.snapshot(baseline.folder, baseline.tree_sha256, folder)
-        source = (folder / "train.py").read_text()
+        source = (folder / "train.py").read_text(encoding="utf-8")
         steps = next(line for line in source.splitlines() if line.startswith("STEPS = "))
-        (folder / "train.py").write_text(source.replace(steps, f"STEPS = {STEPS}"))
+        (folder / "train.py").write_text(source.replace(steps, f"STEPS = {STEPS}"), encoding="utf-8")
         times: dict[str, list[float]] = {"with": [], "without": []}
         for i in range(rounds):
             for name, run in (("with", harnessed), ("without", bare)):

@@ -72,7 +72,7 @@ def main() -> None:
         work.chmod(0o755)
         for folder in ("submission", "base", "output"):
             (work / folder).mkdir(mode=0o755)
-        (work / "submission" / "train.py").write_text(TRAINER)
+        (work / "submission" / "train.py").write_text(TRAINER, encoding="utf-8")
         mounts = sandbox.Mounts(work / "submission", work / "base", work / "output", socket=None)
         measured: dict[str, list[float]] = {}
         for _ in range(starts + 1):  # in turn, so that a drift of the machine falls on both

@@ -25,7 +25,7 @@ from harness.tasks import Sample
 grade = graders.code.grade
 
 DATA = Path(__file__).parents[1] / "data" / "graders"
-EXCERPT = [json.loads(line) for line in (DATA / "humaneval.jsonl").read_text().splitlines()]
+EXCERPT = [json.loads(line) for line in (DATA / "humaneval.jsonl").read_text(encoding="utf-8").splitlines()]
 HELPED = [row for row in EXCERPT if row["prompt"].count("def ") > 1]  # by another function of the prompt
 ADD = Problem(
     prompt='def add(a, b):\n    """The sum."""\n',
@@ -315,10 +315,10 @@ def test_the_nonce_is_nowhere_to_be_found(monkeypatch: pytest.MonkeyPatch) -> No
 @needs_sandbox
 def test_it_would_be_found_if_the_examiner_could_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The search has eyes: with the examiner's memory open, the same program finds the nonce."""
-    text = Path(exam.__file__).read_text()
+    text = Path(exam.__file__).read_text(encoding="utf-8")
     open_text = text.replace("if libc.prctl(4, 0, 0, 0, 0) or libc.prctl(3, 0, 0, 0, 0):", "if False:")
     assert open_text != text
-    (tmp_path / "exam.py").write_text(open_text)
+    (tmp_path / "exam.py").write_text(open_text, encoding="utf-8")
     monkeypatch.setattr(code, "EXAM", tmp_path / "exam.py")
     monkeypatch.setattr(code, "CPU_SECONDS", 60)
     why = failure(SEARCH, REPORT)

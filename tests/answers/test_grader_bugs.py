@@ -400,7 +400,7 @@ def test_54_a_slow_program_has_time_enough() -> None:
 
 @needs_sandbox
 def test_55_far_below_zero_is_no_root() -> None:
-    rows = (Path(__file__).parents[1] / "data" / "graders" / "humaneval.jsonl").read_text().splitlines()
+    rows = (Path(__file__).parents[1] / "data" / "graders" / "humaneval.jsonl").read_text(encoding="utf-8").splitlines()
     row = next(row for row in map(json.loads, rows) if row["task_id"] == "HumanEval/32")
     program = (
         "def find_zero(xs):\n    value = lambda x: sum(c * x ** i for i, c in enumerate(xs))\n"
@@ -454,7 +454,7 @@ def test_59_a_program_may_read_the_buffer_of_standard_input() -> None:
 
 
 def test_every_row_of_the_page_has_its_test_and_an_address() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "grader-bugs.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "grader-bugs.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\d+) \|.*\((https://github\.com/[\w./#-]+)\)", page, re.MULTILINE)
     tests = sorted(int(name[5:7]) for name in globals() if re.match(r"test_\d\d_", name))
     assert [int(number) for number, _ in rows] == tests == list(range(1, len(tests) + 1))

@@ -18,7 +18,9 @@ grade, lenient, strict = integer.grade, integer.lenient, integer.strict
 
 EXCERPT = [
     json.loads(line)
-    for line in (Path(__file__).parents[1] / "data" / "graders" / "gsm8k.jsonl").read_text().splitlines()
+    for line in (Path(__file__).parents[1] / "data" / "graders" / "gsm8k.jsonl")
+    .read_text(encoding="utf-8")
+    .splitlines()
 ]
 
 

@@ -85,9 +85,9 @@ def test_one_completion_changed(copy):
 
 def test_one_number_changed(copy):
     path = copy / "records" / RECORDS[0] / "record.json"
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     wall = json.loads(text)["predicate"]["runs"][0]["wall_ms"]
-    path.write_text(text.replace(f'"wall_ms": {wall}', f'"wall_ms": {wall - 1}', 1))
+    path.write_text(text.replace(f'"wall_ms": {wall}', f'"wall_ms": {wall - 1}', 1), encoding="utf-8")
     assert any(result.file == f"{RECORDS[0]}/record.json" for result in failures(copy, sample=0))
 
 
@@ -95,10 +95,10 @@ def test_one_line_of_a_submission_changed(copy):
     predicates = [json.loads((copy / "records" / name / "record.json").read_bytes())["predicate"] for name in RECORDS]
     for folder in sorted({predicate["submission"]["path"] for predicate in predicates}):
         path = copy / folder / "train.py"
-        before = path.read_text()
-        path.write_text(before + "# a comment\n")
+        before = path.read_text(encoding="utf-8")
+        path.write_text(before + "# a comment\n", encoding="utf-8")
         assert {result.file for result in failures(copy, sample=0)} >= {folder}
-        path.write_text(before)
+        path.write_text(before, encoding="utf-8")
 
 
 def test_a_record_is_on_a_track_that_its_submission_names(pristine):
@@ -111,18 +111,18 @@ def test_a_record_is_on_a_track_that_its_submission_names(pristine):
 
 def test_one_index_line_changed(copy):
     path = copy / "records" / "index"
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join([*lines[:1], lines[2], lines[1], *lines[3:]]))
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join([*lines[:1], lines[2], lines[1], *lines[3:]]), encoding="utf-8")
     assert any(result.file in ("index", "checkpoint") for result in failures(copy, sample=0))
 
 
 def test_the_board_edited_by_hand(copy):
     for name in ("leaderboard/README.md", "README.md"):
         path = copy / name
-        before = path.read_text()
-        path.write_text(before.replace("| 1 |", "| 9 |", 1))
+        before = path.read_text(encoding="utf-8")
+        path.write_text(before.replace("| 1 |", "| 9 |", 1), encoding="utf-8")
         assert [result.file for result in failures(copy, sample=0)] == [name]
-        path.write_text(before)
+        path.write_text(before, encoding="utf-8")
 
 
 @pytest.fixture
@@ -135,8 +135,8 @@ def committed(tmp_path):
 def test_a_rewritten_history_is_found(committed):
     assert failures(committed, sample=0) == []
     checkpoint = committed / "records" / "checkpoint"
-    origin, _, root = checkpoint.read_text().splitlines()
-    checkpoint.write_text(f"{origin}\n999\n{root}\n")
+    origin, _, root = checkpoint.read_text(encoding="utf-8").splitlines()
+    checkpoint.write_text(f"{origin}\n999\n{root}\n", encoding="utf-8")
     git(committed, "commit", "-qam", "a longer log")
     git(committed, "revert", "--no-edit", "HEAD")
     assert [(result.check, result.file) for result in failures(committed, sample=0)] == [("history", "index")]
@@ -162,7 +162,7 @@ def archive(committed):
     public = signature.generate(committed / "key", "archivist")
     key = signature.load_key(committed / "key")
     line = trust.allowed_line(public, "archivist", moment, moment + timedelta(hours=1))
-    with (committed / "records" / "allowed_signers").open("a") as file:
+    with (committed / "records" / "allowed_signers").open("a", encoding="utf-8") as file:
         file.write(f"{line}\n")
     for folder in ledger.state().records:
         ledger.set_status(status_change(folder, "superseded", "R10", "the track moved on", "archivist", moment), key)
@@ -212,7 +212,7 @@ def test_a_superseded_record_is_still_checked_for_what_does_not_need_the_track(a
     path.write_bytes(lzma.compress(b"".join(lines[1:])))
     assert {result.check for result in unsound(repository, sample=0)} == {"evidence", "curves"}
     folder = "submissions/lean"
-    (repository / folder / "train.py").write_text("# another\n")
+    (repository / folder / "train.py").write_text("# another\n", encoding="utf-8")
     files = {result.file for result in unsound(repository, sample=0)}
     assert {folder, f"{folder}/train.py"} <= files
 
@@ -222,7 +222,7 @@ def test_a_baseline_that_moved_on_with_its_track_must_be_remembered_by_git(archi
         pytest.skip("a shallow clone remembers too little")
     repository = other_digest(archive, monkeypatch)
     path = repository / "baseline" / "train.py"
-    path.write_text(path.read_text() + "# a new version of the baseline\n")
+    path.write_text(path.read_text(encoding="utf-8") + "# a new version of the baseline\n", encoding="utf-8")
     assert {result.file for result in unsound(repository, sample=0)} == {"baseline", "baseline/train.py"}
     real = tracks.load("cpu-logic")
     frozen = real.baseline.model_copy(update={"tree_sha256": submission.load(repository / "baseline").tree_sha256})

@@ -163,7 +163,7 @@ def test_another_process_finds_the_mirror_from_its_environment(hub: Hub, tmp_pat
         "assert 'datasets' not in sys.modules and 'huggingface_hub' not in sys.modules\n"
         "print(len(list(load(s))))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=False)
     assert done.stdout.strip() == str(len(ROWS)), done.stderr
 
 
@@ -408,7 +408,7 @@ def test_pin_when_the_repository_is_gone_or_nobody_answers(hub: Hub, monkeypatch
 
 def test_csv_keeps_what_a_guesser_would_lose(tmp_path: Path) -> None:
     cells = ["None", "NA", "", "007", "1e5", "2024-01-01", "true", 'a "quoted", one', "two\nlines"]
-    with (tmp_path / "a.csv").open("w", newline="") as file:
+    with (tmp_path / "a.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerows([["x"], *([cell] for cell in cells if cell), [""]])
     assert [row["x"] for row in read(tmp_path / "a.csv", ("x",))] == [*filter(None, cells), ""]
@@ -423,9 +423,11 @@ TABLES = st.lists(st.fixed_dictionaries({"a": ATOMS, "b": st.lists(st.text(max_s
 def test_content_is_the_same_from_every_text_format(tmp_path_factory: pytest.TempPathFactory, rows: list[Any]) -> None:
     folder = tmp_path_factory.mktemp("formats")
     text = "".join(json.dumps(row) + "\n" for row in rows)
-    (folder / "a.jsonl").write_text(text)
+    (folder / "a.jsonl").write_text(text, encoding="utf-8")
     (folder / "a.jsonl.gz").write_bytes(gzip.compress(text.encode()))
-    (folder / "a.json").write_text(json.dumps([dict(reversed(row.items())) for row in rows], indent=2))
+    (folder / "a.json").write_text(
+        json.dumps([dict(reversed(row.items())) for row in rows], indent=2), encoding="utf-8"
+    )
     pinned_source = content(rows, ("b", "a"))
     for file in folder.iterdir():
         assert content(read(file, ("a", "b")), ("a", "b")) == pinned_source

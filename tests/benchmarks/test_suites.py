@@ -24,7 +24,7 @@ def test_a_part_is_a_suite_and_a_wrong_name_says_what_there_is():
 
 
 def test_a_suite_with_a_part_that_does_not_exist_is_refused(tmp_path, monkeypatch):
-    (tmp_path / "s.toml").write_text('[one]\ntitle = "x"\ntasks = ["nimm"]\n')
+    (tmp_path / "s.toml").write_text('[one]\ntitle = "x"\ntasks = ["nimm"]\n', encoding="utf-8")
     monkeypatch.setattr(suites, "FILE", tmp_path / "s.toml")
     with pytest.raises(suites.SuiteError, match="one has 'nimm', which does not exist; there are countdown"):
         suites.suites.__wrapped__()

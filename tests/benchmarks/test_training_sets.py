@@ -66,7 +66,7 @@ def bytewise(folder: Path) -> None:
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(["<|end|>", "<|pad|>"])
     tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"pad_token": "<|pad|>"}))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"pad_token": "<|pad|>"}), encoding="utf-8")
 
 
 def registered(name: str) -> Task:
@@ -175,7 +175,7 @@ print(*(name for name in ("datasets", "harness.isolation", "torch", "transformer
 
 
 def test_reading_a_track_makes_its_training_sets_tasks_and_loads_nothing_heavy() -> None:
-    done = subprocess.run([sys.executable, "-c", READ], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", READ], cwd=ROOT, capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
     registered, heavy = done.stdout.split("\n")[:2]
     trained_on = {name for track in map(load, names()) for name in track.train.sets}
@@ -211,9 +211,9 @@ def toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def training(toml: Path, tasks: str) -> Track:
-    text = (TRACKS / "cpu-logic.toml").read_text()
+    text = (TRACKS / "cpu-logic.toml").read_text(encoding="utf-8")
     head, rest = text.split("[train]\n")
-    toml.write_text(f"{head}[train]\ntasks = {tasks}\n{rest.partition(chr(10))[2]}")
+    toml.write_text(f"{head}[train]\ntasks = {tasks}\n{rest.partition(chr(10))[2]}", encoding="utf-8")
     return load("cpu-logic")
 
 
@@ -233,7 +233,9 @@ def test_a_track_names_sets_and_suites(toml: Path) -> None:
 
 
 def test_a_published_set_cannot_gate(toml: Path) -> None:
-    toml.write_text(toml.read_text().replace('task = "nim"', 'task = "gsm8k-train"', 1))
+    toml.write_text(
+        toml.read_text(encoding="utf-8").replace('task = "nim"', 'task = "gsm8k-train"', 1), encoding="utf-8"
+    )
     with pytest.raises(TrackError, match="'gsm8k-train' is no generated task, and only those are held out"):
         load("cpu-logic")
 

@@ -74,7 +74,7 @@ def test_rendering_is_the_same_bytes_in_another_process_and_place(ledger: BoardL
         [sys.executable, "-c", program, str(moved)],
         env=settings_of_others,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         cwd=tmp_path,
     )
     assert found.stdout == expected, found.stderr
@@ -128,7 +128,10 @@ def test_the_board_of_this_repository_names_every_abandoned_session() -> None:
 def test_removing_a_record_changes_the_pages(ledger: BoardLedger) -> None:
     before = rendered(ledger.folder)
     index = ledger.folder / "index"
-    index.write_text("".join(line for line in index.read_text().splitlines(True) if "_no-kl/" not in line))
+    index.write_text(
+        "".join(line for line in index.read_text(encoding="utf-8").splitlines(True) if "_no-kl/" not in line),
+        encoding="utf-8",
+    )
     after = rendered(ledger.folder)
     assert b"**drop-groups**" not in after["README.md"] and b"Standing record: **baseline**" in after["README.md"]
     assert before["curves/cpu-logic.svg"] != after["curves/cpu-logic.svg"]
@@ -139,7 +142,7 @@ def test_importing_the_board_is_light() -> None:
     heavy = "{'matplotlib', 'jinja2', 'torch', 'scipy', 'pandas'}"
     program = f"import sys, harness.board.render; print(sorted({heavy} & set(sys.modules)))"
     found = subprocess.run(
-        [sys.executable, "-c", program], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+        [sys.executable, "-c", program], env={"PYTHONPATH": str(ROOT)}, capture_output=True, encoding="utf-8"
     )
     assert found.stdout == "[]\n", found.stderr
 
@@ -150,8 +153,8 @@ def test_render_writes_removes_its_own_and_nothing_else(ledger: BoardLedger, tmp
     assert {path.relative_to(out).as_posix(): path.read_bytes() for path in written} == rendered(ledger.folder)
     (out / "curves/stale.svg").write_bytes((out / "curves/cpu-logic.svg").read_bytes())
     (out / "stale.md").write_bytes((out / "README.md").read_bytes())
-    (out / "notes.md").write_text("mine\n")
-    (out / "curves/drawing.svg").write_text("<svg/>")
+    (out / "notes.md").write_text("mine\n", encoding="utf-8")
+    (out / "curves/drawing.svg").write_text("<svg/>", encoding="utf-8")
     assert sorted(render(ledger.folder, out)) == sorted(written)
     left = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     assert left == {*rendered(ledger.folder), "notes.md", "curves/drawing.svg"}
@@ -161,14 +164,14 @@ def test_render_writes_removes_its_own_and_nothing_else(ledger: BoardLedger, tmp
 def test_render_never_overwrites_what_it_did_not_write(ledger: BoardLedger, tmp_path: Path, kind: str) -> None:
     out, precious = tmp_path / "leaderboard", tmp_path / "precious.md"
     out.mkdir()
-    precious.write_text("mine\n")
+    precious.write_text("mine\n", encoding="utf-8")
     if kind == "file":
         shutil.copy(precious, out / "README.md")
     else:
         (out / "README.md").symlink_to(precious)
     with pytest.raises(BoardError, match="was not generated"):
         render(ledger.folder, out)
-    assert precious.read_text() == (out / "README.md").read_text() == "mine\n"
+    assert precious.read_text(encoding="utf-8") == (out / "README.md").read_text(encoding="utf-8") == "mine\n"
     assert list(out.iterdir()) == [out / "README.md"]
 
 

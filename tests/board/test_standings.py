@@ -91,7 +91,7 @@ def test_a_record_that_was_tested_against_another_is_ranked_but_is_no_record(led
 
 
 def test_records_of_a_revoked_key_are_shown_apart(ledger: BoardLedger) -> None:
-    (ledger.folder / "revoked_keys").write_text(f"{ledger.listed.public}\n")
+    (ledger.folder / "revoked_keys").write_text(f"{ledger.listed.public}\n", encoding="utf-8")
     text = page(ledger)
     assert section(text, "Apart").count("its key was revoked") == 3 and "No record stands yet" in text
 

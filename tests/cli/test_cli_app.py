@@ -22,7 +22,7 @@ def test_help_is_quick_and_names_every_command():
     seconds = []
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run([*NANO, "--help"], cwd=ROOT, capture_output=True, text=True)
+        done = subprocess.run([*NANO, "--help"], cwd=ROOT, capture_output=True, encoding="utf-8")
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     for command in COMMANDS:
@@ -33,7 +33,7 @@ def test_help_is_quick_and_names_every_command():
 def test_help_imports_nothing_heavy():
     heavy = "('torch', 'transformers', 'scipy', 'numpy', 'matplotlib', 'pydantic', 'cryptography', 'rich')"
     probe = f"import sys, harness.cli; print([m for m in {heavy} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, encoding="utf-8")
     assert done.stdout.strip() == "[]", done.stderr
 
 
@@ -83,7 +83,7 @@ def test_help_imports_nothing_heavy():
     ],
 )
 def test_a_wrong_command_line_is_one_line(tmp_path, line, words):
-    (tmp_path / "file").write_text("hi\n")
+    (tmp_path / "file").write_text("hi\n", encoding="utf-8")
     done = nano(*line.format(*[tmp_path] * line.count("{}")).split())
     refused(done, *words)
     assert done.stdout == "" and done.stderr.startswith("nano-r1: ") and done.stderr.count("\n") == 1

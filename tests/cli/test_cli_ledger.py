@@ -25,7 +25,7 @@ def place(tmp_path):
         signature.generate(tmp_path / name, name)
     alice, bob = (signature.load_key(tmp_path / name) for name in ("alice", "bob"))
     line = trust.allowed_line(alice.public, "alice", NOON, NOON + timedelta(days=36_500))
-    (folder / "allowed_signers").write_text(f"{line}\n")
+    (folder / "allowed_signers").write_text(f"{line}\n", encoding="utf-8")
     ledger = Ledger(folder)
     ledger.announce(announcement(), alice)
     ledger.add_record(record(), FILES, alice)
@@ -105,7 +105,7 @@ def test_merge_names_what_it_appends_and_whom_only_they_list(place):
     signature.generate(place / "carol", "carol")
     carol = signature.load_key(place / "carol")
     line = trust.allowed_line(carol.public, "carol", NOON, NOON + timedelta(hours=1))
-    with (place / "records" / "allowed_signers").open("a") as file:
+    with (place / "records" / "allowed_signers").open("a", encoding="utf-8") as file:
         file.write(f"{line}\n")
     Ledger(place / "records").announce(announcement("carols", "carol"), carol)
     git(place, "add", "records")
@@ -116,7 +116,7 @@ def test_merge_names_what_it_appends_and_whom_only_they_list(place):
     assert done.returncode == 0, done.stderr
     assert "appended log/carols.json" in done.stdout and "1 new from theirs" in done.stdout
     assert f"only theirs, add it if you vouch for it: allowed_signers: {line}" in done.stdout
-    assert "carol" not in (place / "records" / "allowed_signers").read_text()
+    assert "carol" not in (place / "records" / "allowed_signers").read_text(encoding="utf-8")
 
 
 def test_audit_against_a_kept_checkpoint_and_with_a_sample(place):
@@ -127,7 +127,7 @@ def test_audit_against_a_kept_checkpoint_and_with_a_sample(place):
     told = json.loads(done.stdout)
     assert [row["ok"] for row in told if row["check"] == "kept checkpoint"] == [True]
     assert "0 of 2 records are graded again: none" in [row["message"] for row in told]
-    Path(kept).write_text("nano-r1 log\n1\n" + "A" * 43 + "=\n")
+    Path(kept).write_text("nano-r1 log\n1\n" + "A" * 43 + "=\n", encoding="utf-8")
     done = nano("audit", "--ledger", folder, "--checkpoint", kept, "--sample", 0)
     assert done.returncode == 1 and "FAIL kept checkpoint" in done.stdout
     assert done.stdout.rstrip().rpartition("\n")[2].partition(" checks, ")[0].isdigit()

@@ -14,12 +14,12 @@ def test_new_copies_the_baseline(tmp_path):
     assert done.returncode == 0, done.stderr
     made = tmp_path / "submissions" / "my-idea"
     assert (made / "train.py").read_bytes() == (ROOT / "baseline" / "train.py").read_bytes()
-    assert 'name = "my-idea"' in (made / "submission.toml").read_text()
+    assert 'name = "my-idea"' in (made / "submission.toml").read_text(encoding="utf-8")
     done = nano("new", "on-gpus", "--track", "1xh100-smol", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     made = tmp_path / "submissions" / "on-gpus"
     assert (made / "train.py").read_bytes() == (ROOT / "baseline-gpu" / "train.py").read_bytes()
-    assert 'track = "1xh100-smol"' in (made / "submission.toml").read_text()
+    assert 'track = "1xh100-smol"' in (made / "submission.toml").read_text(encoding="utf-8")
     refused(nano("new", "my-idea", cwd=tmp_path), "exists")
     refused(nano("new", "My Idea", cwd=tmp_path), "lower-case")
 
@@ -41,21 +41,21 @@ def test_train_shows_what_the_harness_saw_and_keeps_log_and_weights(tmp_path):
     folder = tmp_path / "quick"
     folder.mkdir()
     (folder / "submission.toml").write_text(
-        'name = "quick"\ntrack = "cpu-logic"\ntitle = "t"\nchange = "c"\ncontributors = ["a"]\n'
+        'name = "quick"\ntrack = "cpu-logic"\ntitle = "t"\nchange = "c"\ncontributors = ["a"]\n', encoding="utf-8"
     )
     source = (
         "from safetensors.torch import load_file\nfrom harness.client import connect\nrun = connect()\n"
         "prompts = run.prompts(8)\nrun.score([(p.id, [run.end_token_id]) for p in prompts])\n"
         "print('hello from train')\n"
     )
-    (folder / "train.py").write_text(source + "run.save(load_file(run.base / 'model.safetensors'))\n")
+    (folder / "train.py").write_text(source + "run.save(load_file(run.base / 'model.safetensors'))\n", encoding="utf-8")
     done = nano("train", folder, "--output", tmp_path / "out", "--no-evaluate")
     assert done.returncode == 0, done.stderr
-    assert "hello from train" in (tmp_path / "out" / "log.txt").read_text()
+    assert "hello from train" in (tmp_path / "out" / "log.txt").read_text(encoding="utf-8")
     assert (tmp_path / "out" / "model.safetensors").stat().st_size > 3_000_000
     row = next(line.split() for line in done.stdout.splitlines() if line.split()[1:2] == ["8"])
     assert row[2:4] == ["0.000", "0.000"]  # eight completions, none right, none formatted
-    (folder / "train.py").write_text("raise SystemExit(7)\n")
+    (folder / "train.py").write_text("raise SystemExit(7)\n", encoding="utf-8")
     refused(nano("train", folder, "--output", tmp_path / "out", "--no-evaluate"), "exited with code 7", "log.txt")
 
 

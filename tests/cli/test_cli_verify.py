@@ -10,14 +10,14 @@ def test_a_broken_submission_is_named(tmp_path, key):
     folder = tmp_path / "mine"
     refused(nano("verify", folder, "--key", key), "not a folder")
     folder.mkdir()
-    (folder / "submission.toml").write_text('name = "mine"')
+    (folder / "submission.toml").write_text('name = "mine"', encoding="utf-8")
     refused(nano("verify", folder, "--key", key), "no train.py")
-    (folder / "train.py").write_text("")
+    (folder / "train.py").write_text("", encoding="utf-8")
     refused(nano("verify", folder, "--key", key), "submission.toml", "track")
-    (folder / "submission.toml").write_text("name = [broken")
+    (folder / "submission.toml").write_text("name = [broken", encoding="utf-8")
     refused(nano("verify", folder, "--key", key), "submission.toml", "not TOML")
     (folder / "submission.toml").write_text(
-        'name = "other"\ntrack = "cpu-logic"\ntitle = "t"\nchange = "c"\ncontributors = ["a"]\n'
+        'name = "other"\ntrack = "cpu-logic"\ntitle = "t"\nchange = "c"\ncontributors = ["a"]\n', encoding="utf-8"
     )
     refused(nano("verify", folder, "--key", key), "'other'", "'mine'")
     assert not (tmp_path / "records").exists()

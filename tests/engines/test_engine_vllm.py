@@ -99,7 +99,10 @@ def test_the_caller_can_stop_it(track, weights, prompts):
     ours = f"PPid:\t{os.getpid()}\n"
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # ended in between
-            assert ours not in (process / "status").read_text() or b"vllm" not in (process / "cmdline").read_bytes()
+            assert (
+                ours not in (process / "status").read_text(encoding="utf-8")
+                or b"vllm" not in (process / "cmdline").read_bytes()
+            )
 
 
 ROLLOUTS = """
@@ -166,7 +169,7 @@ def test_rollouts_have_the_models_log_probs_and_new_weights_reach_the_sampler(tr
         env={**os.environ, **vllm.ENVIRONMENT, "PYTHONPATH": str(ROOT)},
         input=json.dumps({"prompts": prompts[::4], "end_id": Grader(track).end_id}),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]

@@ -18,7 +18,9 @@ from harness.tracks.track import ROOT, load
 def development(place: Path, code: str, **variables: str) -> subprocess.CompletedProcess[str]:
     kept = {k: v for k, v in os.environ.items() if k not in ("NANO_R1_SOCKET", "RANK", "WORLD_SIZE")}
     env = {**kept, "PYTHONPATH": str(ROOT), "NANO_R1_OUTPUT": str(place / "out"), **variables}
-    return subprocess.run([sys.executable, "-c", code], env=env, cwd=place, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, "-c", code], env=env, cwd=place, capture_output=True, encoding="utf-8", timeout=60
+    )
 
 
 def test_connect_starts_a_development_environment_and_ends_it(place: Path) -> None:

@@ -70,7 +70,7 @@ def test_warmup_hands_every_rank_all_traces(
     right = "<think>so</think><answer>1</answer>"
     rows = [{"task": "nim", "prompt": f"Nim: {n} stones", "completion": right} for n in range(700)]
     file = place / "traces.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     monkeypatch.setattr("harness.environment.ROOT", place)
     traces_of = Warmup(file=file.name, sha256=hashlib.sha256(file.read_bytes()).hexdigest())
     warm = track.model_copy(update={"warmup": traces_of})
@@ -86,7 +86,7 @@ def test_warmup_hands_every_rank_all_traces(
             assert decode(traces[699].token_ids) == rows[699]["completion"] + track.base.end_token
             assert traces[0].token_ids[-1] == grader.end_id
     for broken in ("nonsense", '{"task": "nim"}', '["nim"]', '{"task": "nim", "prompt": 1, "completion": 2}'):
-        file.write_text(broken)
+        file.write_text(broken, encoding="utf-8")
         with pytest.raises(EnvironmentFailed, match=r"traces\.jsonl: no traces there that can be read"):
             serve(warm, place / "x")
     file.unlink()

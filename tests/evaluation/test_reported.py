@@ -354,9 +354,9 @@ def place(tmp_path, monkeypatch):
     tiny.build_place(tmp_path, 0.1)
     path = tmp_path / "harness" / "tracks" / "cpu-logic.toml"
     report = 'report = ["aiw-paper", "temporal-clue", "gpqa-diamond"]'
-    text = path.read_text().replace("control_ppm = 600_000", f"{report}\ncontrol_ppm = 600_000")
+    text = path.read_text(encoding="utf-8").replace("control_ppm = 600_000", f"{report}\ncontrol_ppm = 600_000")
     text = text.replace("max_new_tokens = 128\nbatch = 512", "max_new_tokens = 32\nbatch = 64")
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     monkeypatch.setattr(files, "TRACKS", path.parent)
     (tmp_path / "submissions").mkdir()
     return tmp_path
@@ -380,7 +380,9 @@ def test_a_verification_asks_them_and_the_record_has_the_scores_and_no_question(
     serve(hub, monkeypatch, "gpqa-diamond", gpqa(), rows=2, gated=True)
     with pytest.raises(VerifyError, match=r"gpqa-diamond.*HF_TOKEN"):
         verify(load("cpu-logic"), [item], verifier, runs=1)
-    assert not ledger.folder.exists() and "train" not in (place / "told").read_text()  # found out before, not behind
+    assert not ledger.folder.exists() and "train" not in (place / "told").read_text(
+        encoding="utf-8"
+    )  # found out before, not behind
     monkeypatch.setenv("HF_TOKEN", TOKEN)
 
     (outcome,) = verify(load("cpu-logic"), [item], verifier, runs=1)
@@ -444,7 +446,7 @@ def test_the_command_ends_with_2_before_anything_is_announced(place, monkeypatch
     )
     process.start()
     process.join()
-    (line,) = shown.read_text().splitlines()
+    (line,) = shown.read_text(encoding="utf-8").splitlines()
     assert process.exitcode == 2 and line.startswith(f"nano-r1: {TRACK.id} reports aiw-paper, whose questions are not")
     assert "`nano-r1 tracks fetch cpu-logic`" in line and not (place / "records").exists()
 

@@ -85,7 +85,7 @@ def test_several_answers_to_a_question_are_a_cluster(model):
 def test_samples_are_graded_again_and_a_changed_grade_is_seen(asked, tmp_path):
     result, answers = asked
     samples.write(tmp_path, samples.report({"model": "base"}, ["nim", "linear"], [result]), answers)
-    told = json.loads((tmp_path / "results.json").read_text())
+    told = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     assert told["model"] == "base" and told["parts"][0]["strict"] == result.strict
     assert told["complete"] is False and told["missing"] == ["linear"]
     assert 0 < told["parts"][0]["ms"] < 600_000
@@ -95,7 +95,7 @@ def test_samples_are_graded_again_and_a_changed_grade_is_seen(asked, tmp_path):
     table.loc[3, "strict"] = not table.loc[3, "strict"]
     table.to_parquet(tmp_path / "changed.parquet")
     assert samples.regrade(tmp_path / "changed.parquet").differ == 1
-    (tmp_path / "not.parquet").write_text("no")
+    (tmp_path / "not.parquet").write_text("no", encoding="utf-8")
     with pytest.raises(EvaluationError, match="not a file of samples"):
         samples.regrade(tmp_path / "not.parquet")
 
@@ -160,8 +160,10 @@ def corrupted(folder, *, weights=None, **config):
         tensors = load_file(folder / "model.safetensors")
         weights(tensors)
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    told = json.loads((folder / "config.json").read_text()) | config
-    (folder / "config.json").write_text(json.dumps({key: value for key, value in told.items() if value is not None}))
+    told = json.loads((folder / "config.json").read_text(encoding="utf-8")) | config
+    (folder / "config.json").write_text(
+        json.dumps({key: value for key, value in told.items() if value is not None}), encoding="utf-8"
+    )
     return folder
 
 
@@ -199,7 +201,7 @@ def test_a_model_that_is_none_is_one_clear_error(tmp_path, monkeypatch, capsys, 
 @pytest.mark.parametrize(("name", "text"), [("config.json", "[]"), ("tokenizer.json", "{}")])
 def test_json_of_another_form_is_no_model(tmp_path, name, text):
     folder = corrupted(tmp_path / "model")
-    (folder / name).write_text(text)
+    (folder / name).write_text(text, encoding="utf-8")
     with pytest.raises(EvaluationError, match=r"is no model that transformers can load: (TypeError|KeyError)"):
         Model(str(folder), bare=True, max_new_tokens=8)
 
@@ -272,7 +274,7 @@ def test_the_table_says_of_how_many_and_what_cannot_be_graded_again(tmp_path, mo
     assert "3 of 2,000 × 1" in told and "hle: 7 rows left out: the question has a picture" in told
     assert f"hle: {samples.WITHHELD}" in told and SECRET not in told and str(GOLD) not in told
     assert run(monkeypatch, "eval", "--model", BASE, "--suite", "hle", "--out", tmp_path, "--json") == 0
-    assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "results.json").read_text())
+    assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
 
 
 # ---------------------------------------------------------------- before it is asked, and while
@@ -286,8 +288,8 @@ class NeverLoaded:
 @pytest.mark.parametrize(
     ("prepare", "said"),
     [
-        (lambda out: out.write_text(""), "(File exists)"),
-        (lambda out: out.parent.joinpath("file").write_text(""), "(Not a directory)"),
+        (lambda out: out.write_text("", encoding="utf-8"), "(File exists)"),
+        (lambda out: out.parent.joinpath("file").write_text("", encoding="utf-8"), "(Not a directory)"),
         (lambda out: (out / "results.json").mkdir(parents=True), "results.json is a folder where a file is to go"),
         (lambda out: (out / "samples.parquet").mkdir(parents=True), "samples.parquet is a folder where a file"),
     ],
@@ -363,7 +365,7 @@ def test_what_is_done_stays_done_when_a_late_part_fails(asked, tmp_path, monkeyp
     assert run(monkeypatch, "eval", "--model", BASE, "--suite", "logic", "--out", tmp_path) == code
     names = suites.load("logic").parts
     assert [state.get("missing") for state in states] == [None, names[1:], names[2:]]
-    told = json.loads((tmp_path / "results.json").read_text())
+    told = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     assert told == states[-1] and told["complete"] is False and len(told["parts"]) == 2
     table = pandas.read_parquet(tmp_path / "samples.parquet")
     assert table["part"].unique().tolist() == names[:2] and len(table) == 24
@@ -390,7 +392,7 @@ def test_files_of_an_earlier_run_stay_until_a_part_is_done(asked, tmp_path, monk
 def test_ctrl_c_in_a_real_run_keeps_the_parts_that_are_done(tmp_path):
     command = [*NANO, "eval", "--model", BASE, "--suite", "logic", "--bare", "--questions", "64", "--batch", "8"]
     process = subprocess.Popen(
-        [*command, "--out", str(tmp_path)], cwd=ROOT, stderr=subprocess.PIPE, text=True,
+        [*command, "--out", str(tmp_path)], cwd=ROOT, stderr=subprocess.PIPE, encoding="utf-8",
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )  # fmt: skip
@@ -410,7 +412,7 @@ def test_ctrl_c_in_a_real_run_keeps_the_parts_that_are_done(tmp_path):
 
 def _told(folder):
     path = folder / "results.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 @pytest.mark.slow
@@ -418,7 +420,7 @@ def test_the_command(tmp_path):
     more = ("--bare", "--questions", 2, "--max-new-tokens", 32, "--out", tmp_path)
     done = nano("eval", "--model", BASE, "--suite", "logic", *more, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
-    told = json.loads((tmp_path / "results.json").read_text())
+    told = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     assert told["complete"] is True and told["missing"] == [] and len(told["parts"]) == 4
     assert "josephus" in done.stdout and "2 × 1" in done.stdout
     again = nano("regrade", tmp_path / "samples.parquet")

@@ -43,7 +43,8 @@ def test_the_description_says_what_the_driver_says(machine: Machine) -> None:
 @needs_bindings
 def test_what_a_driver_does_not_support_is_none_and_never_an_error(machine: Machine) -> None:
     machine.state.write_text(
-        "devices 1\n0.name NVIDIA T4\n0.uuid GPU-0\n0.memory_total 16000000000\n0.memory_used 1048576\n"
+        "devices 1\n0.name NVIDIA T4\n0.uuid GPU-0\n0.memory_total 16000000000\n0.memory_used 1048576\n",
+        encoding="utf-8",
     )
     answers = machine.run("""
 lease = gpu.lease("any", 1, 15_000_000_000)
@@ -97,7 +98,7 @@ say([lease.describe(bytes(32)), freed, meter.bill(500)])
 def test_other_hardware_is_refused_and_both_are_named(
     machine: Machine, state: str, asked: tuple[str, int, int], answer: object
 ) -> None:
-    machine.state.write_text(state)
+    machine.state.write_text(state, encoding="utf-8")
     assert machine.run(REFUSED, *map(str, asked)) == answer
 
 
@@ -218,7 +219,7 @@ say(answers)
 @needs_bindings
 def test_the_verifiers_own_work_on_gpus_is_done_in_a_process_that_ends(machine: Machine) -> None:
     """It sees the session's GPUs alone; its answer, progress and errors arrive, and nothing of it stays."""
-    (machine.place / "work.py").write_text(WORK)
+    (machine.place / "work.py").write_text(WORK, encoding="utf-8")
     paths = os.pathsep.join([str(machine.place), str(ROOT)])
     (pid, seen), verifier, heard, *errors, left = machine.run(APART, PYTHONPATH=paths, CUDA_VISIBLE_DEVICES="1")
     assert pid != verifier and seen == "1" and heard == [1, 2]
@@ -261,14 +262,16 @@ def test_the_devices_are_those_of_the_tracks_gpus_and_no_others(machine: Machine
 
 @needs_bindings
 def test_of_a_gpu_in_slices_the_slices_are_given_too(machine: Machine) -> None:
-    machine.state.write_text(H100.replace("0.mig 0", "0.mig 1"))
+    machine.state.write_text(H100.replace("0.mig 0", "0.mig 1"), encoding="utf-8")
     add_nodes(
         machine.place, "nvidiactl", "nvidia-uvm", "nvidia0", *(f"nvidia-caps/nvidia-cap{i}" for i in range(1, 40))
     )
     for path, minor in (("gpu0/mig/gi1", 12), ("gpu0/mig/gi1/ci0", 13), ("gpu1/mig/gi1", 30)):
         folder = machine.place / "driver/capabilities" / path
         folder.mkdir(parents=True)
-        (folder / "access").write_text(f"DeviceFileMinor: {minor}\nDeviceFileMode: 292\nDeviceFileModify: 1\n")
+        (folder / "access").write_text(
+            f"DeviceFileMinor: {minor}\nDeviceFileMode: 292\nDeviceFileModify: 1\n", encoding="utf-8"
+        )
     device_files = machine.run(DEVICES, "1", "full", PLACE=str(machine.place))[0]
     assert device_files[3:] == [f"{machine.place}/dev/nvidia-caps/nvidia-cap{i}" for i in (12, 13)]
 

@@ -143,7 +143,9 @@ say(meter.bill(1_200))
 
 @needs_bindings
 def test_without_a_counter_energy_is_the_integral_of_power(machine: Machine) -> None:
-    machine.state.write_text(H100.replace("0.energy 1000000\n", "").replace("0.power 400000", "0.power 100000"))
+    machine.state.write_text(
+        H100.replace("0.energy 1000000\n", "").replace("0.power 400000", "0.power 100000"), encoding="utf-8"
+    )
     seconds, used = machine.run("""
 lease = gpu.lease("H100-SXM", 1, 80_000_000_000)
 began = time.monotonic()

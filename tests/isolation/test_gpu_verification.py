@@ -70,8 +70,8 @@ def verified(machine: Machine, kernel: str) -> Any:
     open_to_all(machine.place)
     add_nodes(machine.place, "nvidiactl", "nvidia-uvm", "nvidia0", "nvidia1")
     if machine.state.exists():
-        machine.state.write_text(machine.state.read_text() + "0.living  \n")
-    (machine.place / "sitecustomize.py").write_text(HOLDS)
+        machine.state.write_text(machine.state.read_text(encoding="utf-8") + "0.living  \n", encoding="utf-8")
+    (machine.place / "sitecustomize.py").write_text(HOLDS, encoding="utf-8")
     paths = os.pathsep.join([str(machine.place), str(ROOT), str(ROOT / "tests")])
     return machine.run(VERIFY, kernel, PLACE=str(machine.place), PYTHONPATH=paths, OMP_NUM_THREADS="1")
 
@@ -91,7 +91,7 @@ def test_a_verification_on_a_gpu_says_so_in_its_record(machine: Machine) -> None
     assert predicate.machine.gpu.devices[0].uuid_sha256 == hashlib.sha256(nonce + uuid).hexdigest()
     assert predicate.control is not None
     # Both were evaluated by a process that held the GPU, and neither stood in the way of what came after it.
-    held = re.search(r"^0.living (.*)$", machine.state.read_text(), re.MULTILINE)
+    held = re.search(r"^0.living (.*)$", machine.state.read_text(encoding="utf-8"), re.MULTILINE)
     assert held is not None and len(held[1].split()) == 2
     for run in [*predicate.runs, predicate.control]:
         assert run.gpu is not None and run.gpu.gpu_ms == run.wall_ms and run.gpu.readings >= 7
@@ -123,7 +123,7 @@ def test_a_machine_that_cannot_is_refused_before_anything_is_announced(
     if state is None:
         machine.state.unlink()
     else:
-        machine.state.write_text(state)
+        machine.state.write_text(state, encoding="utf-8")
     answer = verified(machine, "on the GPU")
     assert answer.startswith(message) and "\n" not in answer
     assert not (machine.place / "records").exists() and not list((machine.place / "state").rglob("session.json"))

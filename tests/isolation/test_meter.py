@@ -75,7 +75,7 @@ def test_a_process_that_has_joined_is_killed_with_the_group(group: Cgroup) -> No
     assert group.is_empty()
     process = subprocess.Popen(["/bin/sleep", "30"])
     for file in group.join_files():
-        file.write_text(str(process.pid))
+        file.write_text(str(process.pid), encoding="utf-8")
     assert group.processes() == [process.pid]
     group.remove()
     assert process.wait() == -9
@@ -93,7 +93,7 @@ def test_groups_of_a_dead_verifier_are_swept_and_those_of_a_live_one_are_not(gro
     verifier = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], stdout=subprocess.PIPE)
     stale = [Path(file.decode()) for file in verifier.stdout.split()]
     assert stale and all(file.exists() for file in stale)
-    assert stale[0].read_text().strip(), "its process is still alive"
+    assert stale[0].read_text(encoding="utf-8").strip(), "its process is still alive"
     Cgroup.create(1 << 27, 16).remove()
     assert not any(file.exists() for file in stale)
     assert all(file.exists() for file in group.join_files())
@@ -108,8 +108,8 @@ def v2_tree(top: Path, controllers: dict[str, str]) -> None:
     for name, controllers_on in controllers.items():
         folder = top / name
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "cgroup.procs").write_text("")
-        (folder / "cgroup.subtree_control").write_text(controllers_on)
+        (folder / "cgroup.procs").write_text("", encoding="utf-8")
+        (folder / "cgroup.subtree_control").write_text(controllers_on, encoding="utf-8")
 
 
 def test_v2_home_is_the_nearest_ancestor_that_hands_down_memory_and_pids(tmp_path: Path) -> None:
@@ -143,13 +143,13 @@ def test_v2_readings(tmp_path: Path) -> None:
         "cgroup.procs": "12\n34\n",
     }
     for name, text in files.items():
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, encoding="utf-8")
     group = Cgroup(dict.fromkeys(["memory", "pids", "cpu"], tmp_path))
     assert (group.oom_kills(), group.refused_forks(), group.cpu_ms(), group.processes()) == (1, 3, 1234, [12, 34])
     assert group.peak_memory_bytes() == 1000
-    (tmp_path / "memory.current").write_text("10\n")
+    (tmp_path / "memory.current").write_text("10\n", encoding="utf-8")
     assert group.peak_memory_bytes() == 1000  # the highest seen, on a kernel without memory.peak
-    (tmp_path / "memory.peak").write_text("5000\n")
+    (tmp_path / "memory.peak").write_text("5000\n", encoding="utf-8")
     assert group.peak_memory_bytes() == 5000
 
 
@@ -157,7 +157,7 @@ def test_v2_readings(tmp_path: Path) -> None:
 def test_a_user_without_cgroups_is_told_what_is_not_metered() -> None:
     code = "from harness.isolation import meter; print(meter.unavailable())"
     user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c", code]
-    done = subprocess.run(user, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    done = subprocess.run(user, cwd=Path(__file__).parents[2], capture_output=True, encoding="utf-8")
     if "Permission denied" in done.stderr:
         pytest.skip("the repository is in a folder that other users may not enter")
     assert "no cgroup for peak memory and the memory limit" in done.stdout

@@ -11,7 +11,7 @@ from harness.isolation import occupancy
 
 def test_a_process_is_ours_if_it_descends_from_the_verifier() -> None:
     me = os.getpid()
-    with subprocess.Popen(["sh", "-c", "sleep 100 & echo $!; wait"], stdout=subprocess.PIPE, text=True) as shell:
+    with subprocess.Popen(["sh", "-c", "sleep 100 & echo $!; wait"], stdout=subprocess.PIPE, encoding="utf-8") as shell:
         assert shell.stdout is not None
         grandchild = int(shell.stdout.readline())
         assert occupancy.may_descend_from(shell.pid, me)

@@ -47,7 +47,7 @@ class Place:
         self.socket: Path | None = None
 
     def run(self, program: str, level: Level = "full", limits: Limits = LIMITS, hooks: Hooks | None = None) -> Usage:
-        (self.submission / "train.py").write_text(program)
+        (self.submission / "train.py").write_text(program, encoding="utf-8")
         mounts = Mounts(self.submission, self.base, self.output, self.socket)
         return sandbox.run(["train.py"], mounts=mounts, limits=limits, level=level, hooks=hooks)
 
@@ -76,7 +76,7 @@ def test_inside_are_the_client_the_folders_and_a_clean_environment(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOKEN_OF_THE_HOST", "secret")
-    (place.base / "config.json").write_text("{}")
+    (place.base / "config.json").write_text("{}", encoding="utf-8")
     usage = place.run(
         "import harness.client, os, tempfile\n"
         "print(sorted(os.listdir(os.path.dirname(harness.client.__file__))))\n"
@@ -402,7 +402,8 @@ def test_a_verifier_killed_with_sigkill_takes_its_sandbox_with_it(place: Place, 
     marker = f"marker-{os.getpid()}-{level}"
     (place.submission / "train.py").write_text(
         f"import subprocess\nsubprocess.Popen(['/bin/sh', '-c', 'sleep 60; : {marker}'], start_new_session=True)\n"
-        "print('up', flush=True)\nimport time; time.sleep(60)"
+        "print('up', flush=True)\nimport time; time.sleep(60)",
+        encoding="utf-8",
     )
     code = (
         "from pathlib import Path\nfrom harness.isolation.sandbox import *\n"
@@ -451,7 +452,7 @@ def test_a_device_file_is_there_for_those_who_ask_and_for_nobody_else(place: Pla
         pytest.skip(f"no device file can be made here: {error}")
     link = "/sys/bus/nano-r1"
     devices = sandbox.Devices([node], [folder], {link: str(folder)}, {"LD_LIBRARY_PATH": str(folder)})
-    (place.submission / "train.py").write_text(OPEN)
+    (place.submission / "train.py").write_text(OPEN, encoding="utf-8")
     mounts = Mounts(place.submission, place.base, place.output, None)
     argv = ["train.py", str(node), str(folder), link]
     usage = sandbox.run(argv, mounts=mounts, limits=LIMITS, level="full", devices=devices)
@@ -478,7 +479,7 @@ def test_the_clock_waits_for_what_is_held_elsewhere(place: Place, level: Level) 
 @pytest.mark.skipif(os.geteuid() != 0, reason="as a normal user everything one owns is readable")
 @needs_sandbox
 def test_an_unreadable_submission_is_the_verifiers_error(place: Place) -> None:
-    (place.submission / "secret.py").write_text("")
+    (place.submission / "secret.py").write_text("", encoding="utf-8")
     (place.submission / "secret.py").chmod(0o600)
     with pytest.raises(SandboxError, match=r"secret.py is not readable by the sandbox user.*0600.*chmod -R go\+rX"):
         place.run("pass")
@@ -489,7 +490,7 @@ def test_an_unreadable_submission_is_the_verifiers_error(place: Place) -> None:
 def test_a_python_in_a_closed_home_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
-    (home / "python3").write_text("")
+    (home / "python3").write_text("", encoding="utf-8")
     monkeypatch.setattr(sys, "executable", str(home / "python3"))
     isolation = sandbox.isolation()
     assert isolation.level == "none"
@@ -515,7 +516,9 @@ def test_a_sandbox_that_does_not_start_is_no_failure_of_the_submission(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become a user without cgroups")
 def test_a_user_without_cgroups_gets_level_none_and_still_a_bill(place: Place) -> None:
-    (place.submission / "train.py").write_text("while True:\n if __import__('time').process_time() > 0.2: break")
+    (place.submission / "train.py").write_text(
+        "while True:\n if __import__('time').process_time() > 0.2: break", encoding="utf-8"
+    )
     code = (
         "from pathlib import Path\nfrom harness.isolation.sandbox import *\n"
         f"mounts = Mounts(*map(Path, {[str(place.submission), str(place.base), str(place.output)]!r}), None)\n"
@@ -526,7 +529,7 @@ def test_a_user_without_cgroups_gets_level_none_and_still_a_bill(place: Place) -
         "print(usage.exit_code, usage.cpu_ms >= 200, usage.peak_memory_bytes > 1 << 20)"
     )
     user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c", code]
-    done = subprocess.run(user, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    done = subprocess.run(user, cwd=Path(__file__).parents[2], capture_output=True, encoding="utf-8")
     if "Permission denied" in done.stderr:
         pytest.skip("the repository is in a folder that other users may not enter")
     level, refused, bill = done.stdout.splitlines()
@@ -543,6 +546,6 @@ def test_the_supervisor_imports_nothing_that_takes_long() -> None:
     tree = ast.parse(command_line.SUPERVISOR)
     imports = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     code = "\n".join([*imports, "import sys", "print(*sys.modules)"])
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert len(imports) >= 8 and imports[0] == "from __future__ import annotations"
     assert not {"enum", "re", "functools", "json", "typing", "subprocess"} & set(done.stdout.split())

@@ -51,7 +51,7 @@ def lines(patch: pytest.MonkeyPatch, devices: Devices | None = None) -> dict[str
         line = command_line.command_line(invocation, None, 5, 6)
         code = next(i for i, word in enumerate(line) if "def supervise" in word)
         source, _, plan = line[code].rpartition("\nsupervise(")
-        assert source == Path(supervisor.__file__).read_text()
+        assert source == Path(supervisor.__file__).read_text(encoding="utf-8")
         line[code] = f"supervisor.py supervise({plan}"
         made[name] = line
     return made
@@ -60,7 +60,7 @@ def lines(patch: pytest.MonkeyPatch, devices: Devices | None = None) -> dict[str
 def test_the_line_is_the_one_that_was_written_down(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         made = lines(patch)
-    assert made == json.loads(WRITTEN.read_text())
+    assert made == json.loads(WRITTEN.read_text(encoding="utf-8"))
 
 
 def test_a_line_with_devices_is_that_line_and_their_binds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,7 @@ def test_a_line_with_devices_is_that_line_and_their_binds(monkeypatch: pytest.Mo
         made = lines(patch, devices)
     binds = ["--dev-bind", "/dev/nvidia0", "/dev/nvidia0", "--ro-bind", "/sys/module/nvidia", "/sys/module/nvidia"]
     binds += ["--symlink", "/sys/b", "/sys/a"]
-    for name, bare in json.loads(WRITTEN.read_text()).items():
+    for name, bare in json.loads(WRITTEN.read_text(encoding="utf-8")).items():
         end = bare.index("--remount-ro") if name != "none" else 0
         assert made[name] == bare[:end] + binds * (name != "none") + bare[end:]
 
@@ -77,4 +77,4 @@ def test_a_line_with_devices_is_that_line_and_their_binds(monkeypatch: pytest.Mo
 if __name__ == "__main__":
     with pytest.MonkeyPatch.context() as patch:
         made = lines(patch)
-    WRITTEN.write_text(json.dumps(made, indent=1) + "\n")
+    WRITTEN.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")

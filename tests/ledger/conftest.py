@@ -93,7 +93,7 @@ def committed_ledger(tmp_path: Path, git: RunGit, keys: Keys) -> Path:
     """Alice and Bob are listed. On main a session is announced, and committed."""
     folder = tmp_path / "repository" / "records"
     list_signers(folder, keys["alice"], keys["bob"])
-    (folder.parent / ".gitignore").write_text("records/.lock\nrecords/.next*\n")
+    (folder.parent / ".gitignore").write_text("records/.lock\nrecords/.next*\n", encoding="utf-8")
     Ledger(folder).announce(announcement(), keys["alice"])
     commit_all(git, "announced")
     return folder

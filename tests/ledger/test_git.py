@@ -97,7 +97,9 @@ def test_a_graft_hides_no_commit(git: RunGit, committed_ledger: Path) -> None:
     commit_all(git, "a second commit")
     with Git(committed_ledger) as reader:
         commits = reader.commits("checkpoint")
-    (committed_ledger.parent / ".git" / "info" / "grafts").write_text(f"{git('rev-parse', 'HEAD').strip()}\n")
+    (committed_ledger.parent / ".git" / "info" / "grafts").write_text(
+        f"{git('rev-parse', 'HEAD').strip()}\n", encoding="utf-8"
+    )
     with Git(committed_ledger) as reader:
         assert reader.commits("checkpoint") == commits
 

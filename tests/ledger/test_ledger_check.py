@@ -70,11 +70,11 @@ def test_any_changed_byte_is_found_and_the_file_named(ledger_copy: Path) -> None
 
 
 def test_any_changed_byte_of_a_listed_key_or_name_is_found(ledger_copy: Path, keys: Keys) -> None:
-    text = (ledger_copy / "allowed_signers").read_text()
+    text = (ledger_copy / "allowed_signers").read_text(encoding="utf-8")
     body = keys["alice"].public.split(" ")[1]
     for position in [*range(5), *range(text.index(body), text.index(body) + len(body))]:
         byte = "B" if text[position] != "B" else "C"
-        (ledger_copy / "allowed_signers").write_text(text[:position] + byte + text[position + 1 :])
+        (ledger_copy / "allowed_signers").write_text(text[:position] + byte + text[position + 1 :], encoding="utf-8")
         assert failing_files(ledger_copy), position
 
 
@@ -93,7 +93,7 @@ def test_lost_added_and_reordered_things_are_found(ledger_copy: Path) -> None:
     (ledger_copy / "other").rmdir()
     lines = original["index"].decode().splitlines(keepends=True)
     for changed in (lines[::-1], lines[:-1], lines[1:], [*lines, lines[0]], []):
-        (ledger_copy / "index").write_text("".join(changed))
+        (ledger_copy / "index").write_text("".join(changed), encoding="utf-8")
         assert "index" in failing_files(ledger_copy)
     (ledger_copy / "index").write_bytes(original["index"])
     assert failing_files(ledger_copy) == set()

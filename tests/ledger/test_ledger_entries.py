@@ -72,5 +72,5 @@ def test_an_unknown_rule_or_status_is_refused(two_records: Path, keys: Keys) -> 
 
 
 def test_every_rule_stands_in_contributing_and_no_other() -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text()
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert dict(re.findall(r"(?m)^- \*\*(R[0-9]+)\.\s+([^*]+?)\.\*\*", text)) == RULES

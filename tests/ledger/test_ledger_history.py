@@ -106,7 +106,7 @@ def test_a_kept_checkpoint_of_a_merged_branch_is_known_by_its_history(
 
 def test_allowed_signers_may_only_grow_and_windows_only_narrow(git: RunGit, committed_ledger: Path, keys: Keys) -> None:
     path = committed_ledger / "allowed_signers"
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     narrower = text.replace("20261121120000Z", "20261120230000Z", 1)
     extra = trust.allowed_line(keys["bob"].public, "carol", NOON, NOON + timedelta(hours=1))
     for changed, good in [
@@ -118,7 +118,7 @@ def test_allowed_signers_may_only_grow_and_windows_only_narrow(git: RunGit, comm
         (f"{narrower}{extra}\n", True),  # a comment is nobody
         (f"{narrower}{extra}\n".replace("carol", "karol"), False),
     ]:
-        path.write_text(changed)
+        path.write_text(changed, encoding="utf-8")
         assert failures(committed_ledger)[-1:] == [("trust", "allowed_signers")]  # not committed yet
         commit_all(git, "who may sign")
         assert (("trust", "allowed_signers") not in failures(committed_ledger)) is good, changed
@@ -126,7 +126,7 @@ def test_allowed_signers_may_only_grow_and_windows_only_narrow(git: RunGit, comm
 
 def test_a_key_is_revoked_for_good(git: RunGit, committed_ledger: Path, keys: Keys) -> None:
     path = committed_ledger / "revoked_keys"
-    path.write_text(f"{keys['bob'].public}\n")
+    path.write_text(f"{keys['bob'].public}\n", encoding="utf-8")
     assert failures(committed_ledger) == [("trust", "revoked_keys")]
     commit_all(git, "revoked")
     assert failures(committed_ledger) == []
@@ -156,7 +156,7 @@ def test_without_git_or_commits_there_is_nothing_to_compare(
 
 
 def test_a_repository_that_git_refuses_is_not_passed_over(committed_ledger: Path) -> None:
-    (committed_ledger.parent / ".git" / "config").write_text("[core\n")
+    (committed_ledger.parent / ".git" / "config").write_text("[core\n", encoding="utf-8")
     (problem,) = problems(committed_ledger)
     assert "git cannot be asked" in problem
 

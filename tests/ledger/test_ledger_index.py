@@ -14,7 +14,7 @@ from harness.ledger.index import parse_checkpoint, parse_index
 
 
 def test_the_checkpoint_is_the_three_lines_it_says(sample_ledger: Path) -> None:
-    origin, size, root, end = (sample_ledger / "checkpoint").read_text().split("\n")
+    origin, size, root, end = (sample_ledger / "checkpoint").read_text(encoding="utf-8").split("\n")
     assert (origin, size, end) == ("nano-r1 log", "4", "")
     assert len(base64.b64decode(root)) == 32
 

@@ -39,7 +39,7 @@ def test_ours_accepts_ssh_keygens_and_refuses_one_byte_changed(tmp_path: Path) -
     theirs = (tmp_path / "data.sig").read_bytes()
     key = signature.load_key(tmp_path / "key")
     assert key.identity == "bob"
-    assert f"{key.public} bob\n" == (tmp_path / "key.pub").read_text()
+    assert f"{key.public} bob\n" == (tmp_path / "key.pub").read_text(encoding="utf-8")
     assert signature.verify(theirs, RECORD_NAMESPACE, DATA) == key.public
     assert signature.sign(key, RECORD_NAMESPACE, DATA) == theirs  # Ed25519 is deterministic: the same bytes
     with pytest.raises(SignatureError, match="does not belong to these bytes"):

@@ -62,7 +62,7 @@ def test_killed_at_any_moment_no_entry_is_lost_or_halved(tmp_path: Path, keys: K
             finally:
                 os._exit(1)
         os.close(writer)
-        with os.fdopen(reader) as pipe:
+        with os.fdopen(reader, encoding="utf-8") as pipe:
             if attempt % 3:
                 done.add(pipe.readline().strip())
             time.sleep(chance.random() * 2 * append_s)

@@ -137,11 +137,11 @@ def test_who_may_change_a_status(two_records: Path, keys: Keys) -> None:
 
 def test_a_change_by_somebody_who_may_not_is_a_finding_and_has_no_effect(two_records: Path, keys: Keys) -> None:
     """Bob puts himself on the list, signs, and takes himself off it again."""
-    listing = (two_records / "allowed_signers").read_text()
+    listing = (two_records / "allowed_signers").read_text(encoding="utf-8")
     list_signers(two_records, keys["alice"], keys["bob"])
     Ledger(two_records).set_status(status_entry("withdrawn", signer="bob"), keys["bob"])
     assert failing_files(two_records) == set()
-    (two_records / "allowed_signers").write_text(listing)
+    (two_records / "allowed_signers").write_text(listing, encoding="utf-8")
     assert failing_files(two_records) == {"log/status-withdrawn.json"}
 
 
@@ -172,7 +172,7 @@ def test_a_key_is_rotated_by_a_second_line_for_the_same_name(two_records: Path, 
         ledger.announce(announcement("third"), keys["new"])
     old = trust.allowed_line(keys["alice"].public, "alice", NOON, NOON + timedelta(hours=7))
     new = trust.allowed_line(keys["new"].public, "alice", NOON + timedelta(hours=7), NOON + timedelta(hours=9))
-    (two_records / "allowed_signers").write_text(f"{old}\n{new}\n")
+    (two_records / "allowed_signers").write_text(f"{old}\n{new}\n", encoding="utf-8")
     ledger.set_status(status_entry(), keys["new"])
     assert failing_files(two_records) == set()
     assert Ledger(two_records).records()[0].state.authority == "official"  # the old key, in the old window
@@ -194,7 +194,7 @@ def test_what_a_revoked_key_signed_stops_counting(two_records: Path, keys: Keys)
     list_signers(two_records, keys["alice"], keys["carol"])
     ledger = Ledger(two_records)
     ledger.set_status(status_entry("withdrawn", BOBS), keys["alice"])
-    (two_records / "revoked_keys").write_text(f"# stolen\n{keys['alice'].public} alice\n")
+    (two_records / "revoked_keys").write_text(f"# stolen\n{keys['alice'].public} alice\n", encoding="utf-8")
     assert ledger.standing("cpu-logic@1") is None
     assert {item.folder: item.state.authority for item in ledger.records()} == {HOME: "revoked", BOBS: "self-reported"}
     assert statuses(two_records)[BOBS] == "verified"  # her change of it has no effect either
@@ -211,7 +211,7 @@ def test_what_a_revoked_key_signed_stops_counting(two_records: Path, keys: Keys)
 
 def test_one_who_beat_a_record_whose_key_is_revoked_later_stands(two_records: Path, keys: Keys) -> None:
     list_signers(two_records, keys["alice"], keys["bob"])
-    (two_records / "revoked_keys").write_text(f"{keys['alice'].public}\n")
+    (two_records / "revoked_keys").write_text(f"{keys['alice'].public}\n", encoding="utf-8")
     assert Ledger(two_records).standing("cpu-logic@1") == BOBS
 
 
@@ -220,7 +220,7 @@ def test_a_listed_name_under_an_unlisted_key_is_an_impostor(tmp_path: Path, keys
     ledger = Ledger(folder)
     ledger.announce(announcement(), keys["alice"])  # self-reported: nobody is listed
     line = trust.allowed_line(keys["bob"].public, "alice", NOON, NOON + timedelta(days=1))
-    (folder / "allowed_signers").write_text(f"{line}\n")
+    (folder / "allowed_signers").write_text(f"{line}\n", encoding="utf-8")
     assert failing_files(folder) == {"log/first.json"}
     with pytest.raises(LedgerError, match="listed with another key"):
         ledger.announce(announcement("second"), keys["alice"])
@@ -229,9 +229,9 @@ def test_a_listed_name_under_an_unlisted_key_is_an_impostor(tmp_path: Path, keys
 
 
 def test_outside_the_window_a_listed_signer_is_self_reported(ledger_copy: Path, keys: Keys) -> None:
-    text = (ledger_copy / "allowed_signers").read_text()
+    text = (ledger_copy / "allowed_signers").read_text(encoding="utf-8")
     (ledger_copy / "allowed_signers").write_text(
-        text.replace("20261121120000Z", "20261120181529Z")
+        text.replace("20261121120000Z", "20261120181529Z"), encoding="utf-8"
     )  # a second too short
     assert failing_files(ledger_copy) == set()
     assert Ledger(ledger_copy).standing("cpu-logic@1") is None

@@ -72,7 +72,9 @@ def test_an_entry_that_a_pull_request_brought_is_appended_in_place(
 
 def test_a_ledger_needs_nothing_heavy() -> None:
     code = "import sys, harness.ledger.merge; print([m for m in ('torch', 'scipy', 'matplotlib') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", cwd=Path(__file__).parents[2]
+    )
     assert done.stdout.strip() == "[]", done.stderr
 
 

@@ -119,8 +119,8 @@ def test_no_text_crashes_the_list(text: str) -> None:
 def test_revoked_keys_mean_the_same_to_openssh(tmp_path: Path, keys: Keys, text: str, refused: bool | None) -> None:
     """None: neither can read the file, and so neither accepts anything. A space at a line's start is only ours."""
     text = text.replace("ALICE", keys["alice"].public).replace("BOB", keys["bob"].public)
-    (tmp_path / "revoked_keys").write_text(text)
-    (tmp_path / "signers").write_text(f"alice {keys['alice'].public}\n")
+    (tmp_path / "revoked_keys").write_text(text, encoding="utf-8")
+    (tmp_path / "signers").write_text(f"alice {keys['alice'].public}\n", encoding="utf-8")
     (tmp_path / "sig").write_bytes(sign(keys["alice"], "file", b"data"))
     files = ["-f", tmp_path / "signers", "-s", tmp_path / "sig", "-r", tmp_path / "revoked_keys"]
     accepted = ssh_keygen("-Y", "verify", "-I", "alice", "-n", "file", *files, data=b"data").returncode == 0

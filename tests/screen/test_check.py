@@ -64,7 +64,7 @@ def test_links_floods_and_names_that_cannot_be_printed(tmp_path):
 
 
 def test_a_copy_is_an_error_and_an_unchanged_baseline_a_warning(tmp_path):
-    lean = (ROOT / "submissions" / "lean" / "train.py").read_text()
+    lean = (ROOT / "submissions" / "lean" / "train.py").read_text(encoding="utf-8")
     disguised = '"""Mine."""\n' + lean.partition('"""\n')[2].replace("\n\n", "\n# new\n\n")
     for place, source in (("a", lean), ("b", disguised)):
         (entry,) = [entry for entry in check(folder_of(tmp_path / place, source)) if entry.code == "copied"]
@@ -79,8 +79,11 @@ def test_an_untouched_template_is_an_error(tmp_path):
     found = {(entry.file, entry.line, entry.severity) for entry in check(made) if entry.code == "template"}
     assert found == {("submission.toml", 4, "error"), ("submission.toml", 5, "error"), ("README.md", 3, "error")}
     manifest = made / "submission.toml"
-    manifest.write_text(manifest.read_text().replace(PLACEHOLDER_CHANGE, "no KL").replace("your name", "ada"))
-    (made / "README.md").write_text("# my-idea\n\nNo KL term, for it costs a forward pass a step.\n")
+    manifest.write_text(
+        manifest.read_text(encoding="utf-8").replace(PLACEHOLDER_CHANGE, "no KL").replace("your name", "ada"),
+        encoding="utf-8",
+    )
+    (made / "README.md").write_text("# my-idea\n\nNo KL term, for it costs a forward pass a step.\n", encoding="utf-8")
     assert "template" not in codes(check(made))
 
 
@@ -89,17 +92,21 @@ def test_a_folder_that_the_ledger_knows_is_named(tmp_path):
     shutil.copytree(ROOT / "submissions" / "lean", folder)
     (entry,) = check(folder)
     assert entry.code == "digest-known" and "recorded in records/2026-11-20_cpu-logic_lean/record.json" in entry.message
-    (folder / "README.md").write_text("changed")
+    (folder / "README.md").write_text("changed", encoding="utf-8")
     assert check(folder) == []
 
     # Announced, as the reference of another's record, and beside an entry that is no JSON.
     digest = tree_digest(folder)
     log = tmp_path / "project" / "records" / "log"
     log.mkdir(parents=True)
-    (log / "a.json").write_text(f"{digest} [[[")
-    (log / "b.json").write_text(json.dumps({"predicate": {"reference": {"tree_sha256": digest}, "submission": {}}}))
+    (log / "a.json").write_text(f"{digest} [[[", encoding="utf-8")
+    (log / "b.json").write_text(
+        json.dumps({"predicate": {"reference": {"tree_sha256": digest}, "submission": {}}}), encoding="utf-8"
+    )
     assert check(folder, tmp_path / "project") == []
-    (log / "c.json").write_text(json.dumps({"submissions": [{"name": "lean", "tree_sha256": digest}]}))
+    (log / "c.json").write_text(
+        json.dumps({"submissions": [{"name": "lean", "tree_sha256": digest}]}), encoding="utf-8"
+    )
     (entry,) = check(folder, tmp_path / "project")
     assert entry.code == "digest-known" and "announced in records/log/c.json" in entry.message
 
@@ -205,5 +212,5 @@ def test_escape_sequences_do_not_reach_the_terminal(tmp_path):
 
 def test_the_document_lists_every_rule_as_the_code_has_it():
     rows = [f"| `{name}` | {rule.severity} | {rule.meaning} | {rule.advice} |" for name, rule in RULES.items()]
-    text = (ROOT / "docs" / "check.md").read_text()
+    text = (ROOT / "docs" / "check.md").read_text(encoding="utf-8")
     assert [line for line in text.splitlines() if line.startswith("| `")] == rows

@@ -25,7 +25,7 @@ def write(repository, files):
     for name, content in files.items():
         path = repository / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
+        path.write_text(content, encoding="utf-8")
 
 
 def commit(repository, files, message="change"):
@@ -119,11 +119,11 @@ def test_one_changed_file_is_one(repository):
 def test_a_recorded_folder_never_changes(repository, change):
     lean = repository / "submissions" / "lean"
     if change == "edit":
-        (lean / "README.md").write_text("better words")
+        (lean / "README.md").write_text("better words", encoding="utf-8")
     elif change == "delete":
         (lean / "README.md").unlink()
     elif change == "add":
-        (lean / "notes.md").write_text("more")
+        (lean / "notes.md").write_text("more", encoding="utf-8")
     else:
         lean.rename(repository / "submissions" / "thin")
     commit(repository, {})
@@ -254,7 +254,7 @@ def test_the_workflow_gives_a_pull_request_nothing():
     """Read-only, never with the base's rights, and what judges is the base's code, not the branch's."""
     import yaml
 
-    text = WORKFLOW.read_text()
+    text = WORKFLOW.read_text(encoding="utf-8")
     workflow = yaml.safe_load(text)
     assert (
         workflow["permissions"] == {"contents": "read"} and "pull_request_target" not in text and "secrets." not in text

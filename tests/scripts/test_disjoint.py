@@ -17,7 +17,9 @@ ROOT = Path(__file__).parents[2]
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, ROOT / "scripts" / "measure" / "disjoint.py", *arguments], capture_output=True, text=True
+        [sys.executable, ROOT / "scripts" / "measure" / "disjoint.py", *arguments],
+        capture_output=True,
+        encoding="utf-8",
     )
 
 
@@ -73,7 +75,10 @@ def test_a_page_keeps_its_rows_of_other_tasks(monkeypatch: pytest.MonkeyPatch, t
     for name in ("micror1-nim", "nim-hard", "micror1-nim"):
         monkeypatch.setattr(sys, "argv", ["disjoint.py", "--page", "--task", name, "--n", "50"])
         assert disjoint.main() == 0
-    assert disjoint.rows_of((tmp_path / "disjoint.md").read_text()).keys() == {"micror1-nim", "nim-hard"}
+    assert disjoint.rows_of((tmp_path / "disjoint.md").read_text(encoding="utf-8")).keys() == {
+        "micror1-nim",
+        "nim-hard",
+    }
     assert [path.name for path in tmp_path.glob("*.*")] == ["disjoint.md"]
 
 

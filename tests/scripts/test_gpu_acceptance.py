@@ -32,7 +32,9 @@ def test_at_the_tiny_shape_without_gpu_and_trl_and_interrupted_after_a_turn(tmp_
     command = [sys.executable, str(ROOT / "scripts" / "gpu_acceptance.py"), "--turns", "9", "--out", str(results)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, encoding="utf-8", start_new_session=True
+    )
     signal.signal(signal.SIGINT, before)
     log = ""
     try:
@@ -49,7 +51,7 @@ def test_at_the_tiny_shape_without_gpu_and_trl_and_interrupted_after_a_turn(tmp_
     assert f"verify: cannot be done here, {no_gpu}" in log and "interrupted: what was found so far is in" in log
     assert "Traceback" not in log
 
-    kept = json.loads(results.read_text())
+    kept = json.loads(results.read_text(encoding="utf-8"))
     assert kept["verify"]["skipped"] == no_gpu
     found = kept["throughput tiny"]["found"]
     (made,) = found["turns"]["ours"]
@@ -165,11 +167,11 @@ def test_a_part_that_is_skipped_does_not_wipe_out_what_was_found(tmp_path):
     results = script.Results(tmp_path / "results.json", "scripts/gpu_acceptance.py")
     results.keep("parity", found={"agree": True})
     results.keep("parity", skipped="vLLM is not installed")
-    assert json.loads((tmp_path / "results.json").read_text())["parity"]["found"] == {"agree": True}
+    assert json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["parity"]["found"] == {"agree": True}
 
 
 def test_the_page_is_the_one_that_its_results_make():
-    assert script.PAGE.read_text() == page(json.loads(script.KEPT.read_text()))
+    assert script.PAGE.read_text(encoding="utf-8") == page(json.loads(script.KEPT.read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize(

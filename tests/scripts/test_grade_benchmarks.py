@@ -49,7 +49,7 @@ def test_all_of_humaneval() -> None:
 @needs_sandbox
 @pytest.mark.slow
 def test_some_of_humaneval() -> None:
-    rows = [json.loads(line) for line in (DATA / "humaneval.jsonl").read_text().splitlines()][:4]
+    rows = [json.loads(line) for line in (DATA / "humaneval.jsonl").read_text(encoding="utf-8").splitlines()][:4]
     assert counts(list(grade_benchmarks.programs(rows))) == [(4, 4)] * 3
 
 
@@ -68,6 +68,8 @@ def test_a_grader_that_is_wrong_is_seen(capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize("arguments", [[], ["/no/such/folder"], [str(DATA)]])
 def test_without_the_files_it_says_what_it_wants(arguments: list[str]) -> None:
     script = Path(grade_benchmarks.__file__)
-    done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, script, *arguments], capture_output=True, encoding="utf-8", timeout=60, check=False
+    )
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("grade_benchmarks: ") and done.stderr.count("\n") == 1

@@ -15,7 +15,7 @@ from harness.tracks.track import ROOT
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
 def test_six_random_kills_break_nothing():
     command = [sys.executable, kills.__file__, "--kills", "6", "--seed", "2"]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=280)
     assert process.returncode == 0, process.stdout + process.stderr
     assert "0 violations" in process.stdout
     rows = [line.strip("│ ").split("│") for line in process.stdout.splitlines() if line.startswith("│")]
@@ -46,7 +46,7 @@ def test_a_lost_entry_is_seen(watched):
 
 
 def test_a_piece_without_an_append_under_way_is_seen(watched):
-    (watched.ledger.folder / "log" / "piece.json").write_text("{}")
+    (watched.ledger.folder / "log" / "piece.json").write_text("{}", encoding="utf-8")
     assert any("log/piece.json" in sentence and "before" in sentence for sentence in violations(watched))
     (watched.ledger.folder / "log" / "piece.json").unlink()
     (watched.ledger.folder / ".next.tmp").mkdir()

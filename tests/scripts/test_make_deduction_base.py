@@ -121,7 +121,7 @@ def test_traces_of_mixed_quality_are_formatted_and_often_wrong(task):
 
 def test_the_committed_traces_are_those_of_the_seed_and_of_the_training_side():
     rows = make.warmup()
-    assert [json.loads(line) for line in (FOLDER / "warmup.jsonl").read_text().splitlines()] == rows
+    assert [json.loads(line) for line in (FOLDER / "warmup.jsonl").read_text(encoding="utf-8").splitlines()] == rows
     assert len(rows) == make.TRACES
     assert all(split_of(row["task"], row["prompt"]) == "train" for row in rows)
 

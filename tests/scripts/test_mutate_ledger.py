@@ -19,10 +19,10 @@ def test_the_files_that_say_whom_to_believe_are_among_those_changed(tmp_path):
     names = mutate.targets(repository)
     assert "records/allowed_signers" in names and "submissions/lean/train.py" in names and "baseline/train.py" in names
     path = repository / "records" / "allowed_signers"
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     for changed in (text.replace("20261120191500Z", "20261120191400Z"), f"# hello\n{text}", f"{text}\n", ""):
-        path.write_text(changed)
+        path.write_text(changed, encoding="utf-8")
         assert mutate.examine(repository, ("records/allowed_signers",)) == (True, True)
-        path.write_text(text)
-    (repository / "records" / "revoked_keys").write_text("# nobody\n")
+        path.write_text(text, encoding="utf-8")
+    (repository / "records" / "revoked_keys").write_text("# nobody\n", encoding="utf-8")
     assert mutate.examine(repository, ("records/revoked_keys",)) == (True, True)

@@ -12,7 +12,7 @@ from remove_defences import REMOVALS, Removal
 
 @pytest.mark.parametrize("removal", REMOVALS, ids=lambda removal: removal.what)
 def test_a_defence_stands_in_its_file_once(removal: Removal) -> None:
-    source = (remove_defences.ROOT / removal.file).read_text()
+    source = (remove_defences.ROOT / removal.file).read_text(encoding="utf-8")
     assert source.count(removal.old) == 1 and removal.old != removal.new
     ast.parse(source.replace(removal.old, removal.new))
 
@@ -23,7 +23,7 @@ def test_the_cases_that_miss_a_defence_are_there() -> None:
 
 
 def test_the_page_shows_the_table() -> None:
-    page = remove_defences.PAGE.read_text()
+    page = remove_defences.PAGE.read_text(encoding="utf-8")
     assert [removal.what for removal in REMOVALS if f"| {removal.what} | {removal.file} |" not in page] == []
 
 

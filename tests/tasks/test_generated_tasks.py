@@ -164,7 +164,7 @@ def digests(seed: str, count: int, *names: str) -> dict[str, str]:
     """Of `count` questions a split, by a process of its own with that hash seed."""
     environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-c", DIGEST, str(count), *names]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=True)
     return dict(line.split() for line in done.stdout.splitlines())
 
 

@@ -18,7 +18,7 @@ pytestmark = needs_gym
 
 
 def table() -> list[list[str]]:
-    lines = (ROOT / "docs" / "gym.md").read_text().split("\n")
+    lines = (ROOT / "docs" / "gym.md").read_text(encoding="utf-8").split("\n")
     return [
         [cell.strip(" `") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines if line.startswith("| `")
     ]

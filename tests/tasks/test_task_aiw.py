@@ -161,7 +161,7 @@ def last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
 
 def real_prompts(path: Path) -> list[tuple[int, str, str]]:
     """(id, text, answer as an integer's digits) of the prompts that have one."""
-    rows: list[dict[str, Any]] = json.loads(path.read_text())
+    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     kept = []
     for row in rows:
         answer = str(row["right_answer"]).removesuffix(".0").strip()

@@ -237,7 +237,7 @@ def test_the_same_questions_in_another_process(seed: str) -> None:
     """A change here is a new version of every track that uses the task, and cuts off the old records."""
     environment = {**os.environ, "PYTHONHASHSEED": seed}
     command = [sys.executable, "-c", DIGEST, *PUZZLES]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.strip() == GOLDEN
 
 

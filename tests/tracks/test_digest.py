@@ -45,7 +45,7 @@ def test_digests_are_the_same_in_another_process_without_weights_or_network(tmp_
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7", "XDG_CACHE_HOME": str(tmp_path)},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
     digests = json.loads(done.stdout)

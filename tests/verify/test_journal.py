@@ -90,10 +90,10 @@ def source(tmp_path):
     """A submission whose files are a day old."""
     home = tmp_path / "one"
     (home / "data").mkdir(parents=True)
-    (home / "train.py").write_text("print('one')\n")
-    (home / "data" / "table.txt").write_text("1 2 3\n")
+    (home / "train.py").write_text("print('one')\n", encoding="utf-8")
+    (home / "data" / "table.txt").write_text("1 2 3\n", encoding="utf-8")
     (home / "submission.toml").write_text(
-        'name = "one"\ntrack = "cpu-logic"\ntitle = "t"\nchange = "c"\ncontributors = ["tests"]\n'
+        'name = "one"\ntrack = "cpu-logic"\ntitle = "t"\nchange = "c"\ncontributors = ["tests"]\n', encoding="utf-8"
     )
     for path in home.rglob("*"):
         os.utime(path, (1_700_000_000, 1_700_000_000))
@@ -264,16 +264,16 @@ def test_each_copy_is_fresh_and_says_nothing_of_when_the_session_started(journal
 
 
 def test_an_edit_meanwhile_changes_nothing(journal, source, tmp_path):
-    (source.folder / "train.py").write_text("print('another')\n")
+    (source.folder / "train.py").write_text("print('another')\n", encoding="utf-8")
     journal.copy_submission(0, source.tree_sha256, tmp_path / "copy")
-    assert (tmp_path / "copy" / "train.py").read_text() == "print('one')\n"
+    assert (tmp_path / "copy" / "train.py").read_text(encoding="utf-8") == "print('one')\n"
 
 
 @pytest.mark.parametrize("change", ["edit", "remove", "add"])
 def test_a_changed_copy_is_refused(journal, source, tmp_path, change):
     home = journal.submission_folder(0)
     if change == "edit":
-        (home / "train.py").write_text("print('another')\n")
+        (home / "train.py").write_text("print('another')\n", encoding="utf-8")
     elif change == "remove":
         shutil.rmtree(home)
     else:
@@ -283,7 +283,7 @@ def test_a_changed_copy_is_refused(journal, source, tmp_path, change):
 
 
 def test_a_source_that_changed_before_it_was_copied_leaves_no_session(tmp_path, source):
-    (source.folder / "train.py").write_text("print('another')\n")
+    (source.folder / "train.py").write_text("print('another')\n", encoding="utf-8")
     with pytest.raises(submission.SubmissionError, match="changed while it was being copied"):
         Journal(tmp_path / "state", "entry").create([source])
     assert journals(tmp_path / "state") == []
@@ -319,7 +319,7 @@ def test_a_full_disk_leaves_what_was_kept_and_nothing_half_written(journal, tmp_
 
 
 def test_what_a_kill_left_half_written_is_not_read(journal):
-    (journal.folder / ".run-0-0.json").write_text(trained().model_dump_json()[:50])
+    (journal.folder / ".run-0-0.json").write_text(trained().model_dump_json()[:50], encoding="utf-8")
     assert journal.result(0, 0) is None
     journal.save_result(0, 0, trained())
     assert journal.result(0, 0) == trained()
@@ -367,7 +367,7 @@ def test_the_workspace_of_a_killed_run_is_cleared(journal):
         process = FORK.Process(target=work)
         process.start()
         process.join()
-        left = Path((journal.folder / "workspace").read_text())
+        left = Path((journal.folder / "workspace").read_text(encoding="utf-8"))
         assert (left / "output").exists()
         if clear == "next":
             with journal.workspace() as place:
@@ -392,7 +392,7 @@ with session_lock(Path(sys.argv[1])):
 def test_a_second_verification_is_refused_until_the_first_is_dead(tmp_path):
     state = tmp_path / "state"
     command = [sys.executable, "-c", HOLD, str(state)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8") as holder:
         assert holder.stdout.readline() == "held\n"
         with (
             pytest.raises(JournalError, match=r"another verification is running here .*/state/lock"),

@@ -27,7 +27,7 @@ def test_a_submission_travels_as_bytes_and_arrives_whole_or_not_at_all(tmp_path)
     with pytest.raises(submission.SubmissionError):
         unpack(corrupted, tmp_path / "b")
     # The verifier sends nothing but what was announced.
-    (journal.submission_folder(1) / "train.py").write_text("print()\n")
+    (journal.submission_folder(1) / "train.py").write_text("print()\n", encoding="utf-8")
     with pytest.raises(JournalError, match="submission-1 is not what was announced"):
         journal.submission_files(1, second.tree_sha256)
 

@@ -44,9 +44,10 @@ SAVE = "run.save(weights)\n"
 def make(folder, name, source):
     home = folder / name
     home.mkdir(parents=True)
-    (home / "train.py").write_text(source)
+    (home / "train.py").write_text(source, encoding="utf-8")
     (home / "submission.toml").write_text(
-        f'name = "{name}"\ntrack = "cpu-logic"\ntitle = "{name}"\nchange = "for a test"\ncontributors = ["tests"]\n'
+        f'name = "{name}"\ntrack = "cpu-logic"\ntitle = "{name}"\nchange = "for a test"\ncontributors = ["tests"]\n',
+        encoding="utf-8",
     )
     return submission.load(home)
 
@@ -184,7 +185,7 @@ def test_a_failed_run_gets_the_right_message_and_no_record(setting, name):
     assert message in outcome.reason
     assert ledger.records() == [] and not ledger.open_announcements() and not failures(ledger)
     (abandoned,) = [p for p in (ledger.folder / "log").glob("*.json") if b'"abandonment"' in p.read_bytes()]
-    assert message in json.loads(abandoned.read_text())["reason"]
+    assert message in json.loads(abandoned.read_text(encoding="utf-8"))["reason"]
 
 
 def test_one_submission_failing_leaves_the_other_its_record(setting):
@@ -215,7 +216,7 @@ def test_a_changed_baseline_or_another_track_is_refused_before_anything_is_annou
         wrong = other.model_copy(update={"manifest": other.manifest.model_copy(update=form)})
         with pytest.raises(VerifyError, match=f"for the track {names}, not 'cpu-logic'"):
             run(setting, [wrong])
-    (baseline.folder / "train.py").write_text("changed")
+    (baseline.folder / "train.py").write_text("changed", encoding="utf-8")
     with pytest.raises(VerifyError, match="frozen baseline"):
         run(setting, [other])
     assert not ledger.folder.exists()

@@ -58,7 +58,7 @@ def volume(folder, size):
     ],
 )
 def test_a_full_disk_leaves_the_session_open(tiny_place, disk, step, message, finished):
-    with (tiny_place / "one" / "train.py").open("a") as file:
+    with (tiny_place / "one" / "train.py").open("a", encoding="utf-8") as file:
         file.write("print('x' * 20_000)\n")  # more than fits where the note of the workspace was
     options = ["--key", tiny_place / "key", "--ledger", tiny_place / "records"]
     with volume(tiny_place / disk, "1m"):
@@ -104,14 +104,14 @@ def test_an_announcement_that_the_ledger_took_keeps_its_session_whatever_fails_n
 
 @pytest.mark.all  # fifteen seconds; the lock has its own tests
 def test_a_second_verification_is_refused_with_exit_code_2(tiny_place):
-    (tiny_place / "one" / "train.py").write_text(tiny.TRAINER.format(seconds=6))
+    (tiny_place / "one" / "train.py").write_text(tiny.TRAINER.format(seconds=6), encoding="utf-8")
     first = forked.Process(
         target=tiny.run_session, args=(tiny_place, tiny_place / "records", ["one"], None, tiny_place / "steps", None)
     )
     first.start()
     try:
         deadline = time.monotonic() + 60
-        while not (tiny_place / "steps").exists() or "begin" not in (tiny_place / "steps").read_text():
+        while not (tiny_place / "steps").exists() or "begin" not in (tiny_place / "steps").read_text(encoding="utf-8"):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         (announcement,) = Ledger(tiny_place / "records").open_announcements()
@@ -133,13 +133,13 @@ def test_a_clock_that_was_set_back_makes_no_answer_older_than_its_announcement(t
     key, now = load_key(tiny_place / "key"), datetime.now(UTC).replace(microsecond=0)
     (tiny_place / "records").mkdir()
     line = allowed_line(key.public, "tester", now - timedelta(minutes=5), now + timedelta(minutes=30))
-    (tiny_place / "records" / "allowed_signers").write_text(f"{line}\n")
+    (tiny_place / "records" / "allowed_signers").write_text(f"{line}\n", encoding="utf-8")
     listener = Listener()
     yesterday = (now - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     listener.on_begin = lambda phase: monkeypatch.setattr(clock, "utc_now", lambda: yesterday)
     (outcome,) = start(tiny_place, listener)
     (item,) = Ledger(tiny_place / "records").records()
-    announced = json.loads(next((tiny_place / "records" / "log").glob("*.json")).read_text())
+    announced = json.loads(next((tiny_place / "records" / "log").glob("*.json")).read_text(encoding="utf-8"))
     predicate = item.record.predicate
     assert predicate.runs[0].started_utc == yesterday  # the clock as it was: wall times come from another one
     assert predicate.created_utc == announced["created_utc"] > yesterday

@@ -52,7 +52,7 @@ def test_a_killed_session_is_resumed_from_its_finished_runs(tiny_place, moment):
     kept = run_files(tiny_place, entry)
     assert sorted(kept) == [f"run-{name}.json" for name in finished]
     note = tiny.state_folder(tiny_place) / entry / "workspace"
-    workspace = note.read_text() if note.exists() else None
+    workspace = note.read_text(encoding="utf-8") if note.exists() else None
 
     listener = Listener()
     (outcome,) = resumed(tiny_place, entry, listener)
@@ -124,9 +124,9 @@ def test_killed_twice(tiny_place):
 
 def test_a_run_that_failed_before_the_kill_stands(tiny_place):
     """To resume a session is no second chance."""
-    (tiny_place / "one" / "train.py").write_text("raise SystemExit(3)\n")
+    (tiny_place / "one" / "train.py").write_text("raise SystemExit(3)\n", encoding="utf-8")
     entry = killed(tiny_place, (r"rename .*/\.next$", 2))
-    (tiny_place / "one" / "train.py").write_text(tiny.TRAINER.format(seconds=0))
+    (tiny_place / "one" / "train.py").write_text(tiny.TRAINER.format(seconds=0), encoding="utf-8")
     listener = Listener()
     (outcome,) = resumed(tiny_place, entry, listener)
     assert listener.phases == [] and outcome.folder is None and "exited with code 3" in outcome.reason
@@ -173,18 +173,22 @@ def other_ledger(place, entry):
 
 
 def other_track(place, entry):
-    with (place / "harness" / "tracks" / "cpu-logic.toml").open("a") as file:
+    with (place / "harness" / "tracks" / "cpu-logic.toml").open("a", encoding="utf-8") as file:
         file.write("# changed\n")
 
 
 def other_machine(place, entry):
     path = tiny.state_folder(place) / entry / "session.json"
-    path.write_text(path.read_text().replace('"cores":', '"cores":1'))  # 2 cores become 12
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('"cores":', '"cores":1'), encoding="utf-8"
+    )  # 2 cores become 12
 
 
 def other_isolation(place, entry):
     path = tiny.state_folder(place) / entry / "session.json"
-    path.write_text(path.read_text().replace('"isolation":"full"', '"isolation":"none"'))
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('"isolation":"full"', '"isolation":"none"'), encoding="utf-8"
+    )
 
 
 @pytest.mark.parametrize(
@@ -218,13 +222,13 @@ def test_a_changed_copy_of_a_submission_is_refused_and_can_be_put_back(once_kill
     shutil.copytree(original, place, symlinks=True)
     monkeypatch.setattr(files, "TRACKS", place / "harness" / "tracks")
     source = tiny.state_folder(place) / entry / "submission-1" / "train.py"
-    text = source.read_text()
-    source.write_text(f"{text}# changed\n")
+    text = source.read_text(encoding="utf-8")
+    source.write_text(f"{text}# changed\n", encoding="utf-8")
     before = snapshot(place / "records")
     with pytest.raises(VerifyError, match=f"submission-1 is not what was announced .*still open.* --resume {entry}"):
         resumed(place, entry)
     assert snapshot(place / "records") == before
-    source.write_text(text)
+    source.write_text(text, encoding="utf-8")
     assert resumed(place, entry)[0].folder is not None
     assert_closed(place)
 
@@ -232,10 +236,12 @@ def test_a_changed_copy_of_a_submission_is_refused_and_can_be_put_back(once_kill
 def test_a_key_whose_window_has_passed_still_closes_its_session(tiny_place):
     entry = killed(tiny_place, (r"rename .*/\.next$", 2))
     key, now = load_key(tiny_place / "key"), datetime.now(UTC).replace(microsecond=0)
-    announced = json.loads((tiny_place / "records" / "log" / f"{entry}.json").read_text())["created_utc"]
+    announced = json.loads((tiny_place / "records" / "log" / f"{entry}.json").read_text(encoding="utf-8"))[
+        "created_utc"
+    ]
     until = datetime.strptime(announced, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     line = allowed_line(key.public, "tester", now - timedelta(hours=1), until)
-    (tiny_place / "records" / "allowed_signers").write_text(f"{line}\n")
+    (tiny_place / "records" / "allowed_signers").write_text(f"{line}\n", encoding="utf-8")
     resumed(tiny_place, entry)
     (item,) = Ledger(tiny_place / "records").records()
     assert not item.official  # announced in the window, signed after it: self-reported
