@@ -171,6 +171,7 @@ FORMS = {
     "complex_integer": "complex integer",
     "exact": "exact text",
     "words": "text, in any case",
+    "claims": "text, in any case, `a` for `an`",
     "tokens": "list of tokens",
     "commas": "list of words",
     "number_list": "list of numbers",
@@ -273,7 +274,7 @@ def main() -> None:
     if arguments.only:
         print("\n".join(map(line, rows)))
         return
-    PAGE.write_text(page(rows))
+    PAGE.write_text(page(rows), encoding="utf-8")
     print(json.dumps({row.dataset: row.distinct for row in rows if row.task}))
     sys.stderr.write(f"wrote {PAGE}\n")
 

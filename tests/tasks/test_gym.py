@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import importlib.metadata
 import itertools
@@ -19,12 +20,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gym_questions import BY_NAME, KEY, draws, every_task, needs_gym
+from gym_questions import BY_NAME, KEY, draws, every_task, metadata, needs_gym
 from gym_solvers import SOLVERS, written
 from task_helpers import completion
 
 from harness.tasks import SPLITS, Sample, sample, score
-from harness.tasks.gym import forms, rules, sets
+from harness.tasks.gym import edits, forms, rules, sets
 from harness.tasks.gym import task as gym
 from harness.tasks.gym.sets import GYM
 from harness.tasks.gym.task import VERSION, Gym, GymError, draw_item
@@ -172,7 +173,7 @@ for name in ("isomorphic_strings", "polynomial_multiplication", "ransom_note"):
 def python(code: str, *, paths: tuple[Path, ...] = (), **environment: str) -> subprocess.CompletedProcess[str]:
     where = {"PYTHONPATH": os.pathsep.join(map(str, [*paths, ROOT]))}
     command = [sys.executable, "-c", code]
-    return subprocess.run(command, env={**os.environ, **where, **environment}, capture_output=True, text=True)
+    return subprocess.run(command, env={**os.environ, **where, **environment}, capture_output=True, encoding="utf-8")
 
 
 def test_the_same_questions_with_another_hash_seed() -> None:
@@ -191,7 +192,7 @@ def test_the_same_questions_with_another_hash_seed() -> None:
 def test_another_version_is_refused_in_one_sentence(tmp_path: Path) -> None:
     other = tmp_path / "reasoning_gym-0.1.24.dist-info"
     other.mkdir()
-    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: reasoning-gym\nVersion: 0.1.24\n")
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: reasoning-gym\nVersion: 0.1.24\n", encoding="utf-8")
     show = "import sys; from harness.cli import main; sys.argv[1:] = ['tasks', 'show', 'gym-dice']; main()"
     done = python(show, paths=(tmp_path,))
     assert done.returncode == 2 and done.stdout == ""
@@ -231,6 +232,32 @@ def theirs(dataset: str, question: Sample, answer: str) -> float:
     task = BY_NAME[dataset]
     made = gym.factory()(dataset, size=1, seed=question.metadata["seed"], **task.config)
     return float(made.score_answer(answer, made[0]))
+
+
+def test_an_answer_in_the_words_that_the_question_asks_for_is_right() -> None:
+    """`Format your answer like: "Emma is a angel/devil"`: so `a angel` is what it asks for, and `an angel` English."""
+    knights, asked = BY_NAME["knights_knaves"], draws("knights_knaves", 100)
+    assert any(" an " in question.target for question in asked)
+    for question in asked:
+        form = re.search(r'answer like: "(.*)"\)', question.prompt)
+        assert form is not None
+        honest = [part.rpartition(" ")[2] for part in question.target.split(", and ")]
+        literal = ", and ".join(
+            f"{part.rpartition(' ')[0]} {word}" for part, word in zip(form[1].split(", and "), honest, strict=True)
+        )
+        assert knights.accepts(question, literal), (literal, question.target)
+        assert not knights.accepts(question, form[1])
+
+
+def test_a_date_has_one_reading() -> None:
+    """Written with the month's name, and where no year is given the question says whether it has a February 29."""
+    asked = draws("calendar_arithmetic", 300)
+    assert not [question.prompt for question in asked if re.search(r"\d/\d", question.prompt)]
+    for date in (datetime.date(2022, 4, 7), datetime.date(2022, 12, 31)):
+        edited = edits.dated(f"Name the day for {date:%m/%d/%Y}. Reply.", "Monday", {})
+        assert edited == (f"Name the day for {date:%B} {date.day}, 2022. Reply.", "Monday")
+    undated = [q for q in asked if "first_day" in metadata(q)]
+    assert len(undated) > 20 and all(q.prompt.startswith("The year is not a leap year. ") for q in undated)
 
 
 def test_every_right_survo_is_right() -> None:

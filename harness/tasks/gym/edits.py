@@ -46,9 +46,28 @@ def convex(question: str, answer: str, facts: Facts) -> tuple[str, str] | None:
     return (re.sub(r"(?<=[.?])(?=[RD])", " ", question), answer) if int(answer) < 180 else None
 
 
-def in_one_year(question: str, answer: str, facts: Facts) -> tuple[str, str] | None:
-    """Not if the second date is in the next year: the question prints the first one's year behind it."""
-    return (question, answer) if facts.get("end_date", "2022")[:4] == "2022" else None
+def dated(question: str, answer: str, facts: Facts) -> tuple[str, str] | None:
+    """Dates with one reading: months by name, no leap year where no year is given, both dates in one year.
+
+    As drawn, 04/07/2022 is in April or in July, a weekday after February depends on the kind of year, and behind a
+    second date in the next year the first one's year is printed.
+    """
+    if facts.get("end_date", "2022")[:4] != "2022":
+        return None
+    if "first_day" in facts:
+        return f"The year is not a leap year. {question}", answer
+    return re.sub(r"\b([0-9]{2})/([0-9]{2})/(?=2022\b)", _with_the_month, question), answer
+
+
+def _with_the_month(date: re.Match[str]) -> str:
+    return f"{_MONTHS[int(date[1]) - 1]} {int(date[2])}, "
+
+
+# Not calendar.month_name, which follows the locale.
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+)  # fmt: skip
 
 
 def coloured(question: str, answer: str, facts: Facts) -> tuple[str, str] | None:

@@ -53,6 +53,12 @@ def words(text: str) -> str | None:
     return " ".join(text.lower().split()) if _PRINTABLE.fullmatch(text) else None
 
 
+def claims(text: str) -> str | None:
+    """As words, with `a` for `an`: a question may ask for "Emma is a angel/devil"."""
+    shape = words(text)
+    return None if shape is None else re.sub(r"\ban\b", "a", shape)
+
+
 def tokens(text: str) -> tuple[str, ...] | None:
     return tuple(text.split()) if _PRINTABLE.fullmatch(text) else None
 
@@ -195,6 +201,7 @@ FRACTION = Form("Answer with a fraction in lowest terms, such as 3/7.", fraction
 COMPLEX = Form("Answer as a + bi or a - bi with integers, such as 3 - 4i or 0 + 2i.", complex_integer, near_complex)
 EXACT = Form("Answer with these characters only.", exact, near_text)
 WORDS = Form("Answer with the word only.", words, near_text)
+CLAIMS = Form("Answer with the sentence only.", claims, near_text)
 TOKENS = Form("Answer with the list only, separated by spaces.", tokens, near_tokens)
 COMMAS = Form("Answer with the list only, separated by commas.", commas, near_commas)
 LIST = Form("Answer with the list in square brackets, separated by commas.", number_list, near_list)

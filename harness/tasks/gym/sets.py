@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.tasks.gym import edits
 from harness.tasks.gym.forms import (
+    CLAIMS,
     COMMAS,
     COMPLEX,
     DECIMAL,
@@ -47,7 +48,7 @@ GYM: tuple[Gym, ...] = (
     Gym("bitwise_arithmetic", EXACT, 11_999, ask="Answer in hexadecimal with small letters, such as 0x3f or -0x3f."),
     Gym("base_conversion", EXACT, 11_998, {"min_value": 100, "max_value": 1_000_000}),
     Gym("prime_factorization", FACTORS, 11_256, {"min_value": 1000, "max_value": 100_000}, edit=edits.composite),
-    Gym("calendar_arithmetic", WORDS, 10_394, edit=edits.in_one_year, choices=DAYS, ask=""),
+    Gym("calendar_arithmetic", WORDS, 10_394, edit=edits.dated, choices=DAYS, ask=""),
     # strings and words
     Gym("binary_alternation", INTEGER, 11_436),
     Gym("letter_counting", INTEGER, 11_983, {"min_words": 10, "max_words": 30},
@@ -75,7 +76,7 @@ GYM: tuple[Gym, ...] = (
     Gym("path_star", TOKENS, 12_000),
     Gym("shortest_path", PATH, 11_999, {"min_rows": 6, "min_cols": 6, "p_blocked": 0.3}, edit=edits.feasible),
     Gym("graph_color", COLOURING, 12_000, {"edge_probability": 0.3}, edit=edits.coloured),
-    Gym("knights_knaves", WORDS, 12_000, edit=edits.without_full_stop, ask=""),
+    Gym("knights_knaves", CLAIMS, 12_000, edit=edits.without_full_stop, ask=""),
     Gym("color_cube_rotation", WORDS, 12_000, edit=edits.without_half_turns, choices=COLOURS),
     Gym("cryptarithm", CRYPTARITHM, 12_000),
     Gym("kakurasu", GRID, 11_233),
