@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from harness.isolation.contract import Level, Limits
@@ -14,10 +14,14 @@ from harness.isolation.output import used_bytes, whole_pages
 
 
 @contextmanager
-def on_cores(count: int) -> Iterator[None]:
-    """What this thread spawns in here inherits so many cores and no others; `CoreTime` sees whether it takes more."""
+def on_cores(count: int, preferred: Sequence[int] = ()) -> Iterator[None]:
+    """What this thread spawns in here inherits so many cores and no others; `CoreTime` sees whether it takes more.
+
+    Those of `preferred` that this process may use come first, in that order.
+    """
     mine = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(mine)[:count])
+    order = [core for core in preferred if core in mine]
+    os.sched_setaffinity(0, [*order, *sorted(mine - set(order))][:count])
     try:
         yield
     finally:

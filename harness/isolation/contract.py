@@ -47,13 +47,14 @@ class Mounts:
 class Devices:
     """What a sandbox is given to compute on GPUs with; `harness.isolation.gpu` knows what that is on this machine.
 
-    At level none only the variables count: there a device file is open to whoever may open it.
+    At level none only the variables and the cores count: there a device file is open to whoever may open it.
     """
 
     nodes: list[Path] = field(default_factory=list)  # device files, to read and write
     folders: list[Path] = field(default_factory=list)  # to read
     links: dict[str, str] = field(default_factory=dict)  # where -> to what
     environment: dict[str, str] = field(default_factory=dict)
+    cores: list[int] = field(default_factory=list)  # those near the GPUs first; empty: in the machine's own order
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.isolation import occupancy
+from harness.isolation import numa, occupancy
 from harness.isolation.contract import Devices, Level
 from harness.isolation.gpu_meter import GpuUsage, Meter
 from harness.isolation.nvml import Device, GpuError, devices, library, mode, query
@@ -115,7 +115,7 @@ class Lease:
         if folder is not None and not _in_loader_cache("libcuda.so.1"):
             environment["LD_LIBRARY_PATH"] = str(folder)
         if level == "none":
-            return Devices(environment=environment | self._variables())
+            return Devices(environment=environment | self._variables(), cores=self._cores())
         nodes = [DEV / "nvidiactl", DEV / "nvidia-uvm"]
         nodes += [node for node in [DEV / "nvidia-uvm-tools"] if node.exists()]
         links: dict[str, str] = {}
@@ -125,17 +125,14 @@ class Lease:
             if minor is None:
                 raise GpuError(f"the driver does not say which device file belongs to GPU {device.index}")
             nodes += [DEV / f"nvidia{minor}", *(_slices(minor) if device.mig else [])]
-            address = query("nvmlDeviceGetPciInfo", device.handle)
-            if address is not None:
-                link = SYS / "bus/pci/devices" / _pci(address)
-                if link.exists():
-                    folders.append(link.resolve())
-                    links[str(link)] = str(link.resolve())
+            if (link := _sysfs(device)) is not None:
+                folders.append(link.resolve())
+                links[str(link)] = str(link.resolve())
         for node in nodes:
             _check_openable(node)
         if folder is not None and not folder.is_relative_to("/usr") and not folder.is_relative_to("/lib"):
             folders.append(folder)
-        return Devices(nodes, [folder for folder in folders if folder.is_dir()], links, environment)
+        return Devices(nodes, [folder for folder in folders if folder.is_dir()], links, environment, self._cores())
 
     def wait_until_empty(self) -> None:
         """Before a run: nobody may be on these GPUs. Raises GpuError, which names who is."""
@@ -177,6 +174,12 @@ class Lease:
             raise message.error
         answer: Answer = message.answer
         return answer
+
+    def _cores(self) -> list[int]:
+        """This machine's cores, those near these GPUs first, the same number for each."""
+        links = [_sysfs(device) for device in self.devices]
+        nodes = [None if link is None else numa.node_of(link) for link in links]
+        return numa.order(nodes, numa.node_cores(SYS / "devices/system/node"))
 
     def _variables(self) -> dict[str, str]:
         """What makes CUDA see these GPUs and no others."""
@@ -234,9 +237,13 @@ def _libraries() -> dict[str, str]:
     return dict(sorted(versions.items()))
 
 
-def _pci(address: Any) -> str:
-    """As sysfs writes it, 0000:c1:00.0: NVML's domain has eight digits."""
-    return f"{address.domain:04x}:{address.bus:02x}:{address.device:02x}.0"
+def _sysfs(device: Device) -> Path | None:
+    """The link to a GPU's own folder among PCI devices: 0000:c1:00.0, where NVML's domain has eight digits."""
+    address = query("nvmlDeviceGetPciInfo", device.handle)
+    if address is None:
+        return None
+    link = SYS / "bus/pci/devices" / f"{address.domain:04x}:{address.bus:02x}:{address.device:02x}.0"
+    return link if link.exists() else None
 
 
 def _slices(minor: int) -> list[Path]:

@@ -50,6 +50,7 @@ class Watch:
 
     def __init__(self, invocation: Invocation, hooks: Hooks, group: Cgroup | None, channel: Channel) -> None:
         self._mounts, self._limits, self._level = invocation.mounts, invocation.limits, invocation.level
+        self._preferred_cores = [] if invocation.devices is None else invocation.devices.cores
         self._hooks, self._group, self._channel = hooks, group, channel
         self._log = Log(self._limits.log_bytes)
 
@@ -58,7 +59,7 @@ class Watch:
         if self._hooks.on_start is not None:
             self._hooks.on_start()
         self._started = time.monotonic()
-        with on_cores(self._limits.cores):
+        with on_cores(self._limits.cores, self._preferred_cores):
             process = subprocess.Popen(
                 line, env={}, cwd="/", umask=0o022, start_new_session=True, pass_fds=[theirs.fileno(), calls],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0,

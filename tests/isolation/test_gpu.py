@@ -234,7 +234,8 @@ place = Path(os.environ["PLACE"])
 gpu.DEV, gpu.SYS, gpu.DRIVER = place / "dev", place / "sys", place / "driver"
 try:
     devices = gpu.lease("any", int(sys.argv[1]), 1).sandbox_devices(sys.argv[2])
-    say([list(map(str, devices.nodes)), list(map(str, devices.folders)), devices.links, devices.environment])
+    say([list(map(str, devices.nodes)), list(map(str, devices.folders)), devices.links, devices.environment,
+         devices.cores])
 except gpu.GpuError as error:
     say(str(error))
 """
@@ -248,16 +249,21 @@ def test_the_devices_are_those_of_the_tracks_gpus_and_no_others(machine: Machine
     for folder in (real, place / "sys/devices/system/node", place / "sys/module/nvidia", place / "sys/bus/pci/devices"):
         folder.mkdir(parents=True)
     (place / "sys/bus/pci/devices/0000:c0:00.0").symlink_to("../../../devices/pci0000:c0/0000:c0:00.0")
-    device_files, folders, links, environment = machine.run(DEVICES, "1", "full", PLACE=str(place))
+    (real / "numa_node").write_text("1\n")
+    for node, cores in (("node0", "0-1\n"), ("node1", "2-3\n")):
+        (place / "sys/devices/system/node" / node).mkdir()
+        (place / "sys/devices/system/node" / node / "cpulist").write_text(cores)
+    device_files, folders, links, environment, cores = machine.run(DEVICES, "1", "full", PLACE=str(place))
     dev, system = place / "dev", place / "sys"
     assert device_files == [f"{dev}/nvidiactl", f"{dev}/nvidia-uvm", f"{dev}/nvidia-uvm-tools", f"{dev}/nvidia0"]
     assert folders == [f"{system}/devices/system/node", f"{system}/module/nvidia", str(real), str(machine.library)]
     assert links == {f"{system}/bus/pci/devices/0000:c0:00.0": str(real)}
     assert environment == {"LD_LIBRARY_PATH": str(machine.library)}  # the loader would not find the driver's library
+    assert cores == [2, 3, 0, 1]  # those of the GPU's own node first
     both = machine.run(DEVICES, "2", "full", PLACE=str(place))
     assert both[0] == [*device_files, f"{dev}/nvidia1"]
     bare = machine.run(DEVICES, "1", "none", PLACE=str(place), CUDA_VISIBLE_DEVICES="1")
-    assert bare == [[], [], {}, {**environment, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "1"}]
+    assert bare == [[], [], {}, {**environment, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "1"}, []]
 
 
 @needs_bindings
