@@ -7,7 +7,11 @@ lines are shown beside them and kept in log.txt.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import re
+import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,37 +19,59 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, Literal, TextIO
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from harness import files
 from harness.environment import Environment, development_key
 from harness.errors import NanoR1Error
+from harness.isolation.load import Load
 from harness.submission import Submission
 from harness.tracks.track import ROOT, Track
 
 ROWS = 12  # of the live table
+_STEP = re.compile(r"\bstep +([0-9]{1,9}) *(?:/|of) *([0-9]{1,9})\b")  # as the baselines print it when a step is done
 
 
 class DevelopmentError(NanoR1Error):
     """A development run cannot start or has failed; the message says where to look."""
 
 
-def train(track: Track, submission: Submission, seed: int, output: Path, control: bool, console: Console) -> None:
-    """Run train.py, show it live, stop it at the budget. Files land in `output`. Raises DevelopmentError if it fails.
+class RunInterrupted(DevelopmentError):
+    """Ctrl-C."""
 
-    `control`: as a verifier's control run, on scores that are unrelated to the completions.
+    exit_code = 130
+
+
+def train(
+    track: Track,
+    submission: Submission,
+    seed: int,
+    output: Path,
+    control: bool,
+    console: Console,
+    seconds: int | None = None,
+) -> bool:
+    """Run train.py and show it live. Files land in `output`. Returns whether there are weights to evaluate.
+
+    Raises DevelopmentError if it fails, is interrupted or, where `seconds` is not given, meets the track's budget. The
+    table of what the harness saw is printed however it ends. `control`: as a verifier's control run, on scores that are
+    unrelated to the completions.
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise DevelopmentError(f"{error.filename} is not a folder; name another with --output") from None
+    weights = output / "model.safetensors"
+    weights.unlink(missing_ok=True)  # an earlier run's are not to be evaluated as this one's
+    limit = seconds or track.budget.seconds
     start = time.monotonic()
     with contextlib.ExitStack() as stack:
-        work = stack.enter_context(tempfile.TemporaryDirectory(prefix="nano-r1-"))
+        work = stack.enter_context(tempfile.TemporaryDirectory(prefix="nano-r1-", dir=files.socket_parent()))
         log = stack.enter_context((output / "log.txt").open("w", encoding="utf-8"))
         environment = stack.enter_context(
             Environment(
@@ -59,22 +85,68 @@ def train(track: Track, submission: Submission, seed: int, output: Path, control
                 control=development_key(seed) if control else None,
             )
         )
+        load, before = Load(track.hardware.cores), _cpu_ms()
         with _started(submission, Path(work) / "socket") as process:
             reader = LogReader(process, log, console)
-            with Live(console=console, refresh_per_second=4, transient=True) as live:
-                while process.poll() is None:
-                    time.sleep(0.25)
-                    elapsed = time.monotonic() - start
-                    if console.is_terminal:
-                        live.update(_view(environment, elapsed, track.budget.seconds, reader.last))
-                    if elapsed > track.budget.seconds:
-                        console.print(f"stopped: over the budget of {track.budget.seconds} s")
-                        process.kill()
+            ended = _watch(process, environment, (start, limit), reader, console)
+        elapsed, share = time.monotonic() - start, load.share(_cpu_ms() - before)
         reader.join(timeout=5)
-        console.print(_view(environment, time.monotonic() - start, track.budget.seconds, ""))
+        console.print(_view(environment, elapsed, limit, "", console.width))
+    log_file = output / "log.txt"
+    if ended == "interrupted":
+        raise RunInterrupted(f"interrupted after {elapsed:.0f} s{reader.step}; its log is {log_file}")
+    if ended == "stopped":
+        if seconds is None:
+            raise DevelopmentError(f"stopped at the budget of {limit} s{reader.step}, {share}; its log is {log_file}")
+        console.print(f"stopped after {limit} s, as asked{reader.step}, {share}", soft_wrap=True)
+        return False
     if process.returncode != 0:
-        program, log_file = submission.folder / "train.py", output / "log.txt"
-        raise DevelopmentError(f"{program} exited with code {process.returncode}; its log is {log_file}")
+        why = _ending(process.returncode, reader.last.strip())
+        raise DevelopmentError(f"{submission.folder / 'train.py'} {why}; its log is {log_file}")
+    if not weights.is_file():
+        console.print("it saved no weights: a train.py ends with run.save(model)")
+    return weights.is_file()
+
+
+def _watch(
+    process: subprocess.Popen[str],
+    environment: Environment,
+    time_limit: tuple[float, float],
+    reader: LogReader,
+    console: Console,
+) -> Literal["ended", "stopped", "interrupted"]:
+    """Show the run until it ends, is over its time (start, seconds) or Ctrl-C is pressed: then end it."""
+    start, limit = time_limit
+    try:
+        with Live(console=console, refresh_per_second=4, transient=True) as live:
+            while process.poll() is None:
+                time.sleep(0.25)
+                elapsed = time.monotonic() - start
+                if console.is_terminal:
+                    live.update(_view(environment, elapsed, limit, reader.last, console.width))
+                if elapsed > limit:
+                    process.kill()
+                    process.wait()
+                    return "stopped"
+    except KeyboardInterrupt:
+        process.kill()
+        process.wait()
+        return "interrupted"
+    return "ended"
+
+
+def _cpu_ms() -> int:
+    """Of all processes that this one started and that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return round((usage.ru_utime + usage.ru_stime) * 1000)
+
+
+def _ending(returncode: int, last_line: str) -> str:
+    """How it failed: by a signal that nobody here sent, or with an exit code and what it printed last."""
+    if returncode < 0:
+        name = signal.Signals(-returncode).name
+        return f"was killed by {name}" + (", as the kernel does when memory runs out" if name == "SIGKILL" else "")
+    return f"exited with code {returncode}" + (f": {last_line[:200]}" if last_line else "")
 
 
 @contextlib.contextmanager
@@ -97,11 +169,14 @@ def _started(submission: Submission, socket: Path) -> Iterator[subprocess.Popen[
 
 
 class LogReader(threading.Thread):
-    """Copies what a process prints into its log; without a terminal, shows it too. `last` is its latest line."""
+    """Copies what a process prints into its log; without a terminal, shows it too. `last` is its latest line.
+
+    `step`: where the run is by its own word, ` in step 16 of 40` once it printed `step 15/40`; empty if it never did.
+    """
 
     def __init__(self, process: subprocess.Popen[str], log: TextIO, console: Console) -> None:
         super().__init__(daemon=True)
-        self.last = ""
+        self.last = self.step = ""
         self._process, self._log, self._console = process, log, console
         self.start()
 
@@ -114,32 +189,57 @@ class LogReader(threading.Thread):
                 self._log.write(line)
                 self._log.flush()
             self.last = line.rstrip("\n")
+            if (done := _STEP.search(line)) is not None:
+                self.step = f" in step {min(int(done[1]) + 1, int(done[2]))} of {int(done[2])}"
             if not self._console.is_terminal:
                 self._console.print(self.last, markup=False, soft_wrap=True)
 
 
-def _view(environment: Environment, elapsed: float, budget: int, line: str) -> Group:
-    """The harness's view: a row for each stretch of scored completions."""
+def _view(environment: Environment, elapsed: float, budget: float, line: str, width: int) -> Group:
+    """The harness's view: a row for each stretch of scored completions, no wider than the terminal.
+
+    Where a column for each task has no room, the tasks stand below, over the last stretch.
+    """
     points = environment.curve
-    width = max(1, -(-len(points) // ROWS))
+    length = max(1, -(-len(points) // ROWS))
+    stretches = [points[start : start + length] for start in range(0, len(points), length)]
     tasks = sorted({task for point in points for task in point["tasks"]})
-    table = Table(box=None, pad_edge=False, title=f"{elapsed:.0f} of {budget} s", title_justify="left")
+    title = f"{elapsed:.0f} of {budget:.0f} s"
+    table = _table(stretches, tasks, title)
+    parts: list[RenderableType] = [table]
+    if _width(table) > width:
+        late = (f"{task} {_accuracy(stretches[-1], task)}" for task in tasks if _accuracy(stretches[-1], task))
+        parts = [_table(stretches, [], title), Text(f"accuracy of late: {', '.join(late)}")]
+    if line:
+        parts.append(Text(line, no_wrap=True, overflow="ellipsis"))
+    return Group(*parts)
+
+
+def _table(stretches: list[list[dict[str, Any]]], tasks: list[str], title: str) -> Table:
+    table = Table(box=None, pad_edge=False, collapse_padding=True, title=title, title_justify="left")
     for column in ("seconds", "completions", "accuracy", "formatted", "tokens", *tasks):
-        table.add_column(column, justify="right")
-    for start in range(0, len(points), width):
-        stretch = points[start : start + width]
+        table.add_column(column, justify="right", no_wrap=True)
+    for stretch in stretches:
         count = sum(point["completions"] for point in stretch)
-        cells = []
-        for task in tasks:
-            counts = [point["tasks"].get(task, (0, 0)) for point in stretch]
-            completions, correct = (sum(column) for column in zip(*counts, strict=True))
-            cells.append(f"{correct / completions:.3f}" if completions else "")
         table.add_row(
             f"{stretch[-1]['t_ms'] / 1000:.0f}",
             f"{count:,}",
             f"{sum(point['correct'] for point in stretch) / count:.3f}",
             f"{sum(point['formatted'] for point in stretch) / count:.3f}",
             f"{sum(point['tokens'] for point in stretch) / count:.1f}",
-            *cells,
+            *(_accuracy(stretch, task) for task in tasks),
         )
-    return Group(table, Text(line[:300]))
+    return table
+
+
+def _accuracy(stretch: list[dict[str, Any]], task: str) -> str:
+    """Of a task over a stretch of points; empty if nothing of it was scored there."""
+    counts = [point["tasks"].get(task, (0, 0)) for point in stretch]
+    completions, correct = (sum(column) for column in zip(*counts, strict=True))
+    return f"{correct / completions:.3f}" if completions else ""
+
+
+def _width(table: Table) -> int:
+    """Characters that it needs to show every cell whole."""
+    wide = Console(width=10_000, file=io.StringIO())
+    return table.__rich_measure__(wide, wide.options).maximum

@@ -49,6 +49,10 @@ def train(
     output: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the weights and the log go.")] = Path(
         "runs/train"
     ),
+    seconds: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Stop after so many seconds. Default: the track's budget."),
+    ] = None,
     evaluate: Annotated[bool, typer.Option(help="Evaluate the weights at the end.")] = True,
     control: Annotated[
         bool, typer.Option("--control", help="Make a control run, whose scores are unrelated to the completions.")
@@ -56,7 +60,8 @@ def train(
 ) -> None:
     """Make one development run of a submission.
 
-    There is no sandbox. Reward and accuracy are shown as the harness measures them, while the run goes on.
+    There is no sandbox. Reward and accuracy are shown as the harness measures them, while the run goes on; Ctrl-C and
+    --seconds end it, and what was measured stays on the screen.
     """
     from harness import development, submission
     from harness.tracks import track as tracks
@@ -65,8 +70,8 @@ def train(
     # A track that is named may be any: a development run claims nothing.
     chosen = tracks.load(track or submission.track_of([loaded]))
     chosen.check_base()
-    development.train(chosen, loaded, seed, output, control, console())
-    if evaluate:
+    finished = development.train(chosen, loaded, seed, output, control, console(), seconds)
+    if finished and evaluate:
         evaluate_on_track(chosen, output / "model.safetensors", seed, as_json=False)
 
 

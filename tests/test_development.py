@@ -1,0 +1,125 @@
+"""Development runs: how each of them ends, and what stands on the screen then."""
+
+import io
+import os
+import re
+import signal
+import threading
+from dataclasses import dataclass, field
+
+import pytest
+from rich.console import Console
+
+from harness import development, submission
+from harness.development import DevelopmentError, RunInterrupted
+from harness.tracks.track import load
+
+STEPS = """
+import time
+from harness.client import connect
+run = connect()
+for step in range(40):
+    run.score([(prompt.id, [run.end_token_id]) for prompt in run.prompts(8)])
+    print(f"step {step + 1}/40 reward 0", flush=True)
+    time.sleep(3 if step else 0)
+"""
+
+
+def folder_of(place, code):
+    folder = place / "mine"
+    folder.mkdir()
+    (folder / "train.py").write_text(code)
+    (folder / "submission.toml").write_text(
+        'name = "mine"\ntrack = "cpu-logic"\ntitle = "t"\nchange = "c"\ncontributors = ["ada"]\n'
+    )
+    return submission.load(folder)
+
+
+def train(place, code, budget=600, **other):
+    """Returns (what it returned, what it printed at 80 columns, the error that it raised)."""
+    track = load("cpu-logic")
+    track = track.model_copy(update={"budget": track.budget.model_copy(update={"seconds": budget})})
+    console = Console(file=io.StringIO(), width=80)
+    finished = error = None
+    try:
+        finished = development.train(track, folder_of(place, code), 0, place / "out", False, console, **other)
+    except DevelopmentError as raised:
+        error = raised
+    return finished, console.file.getvalue(), error
+
+
+def rows(printed):
+    """The rows of the table, without its title and head."""
+    return [line.split() for line in printed.splitlines() if re.match(r"^ +\d+ +[\d,]+ +\d\.\d{3}", line)]
+
+
+def test_the_budget_is_named_with_the_step_and_the_share_of_the_cores(tmp_path):
+    _, printed, error = train(tmp_path, STEPS, budget=3)
+    assert re.search(r"^stopped at the budget of 3 s in step \d of 40, on \d\.\d of 2 cores", str(error))
+    assert "code -9" not in str(error) and "log.txt" in str(error) and error.exit_code == 2
+    assert rows(printed)
+
+
+def test_a_time_of_ones_own_is_no_error_and_keeps_the_table(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "model.safetensors").write_text("of an earlier run")
+    finished, printed, error = train(tmp_path, STEPS, seconds=3)
+    assert error is None and finished is False and rows(printed)
+    assert re.search(r"stopped after 3 s, as asked in step \d of 40", printed)
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_ctrl_c_keeps_the_table(tmp_path):
+    threading.Timer(3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    _, printed, error = train(tmp_path, STEPS)
+    assert isinstance(error, RunInterrupted) and error.exit_code == 130 and rows(printed)
+    assert re.match(r"interrupted after \d s in step \d of 40; its log is ", str(error))
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("import os\nos.kill(os.getpid(), 9)", "was killed by SIGKILL, as the kernel does when memory runs out"),
+        ("import os\nos.kill(os.getpid(), 15)", "was killed by SIGTERM"),
+        ("import nothing_of_that_name", "exited with code 1: ModuleNotFoundError: No module named 'nothing_of_that"),
+    ],
+)
+def test_a_failure_says_what_happened(tmp_path, code, words):
+    _, _, error = train(tmp_path, code)
+    assert words in str(error)
+
+
+def test_no_weights_are_not_evaluated(tmp_path):
+    finished, printed, error = train(tmp_path, "print('done')")
+    assert error is None and finished is False and "saved no weights" in printed
+
+
+@dataclass
+class Seen:
+    """What a view is drawn of."""
+
+    tasks: list[str]
+    curve: list[dict[str, object]] = field(init=False)
+
+    def __post_init__(self):
+        counts = {task: [25_600, 25_600] for task in self.tasks}
+        point = {"completions": 102_400, "correct": 102_400, "formatted": 102_400, "tokens": 12_800_000}
+        self.curve = [{**point, "t_ms": 599_000 + n, "tasks": counts} for n in range(30)]
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        ["countdown", "josephus", "linear", "nim"],
+        ["entailment", "syllogism"],
+        ["gym-knights-knaves", "gym-calendar", "countdown", "linear", "nim", "josephus", "sudoku", "mini-sudoku"],
+    ],
+)
+def test_the_live_view_fits_eighty_columns_with_every_word_whole(tasks):
+    console = Console(file=io.StringIO(), width=80)
+    console.print(development._view(Seen(tasks), 599, 600, "step 16/40 " + "x" * 200, 80))
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80 and lines[0].rstrip() == "599 of 600 s"
+    words = " ".join(lines[:-1]).replace(",", " ").split()
+    assert {"seconds", "completions", "accuracy", "formatted", "tokens", *tasks} <= set(words)
+    assert "…" not in "".join(lines[:-1]) and len(rows("\n".join(lines))) == 10
