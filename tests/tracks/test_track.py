@@ -45,6 +45,7 @@ def test_the_chat_template_is_the_tokenizers_own_and_digits_stand_alone():
 def test_the_tracks_for_gpus_are_there_and_say_that_they_were_never_measured():
     assert set(GPU) == {
         "1xh100-logic", "8xh100-logic", "1xh100-smol", "1xh100-deduction", "8xh100-math", "8xh100-open", "gpu-logic",
+        "gpu-smol",
     }  # fmt: skip
     assert all(load(name).status == "provisional" for name in GPU)
 
@@ -81,5 +82,5 @@ def test_reading_a_track_loads_no_sandbox_no_grader_and_no_heavy_package(read, u
         f"import sys\nfrom harness.tracks.track import load, names\n{read}\n"
         f"print([name for name in {unused.split()} if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8")
     assert done.stdout == "[]\n", done.stderr
