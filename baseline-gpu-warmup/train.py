@@ -1,24 +1,34 @@
 """A supervised warm-up on the track's traces, then GRPO as DeepSeekMath wrote it, on one GPU.
 
-The reference of 1xh100-deduction. It is baseline-gpu/train.py (what that deletes from GRPO and changes for a GPU stands
+The reference of 1xh100-deduction and gpu-smol: baseline-gpu/train.py (what that deletes from GRPO and changes stands
 there), and `diff` shows what differs. Added: the policy first imitates the traces, WARMUP_EPOCHS times, the mean
 cross-entropy over a trace's tokens first and over traces second, as in baseline-deduction/train.py. Deleted: ranks and
-sharding, as the track has one GPU.
+sharding, as these tracks have one GPU.
 """
 
 import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
+
+os.environ |= {  # read as torch and vLLM are imported
+    "TORCH_COMPILE_DISABLE": "1",  # nothing is compiled
+    "TORCHINDUCTOR_COMPILE_THREADS": "1",  # else up to 32 idle processes a rank: vLLM sets it when torch has read it
+    "PYTORCH_ALLOC_CONF": "expandable_segments:True",  # batches differ in length, and would leave memory in pieces
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # in this process: tensors are handed over as they are
+    "VLLM_USE_V2_MODEL_RUNNER": "0",  # the runner that was seen to take weights; a GPU would get another
+    "VLLM_NO_USAGE_STATS": "1",  # no report to vLLM's makers
+    "VLLM_LOGGING_LEVEL": "WARNING",  # else three lines a sync, of a log that has a limit
+}
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from harness.client import Run, connect
-
-# ---------------------------------------------------------------- constants
 
 
 @dataclass(frozen=True)
@@ -30,30 +40,36 @@ class Recipe:
     group: int  # completions a question: G
     minibatches: int  # updates a rollout
     max_new_tokens: int  # or the track's limit, if that is less
-    warmup_learning_rate: float  # decays linearly to zero
-    learning_rate: float  # likewise
-    checkpointing: bool  # keep only each layer's input and compute the rest again in the backward pass
+    warmup_learning_rate: float  # on the traces; decays linearly to zero
+    learning_rate: float  # kept after the ramp; without one it decays linearly to zero
+    ramp: int = 0  # rollouts over which it rises
+    checkpointing: bool = False  # keep only each layer's input and compute the rest again in the backward pass
+    vllm: bool = False  # sample with vLLM: tracks of language models name it, tracks of the logic base do not
+
+    def rate(self, step: int) -> float:
+        return self.learning_rate * (min(1, (step + 1) / self.ramp) if self.ramp else 1 - step / self.steps)
 
 
 SMALL = 10_000_000  # parameters: below, a base made for the logic tracks; above, a language model
-LOGIC = Recipe(40, 32, 8, 8, 64, 3e-3, 4e-4, checkpointing=False)  # baseline-deduction/train.py's warm-up
-# Provisional, since it never ran on a GPU: microR1's 512 completions a rollout, doubled.
-LANGUAGE = Recipe(150, 128, 8, 4, 1024, 1e-5, 1e-6, checkpointing=True)
+LOGIC = Recipe(40, 32, 8, 8, 64, 3e-3, 4e-4)  # baseline-deduction/train.py's warm-up
+# Provisional: never ran on a GPU. Rollouts: twice microR1's 512 (its rate rises to 5e-6).
+LANGUAGE = Recipe(150, 128, 8, 16, 1024, 1e-5, 3e-6, ramp=5, checkpointing=True, vllm=True)
 
 WARMUP_EPOCHS = 2  # passes over the track's traces
 WARMUP_ROWS = 16  # traces an update
 
 TEMPERATURE = 1.0  # sampling and scoring alike
-BETAS = (0.9, 0.95)
-WEIGHT_DECAY = 0.0
+BETAS, WEIGHT_DECAY = (0.9, 0.95), 0.0  # AdamW's
 MAX_GRAD_NORM = 1.0
 CLIP_RANGE = 0.2  # epsilon
+DUAL_CLIP = 3.0  # c; verl's clip_ratio_c
 DEAD_STD = 1e-4  # a group whose rewards vary less is dropped
 
-MICRO_TOKENS = 32_768  # of a forward and backward pass, padding included
-LOGIT_TOKENS = 2_048  # whose logits exist at once: 2,048 of 151,936 in float32 are 1.2 GB
+MICRO_TOKENS = 16_384  # of a forward and backward pass, padding included
+LOGIT_TOKENS = 1_024  # whose logits exist at once: 1,024 of 151,936 in float32 are 0.6 GB
 VLLM_MEMORY = 0.42  # of the GPU: its weights and its cache of keys and values
-MISMATCH = 0.1  # nats a token on average, between sampler and trainer; bfloat16 gives about 0.02
+CONCURRENT = 256  # completions that vLLM samples at a time, and its largest graph
+WARN_MISMATCH, MAX_MISMATCH = 0.1, 0.3  # nats a token between sampler and trainer; bfloat16 should give about 0.02
 
 CUDA = torch.cuda.is_available()
 BF16_CPU = any(map(torch.cpu.get_capabilities().get, ("avx512_bf16", "amx_bf16")))
@@ -71,11 +87,12 @@ def group_advantages(rewards: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def clipped_objective(logp: Tensor, old_logp: Tensor, advantages: Tensor) -> tuple[Tensor, Tensor]:
-    """PPO's clipped surrogate, token by token: three tensors of one shape -> objective, clipped?"""
+    """PPO's surrogate, clipped on both sides, token by token: three tensors of one shape -> objective, clipped?"""
     ratio = (logp - old_logp).exp()
     plain = ratio * advantages
-    clipped = ratio.clamp(1 - CLIP_RANGE, 1 + CLIP_RANGE) * advantages
-    return torch.minimum(plain, clipped), clipped < plain
+    objective = torch.minimum(plain, ratio.clamp(1 - CLIP_RANGE, 1 + CLIP_RANGE) * advantages)
+    objective = torch.where(advantages < 0, objective.maximum(DUAL_CLIP * advantages), objective)
+    return objective, objective != plain
 
 
 def token_weights(lengths: Tensor, rows: float) -> Tensor:
@@ -83,11 +100,11 @@ def token_weights(lengths: Tensor, rows: float) -> Tensor:
     return (1 / (lengths * rows)).repeat_interleave(lengths)
 
 
-def log_probs(head: nn.Module, hidden: Tensor, targets: Tensor) -> Tensor:
+def log_probs(head: nn.Module, hidden: Tensor, targets: Tensor, vocabulary: int) -> Tensor:
     """Log-probs of the targets, LOGIT_TOKENS at a time. [n, width], [n] -> [n], float32."""
 
     def some(hidden: Tensor, targets: Tensor) -> Tensor:
-        logits = head(hidden).float() / TEMPERATURE
+        logits = head(hidden)[:, :vocabulary].float() / TEMPERATURE
         return logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(1)
 
     parts = zip(hidden.split(LOGIT_TOKENS), targets.split(LOGIT_TOKENS), strict=True)
@@ -100,22 +117,23 @@ def log_probs(head: nn.Module, hidden: Tensor, targets: Tensor) -> Tensor:
 class Policy(nn.Module):
     """The model, and the log-probs of what was sampled."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: nn.Module, vocabulary: int):
         super().__init__()
-        self.model = model
+        self.model, self.vocabulary = model, vocabulary
 
     def forward(self, ids: Tensor, sampled: Tensor) -> Tensor:
         """Log-probs of the tokens that were sampled, row by row. [rows, T], [rows, T] bool -> [sampled tokens]."""
         with torch.autocast(ids.device.type, torch.bfloat16, enabled=torch.bfloat16 == COMPUTE):
             hidden = self.model.model(ids[:, :-1], use_cache=False).last_hidden_state
-            return log_probs(self.model.lm_head, hidden[sampled[:, 1:]], ids[:, 1:][sampled[:, 1:]])
+            targets = ids[:, 1:][sampled[:, 1:]]
+            return log_probs(self.model.lm_head, hidden[sampled[:, 1:]], targets, self.vocabulary)
 
 
-def make_policy(model: nn.Module, recipe: Recipe, device: torch.device) -> Policy:
+def make_policy(model: nn.Module, vocabulary: int, recipe: Recipe, device: torch.device) -> Policy:
     """Put the model on the device in float32."""
     if recipe.checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    return Policy(model).to(device, torch.float32).train()
+    return Policy(model, vocabulary).to(device, torch.float32).train()
 
 
 # ---------------------------------------------------------------- the samplers: load weights, sample completions
@@ -126,35 +144,34 @@ Completion = tuple[list[int], list[float]]  # token ids up to and including the 
 class VLLMSampler:
     """A vLLM engine in this process. It starts with random weights: `load` first."""
 
-    def __init__(self, run: Run, longest: int, seed: int):
-        os.environ |= {
-            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # in this process: tensors are handed over as they are
-            "VLLM_USE_V2_MODEL_RUNNER": "0",  # the runner that was seen to take weights; a GPU would get another
-            "VLLM_NO_USAGE_STATS": "1",  # no report to vLLM's makers
-            "VLLM_LOGGING_LEVEL": "WARNING",  # else three lines a sync, of a log that has a limit
-        }
+    def __init__(self, run: Run, longest: int, vocabulary: int, device: torch.device):
         from vllm import LLM, SamplingParams
+        from vllm.v1.sample.logits_processor import LogitsProcessor
 
-        self.params = SamplingParams(
-            temperature=TEMPERATURE,
-            max_tokens=longest,
-            logprobs=0,  # only the sampled token's
-            flat_logprobs=True,  # as one list: a dictionary a token would be a million of them
-            ignore_eos=True,
-            stop_token_ids=[run.end_token_id],
-            detokenize=False,
-        )
+        class OnlyTokens(LogitsProcessor):
+            def __init__(self, *_): ...
+            def update_state(self, _): ...
+            def is_argmax_invariant(self): ...  # as good as False
+            def apply(self, logits):
+                logits[:, vocabulary:] = float("-inf")
+                return logits
+
+        options = {"max_tokens": longest, "ignore_eos": True, "stop_token_ids": [run.end_token_id]}
+        # Log-probs of the sampled tokens alone, as one list: a dictionary a token would be a million of them.
+        options |= {"logprobs": 0, "flat_logprobs": True, "detokenize": False}
+        self.params = SamplingParams(temperature=TEMPERATURE, **options)
+        engine = {"load_format": "dummy", "gpu_memory_utilization": VLLM_MEMORY, "max_num_seqs": CONCURRENT}
+        # Graphs without a compiler, for each number of completions that there can be.
+        graphs = {"mode": 0, "cudagraph_mode": "FULL_DECODE_ONLY", "max_cudagraph_capture_size": CONCURRENT}
+        engine |= {"compilation_config": graphs} if CUDA else {"enforce_eager": True}
         self.llm = LLM(
             str(run.base),
             skip_tokenizer_init=True,  # token ids in, token ids out
             generation_config="vllm",  # not the model's own end tokens and penalties: the track has one end token
-            load_format="dummy",
             dtype=COMPUTE,
-            seed=seed,
             logprobs_mode="processed_logprobs",  # of the distribution sampled from: after the temperature
-            gpu_memory_utilization=VLLM_MEMORY,
-            enforce_eager=not CUDA,
-            compilation_config={"mode": 0, "cudagraph_mode": "FULL_DECODE_ONLY"},  # graphs, but no compiler
+            logits_processors=[OnlyTokens],
+            **engine,
         )
 
     def load(self, weights: Iterable[tuple[str, Tensor]]) -> None:
@@ -170,15 +187,15 @@ class VLLMSampler:
 
 
 class PlainSampler:
-    """transformers' own sampling, where vLLM is not installed. Random weights here too: `load` first."""
+    """transformers' own sampling. Random weights here too: `load` first."""
 
-    def __init__(self, run: Run, longest: int, device: torch.device, seed: int):
+    def __init__(self, run: Run, longest: int, vocabulary: int, device: torch.device):
         config = AutoConfig.from_pretrained(run.base)
         self.model = AutoModelForCausalLM.from_config(config, dtype=COMPUTE, attn_implementation="eager")
         self.model.to(device).requires_grad_(False).eval()
         self.end_id, self.longest, self.device = run.end_token_id, longest, device
         self.model.generation_config.pad_token_id = self.end_id
-        torch.manual_seed(seed)
+        self.model.generation_config.suppress_tokens = list(range(vocabulary, config.vocab_size)) or None
 
     def load(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         self.model.load_state_dict(dict(weights))
@@ -197,15 +214,6 @@ class PlainSampler:
             length = row.index(self.end_id) + 1 if self.end_id in row else len(row)
             drawn.append((row[:length], values[:length]))
         return drawn
-
-
-def make_sampler(run: Run, longest: int, device: torch.device, seed: int) -> VLLMSampler | PlainSampler:
-    try:
-        return VLLMSampler(run, longest, seed)
-    except ModuleNotFoundError as error:
-        if error.name != "vllm":
-            raise
-        return PlainSampler(run, longest, device, seed)
 
 
 # ---------------------------------------------------------------- rows, the update and the warm-up
@@ -240,11 +248,8 @@ def collate(rows: list[Row], device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def accumulate(policy: Policy, rows: list[Row], count: float, device: torch.device) -> Tensor:
-    """Add the minibatch's gradient. `count`: completions that the mean divides by.
-
-    Returns sums over the minibatch's tokens: [tokens, clipped, |log-prob - the sampler's|].
-    """
-    sums = torch.zeros(3, device=device)
+    """Add the gradient of the mean over `count` completions. Returns [tokens, clipped tokens]."""
+    sums = torch.zeros(2, device=device)
     for indices in micro_batches([len(row.ids) for row in rows], MICRO_TOKENS):
         share = [rows[i] for i in indices]
         lengths = torch.tensor([len(row.logps) for row in share], device=device)
@@ -253,8 +258,7 @@ def accumulate(policy: Policy, rows: list[Row], count: float, device: torch.devi
         logp = policy(*collate(share, device))
         objective, clipped = clipped_objective(logp, old_logp, advantages)
         (-(objective * token_weights(lengths, count)).sum()).backward()
-        moved = (logp.detach() - old_logp).abs().sum()
-        sums += torch.stack([lengths.sum().float(), clipped.sum().float(), moved])
+        sums += torch.stack([lengths.sum().float(), clipped.sum().float()])
     return sums
 
 
@@ -288,22 +292,19 @@ def warm_up(policy: Policy, rows: list[Row], rate: float, seed: int, device: tor
         print(f"warm-up {epoch + 1}/{WARMUP_EPOCHS} loss {total:.4g} {time.monotonic() - start:.4g} s", flush=True)
 
 
-def check_agreement(policy: Policy, sampler: VLLMSampler | PlainSampler, device: torch.device) -> float:
-    """Mean |sampler's log-prob - trainer's| a token, for eight random prompts. Raises SystemExit over MISMATCH."""
-    fixed = torch.Generator().manual_seed(0)
-    prompts = torch.randint(policy.model.config.vocab_size, (8, 16), generator=fixed).tolist()
-    sampler.load(policy.model.state_dict().items())
-    drawn = zip(prompts, sampler.sample(prompts), strict=True)
-    rows = [Row(prompt + ids, len(prompt), logps, 0.0) for prompt, (ids, logps) in drawn]
-    with torch.no_grad():
-        logp = policy(*collate(rows, device))
+def check_agreement(policy: Policy, prompts: list[list[int]], drawn: list[Completion], device: torch.device) -> float:
+    """Mean |sampler's log-prob - trainer's| a token, of completions by these weights. SystemExit over MAX_MISMATCH."""
+    rows = [Row(prompt + ids, len(prompt), logps, 0.0) for prompt, (ids, logps) in zip(prompts, drawn, strict=True)]
     sampled = torch.tensor([value for row in rows for value in row.logps], device=device)
-    difference = (logp - sampled).abs().mean().item()
-    if not difference <= MISMATCH:
-        raise SystemExit(
-            f"sampler and trainer disagree by {difference:.3g} nats a token, more than {MISMATCH}: not the same "
-            "weights, temperature or end token. Look at the sampler's `load` and at the engine's warnings."
+    with torch.no_grad():
+        difference = (policy(*collate(rows, device)) - sampled).abs().mean().item()
+    if not difference <= WARN_MISMATCH:
+        words = (
+            f"sampler and trainer disagree by {difference:.3g} nats a token: other weights, another temperature or end?"
         )
+        print(f"warning: {words}", flush=True)
+        if not difference <= MAX_MISMATCH:
+            raise SystemExit(words)
     return difference
 
 
@@ -316,27 +317,33 @@ def main() -> None:
     model = AutoModelForCausalLM.from_pretrained(run.base, dtype="auto", attn_implementation="sdpa")
     parameters = sum(p.numel() for p in model.parameters())
     recipe = LOGIC if parameters < SMALL else LANGUAGE
+    vocabulary = Tokenizer.from_file(str(run.base / "tokenizer.json")).get_vocab_size()
     # The sampler first: it asks what memory the GPU has left, and what it takes stays taken.
-    sampler = make_sampler(run, min(recipe.max_new_tokens, run.max_new_tokens), device, run.seed)
-    policy = make_policy(model, recipe, device)
+    longest = min(recipe.max_new_tokens, run.max_new_tokens)
+    kind = VLLMSampler if recipe.vllm and find_spec("vllm") else PlainSampler
+    sampler = kind(run, longest, vocabulary, device)
+    torch.manual_seed(run.seed)  # now, as vLLM has set its own seed
+    policy = make_policy(model, vocabulary, recipe, device)
     traces = [Row([*trace.prompt_ids, *trace.token_ids], len(trace.prompt_ids), [], 0.0) for trace in run.warmup()]
     assert traces, "the track has no traces to imitate: baseline-gpu/train.py is for such tracks"
     warm_up(policy, traces, recipe.warmup_learning_rate, run.seed, device)
     optimizer = torch.optim.AdamW(policy.parameters(), recipe.learning_rate, BETAS, weight_decay=WEIGHT_DECAY)
     shuffle = torch.Generator().manual_seed(run.seed)
-    mismatch = check_agreement(policy, sampler, device)
-    print(f"{parameters:,} parameters on {device.type}, {type(sampler).__name__}, mismatch {mismatch:.2g}", flush=True)
+    print(f"{parameters:,} parameters on {device.type}, {type(sampler).__name__}", flush=True)
 
     left = run.seconds_left()
     for step in range(recipe.steps):
         for parameter_group in optimizer.param_groups:
-            parameter_group["lr"] = recipe.learning_rate * (1 - step / recipe.steps)
+            parameter_group["lr"] = recipe.rate(step)
 
         # Sample: G completions of each question.
         start = time.monotonic()
         sampler.load(policy.model.state_dict().items())
         prompts = [prompt for prompt in run.prompts(recipe.prompts) for _ in range(recipe.group)]
-        drawn = sampler.sample([prompt.token_ids for prompt in prompts])
+        asked = [prompt.token_ids for prompt in prompts]
+        drawn = sampler.sample(asked)
+        few = slice(0, 8 * recipe.group, recipe.group)  # a completion each of eight questions
+        mismatch = check_agreement(policy, asked[few], drawn[few], device)
         sampled = time.monotonic()
 
         # Score: the harness grades; the submission only learns right or wrong.
@@ -349,22 +356,21 @@ def main() -> None:
         answers = zip(prompts, drawn, advantages.flatten().tolist(), strict=True)
         rows = [Row(p.token_ids + ids, len(p.token_ids), logps, value) for p, (ids, logps), value in answers if value]
         before, left, n, tokens = left, run.seconds_left(), len(scores), sum(len(ids) for ids, _ in drawn)
-        sums, norms = torch.zeros(3, device=device), []
+        sums, norms = torch.zeros(2, device=device), []
         for indices in torch.randperm(len(rows), generator=shuffle).chunk(recipe.minibatches) if rows else []:
             sums += accumulate(policy, [rows[i] for i in indices], n / recipe.minibatches, device)
             norms.append(nn.utils.clip_grad_norm_(policy.parameters(), MAX_GRAD_NORM).item())
             optimizer.step()
             optimizer.zero_grad()
 
-        trained, clipped, moved = sums.tolist()
         log = {"reward": rewards.mean().item(), "formatted": sum(score.formatted for score in scores) / n}
         log |= {"length": tokens / n, "truncated": sum(ids[-1] != run.end_token_id for ids, _ in drawn) / n}
         log |= {
             "entropy": -sum(sum(logps) for _, logps in drawn) / tokens,
             "dead_groups": 1 - live.float().mean().item(),
         }
-        log |= {"grad_norm": sum(norms) / max(1, len(norms)), "clipped": clipped / max(1, trained)}
-        log |= {"mismatch": moved / max(1, trained), "sample_s": sampled - start, "score_s": scored - sampled}
+        log |= {"grad_norm": sum(norms) / max(1, len(norms)), "clipped": (sums[1] / sums[0].clamp(min=1)).item()}
+        log |= {"mismatch": mismatch, "sample_s": sampled - start, "score_s": scored - sampled}
         log |= {"learn_s": time.monotonic() - scored, "left_s": left}
         print(f"step {step + 1}/{recipe.steps}", *(f"{key} {value:.4g}" for key, value in log.items()), flush=True)
         if left < 3 * (before - left):  # this step's update, a whole step and the saving have to fit

@@ -11,6 +11,7 @@ from harness.tracks.track import ROOT
 
 BASE = ROOT / "harness" / "models" / "logic-base"
 CPU = torch.device("cpu")
+VOCABULARY = 360  # tokens of the base
 
 
 @cache
@@ -29,8 +30,8 @@ def base_model():
 
 
 def make_policy(shard=False, checkpointing=False):
-    recipe = train.Recipe(1, 2, 4, 1, 24, 1e-3, checkpointing)
-    return train.make_policy(base_model(), recipe, CPU, shard)
+    recipe = train.Recipe(1, 2, 4, 1, 24, 1e-3, checkpointing=checkpointing)
+    return train.make_policy(base_model(), VOCABULARY, recipe, CPU, shard)
 
 
 def fixed_rows(row=train.Row):

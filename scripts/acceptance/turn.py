@@ -118,15 +118,18 @@ def ours(name: str, folder: Path, work: Work, tell: Tell) -> None:
     run = SimpleNamespace(base=folder, end_token_id=shape.vocabulary - 1)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
     if work.vllm is None:
-        sampler = trainer.PlainSampler(run, work.new_tokens, device, 0)
+        sampler = trainer.PlainSampler(run, work.new_tokens, shape.vocabulary, 1, device)
     else:
         trainer.VLLM_MEMORY = work.vllm
-        sampler = trainer.VLLMSampler(run, work.new_tokens, 1, 0)
-    policy = trainer.make_policy(model, recipe, device, shard=False)
+        sampler = trainer.VLLMSampler(run, work.new_tokens, shape.vocabulary, 1, device)
+    torch.manual_seed(0)
+    policy = trainer.make_policy(model, shape.vocabulary, recipe, device, shard=False)
     trained = list(policy.parameters())
     optimizer = torch.optim.AdamW(trained, LEARNING_RATE, trainer.BETAS, weight_decay=trainer.WEIGHT_DECAY)
-    tell({"mismatch": trainer.check_agreement(policy, sampler, device)})
     prompts = [prompt for prompt in work_prompts(shape, work) for _ in range(work.group)]
+    few = prompts[:: work.group][:8]
+    sampler.load(trainer.full_weights(policy))
+    tell({"mismatch": trainer.check_agreement(policy, few, sampler.sample(few), device)})
     for _ in range(1 + work.steps):
         start = now()
         sampler.load(trainer.full_weights(policy))

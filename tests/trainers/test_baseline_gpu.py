@@ -9,13 +9,26 @@ from types import SimpleNamespace
 import forked
 import pytest
 import torch
-from gpu_ranks import BASE, CPU, fixed_rows, gradients, largest_difference, make_policy, ranked, train, update
+from gpu_ranks import (
+    BASE,
+    CPU,
+    VOCABULARY,
+    fixed_rows,
+    gradients,
+    largest_difference,
+    load_trainer,
+    make_policy,
+    ranked,
+    train,
+    update,
+)
 from gpu_runs import ON_CPU, needs_vllm
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.multiprocessing import start_processes
 
-from harness.tracks.track import ROOT
+from harness.planning.declared import base_shape
+from harness.tracks.track import ROOT, load, names
 
 # ---------------------------------------------------------------- losses
 
@@ -27,14 +40,18 @@ def test_group_advantages_are_z_scores_and_groups_without_variance_are_dead():
     assert live.tolist() == [True, False]  # the second's standard deviation is 6e-7, and not 0
 
 
-def test_clipped_objective_clips_only_where_it_would_help():
-    logp = torch.tensor([[math.log(1.5), math.log(0.5), 0.0], [math.log(1.5), math.log(0.5), 0.0]])
-    advantages = torch.tensor([[1.0], [-2.0]]).expand(2, 3)
-    objective, clipped = train.clipped_objective(logp, torch.zeros(2, 3), advantages)
-    # A = 1: min(1.5, 1.2) = 1.2; min(0.5, 0.8) = 0.5; 1.   A = -2: min(-3, -2.4) = -3; min(-1, -1.6) = -1.6; -2.
-    assert objective[0].tolist() == pytest.approx([1.2, 0.5, 1.0])
-    assert objective[1].tolist() == pytest.approx([-3.0, -1.6, -2.0])
-    assert clipped.tolist() == [[True, False, False], [False, True, False]]
+def test_clipped_objective_clips_where_it_would_help_and_has_a_bound_where_the_advantage_is_negative():
+    logp = torch.tensor([1.5, 0.5, 1.0, 50.0]).log().expand(2, 4).clone().requires_grad_()
+    advantages = torch.tensor([[1.0], [-2.0]]).expand(2, 4)
+    objective, clipped = train.clipped_objective(logp, torch.zeros(2, 4), advantages)
+    # A = 1: min(1.5, 1.2) = 1.2; min(0.5, 0.8) = 0.5; 1; min(50, 1.2) = 1.2.
+    # A = -2: min(-3, -2.4) = -3; min(-1, -1.6) = -1.6; -2; min(-100, -2.4) = -100, and 3 x -2 = -6 at the least.
+    assert objective[0].tolist() == pytest.approx([1.2, 0.5, 1.0, 1.2])
+    assert objective[1].tolist() == pytest.approx([-3.0, -1.6, -2.0, -6.0])
+    assert clipped.tolist() == [[True, False, False, True], [False, True, False, True]]
+    objective.sum().backward()  # ratio x A where nothing is clipped, else 0
+    assert logp.grad[0].tolist() == pytest.approx([0.0, 0.5, 1.0, 0.0])
+    assert logp.grad[1].tolist() == pytest.approx([-3.0, 0.0, -2.0, 0.0])
 
 
 def test_token_weights_are_the_mean_over_tokens_then_over_completions():
@@ -53,7 +70,7 @@ def test_chunked_log_probs_equal_the_plain_ones_with_gradients(monkeypatch):
         torch.manual_seed(1)
         head, hidden = torch.nn.Linear(8, 50, bias=False), torch.randn(20, 8, requires_grad=True)
         plain = (head(hidden).float() / train.TEMPERATURE).log_softmax(-1).gather(1, targets[:, None])[:, 0]
-        values = train.log_probs(head, hidden, targets) if chunked else plain
+        values = train.log_probs(head, hidden, targets, 50) if chunked else plain
         (values * weights).sum().backward()
         results.append((values.detach(), hidden.grad, head.weight.grad))
     for ours, theirs in zip(*results, strict=True):
@@ -64,8 +81,16 @@ def test_logits_never_exist_for_more_than_the_chunk(monkeypatch):
     monkeypatch.setattr(train, "LOGIT_TOKENS", 7)
     head, sizes = torch.nn.Linear(8, 50), []
     head.register_forward_hook(lambda module, args, output: sizes.append(len(output)))
-    train.log_probs(head, torch.randn(20, 8, requires_grad=True), torch.zeros(20, dtype=torch.long)).sum().backward()
+    targets = torch.zeros(20, dtype=torch.long)
+    train.log_probs(head, torch.randn(20, 8, requires_grad=True), targets, 50).sum().backward()
     assert sizes == [7, 7, 6] * 2 or sorted(sizes) == [6, 6, 7, 7, 7, 7]  # and once more in the backward pass
+
+
+def test_rows_that_only_pad_the_head_have_no_probability():
+    torch.manual_seed(0)
+    head, hidden = torch.nn.Linear(8, 50), torch.randn(40, 8)
+    values = train.log_probs(head, hidden.repeat_interleave(40, 0), torch.arange(40).repeat(40), 40).view(40, 40)
+    assert values.exp().sum(1).tolist() == pytest.approx([1.0] * 40, abs=1e-5)  # of 40 tokens alone
 
 
 # ---------------------------------------------------------------- who trains on which rows
@@ -106,6 +131,8 @@ def test_the_gradient_is_that_of_the_plain_formula():
         logp = logits[row.start - 1 : -1].gather(1, torch.tensor(row.ids[row.start :])[:, None])[:, 0]
         ratio = (logp - torch.tensor(row.logps)).exp()
         surrogate = torch.minimum(ratio * row.advantage, ratio.clamp(0.8, 1.2) * row.advantage)
+        if row.advantage < 0:
+            surrogate = surrogate.clamp(min=3 * row.advantage)
         loss = loss - surrogate.mean() / 16
     loss.backward()
     difference, relative = largest_difference(one_process()[0], gradients(policy))
@@ -152,24 +179,90 @@ def test_two_ranks_give_one_process_gradients(two_ranks, shard):
 
 def plain_sampler(longest=24):
     run = SimpleNamespace(base=BASE, end_token_id=1)
-    return train.PlainSampler(run, longest, CPU, seed=5)
+    torch.manual_seed(5)
+    return train.PlainSampler(run, longest, VOCABULARY, 1, CPU)
+
+
+QUESTIONS = [[3, 10, 20, 30, 4]] * 3 + [[3, 40, 4]] * 3
+
+
+def agreement(policy, sampler):
+    """What the loop asks before each update."""
+    sampler.load(train.full_weights(policy))
+    return train.check_agreement(policy, QUESTIONS, sampler.sample(QUESTIONS), CPU)
 
 
 def test_sampler_keeps_the_log_probs_of_the_policy_and_ends_at_the_end_token():
     policy, sampler = make_policy(), plain_sampler()
     sampler.load(train.full_weights(policy))
-    prompts = [[3, 10, 20, 30, 4]] * 3 + [[3, 40, 4]] * 3
-    completions = sampler.sample(prompts)
-    for prompt, (ids, logps) in zip(prompts, completions, strict=True):
+    completions = sampler.sample(QUESTIONS)
+    for prompt, (ids, logps) in zip(QUESTIONS, completions, strict=True):
         assert len(ids) == len(logps) <= 24 and 1 not in ids[:-1] and (ids[-1] == 1 or len(ids) == 24)
         with torch.no_grad():
             ours = policy(*train.collate([train.Row(prompt + ids, len(prompt), logps, 0.0)], CPU))
         assert ours.tolist() == pytest.approx(logps, abs=2e-4)
 
 
-def test_agreement_is_checked_before_step_1():
+def test_sampler_and_trainer_agree():
+    assert agreement(make_policy(), plain_sampler()) < 1e-3
+
+
+@pytest.mark.parametrize(("off", "said"), [(0.05, None), (0.2, "warning"), (0.5, "stop"), (math.nan, "stop")])
+def test_a_small_disagreement_warns_and_a_large_one_stops_the_run(capsys, off, said):
     policy, sampler = make_policy(), plain_sampler()
-    assert train.check_agreement(policy, sampler, CPU) < 1e-3
+    sampler.load(train.full_weights(policy))
+    drawn = [(ids, [value - off for value in logps]) for ids, logps in sampler.sample(QUESTIONS)]
+    if said == "stop":
+        with pytest.raises(SystemExit, match=r"sampler and trainer disagree by (0\.5|nan) nats a token"):
+            train.check_agreement(policy, QUESTIONS, drawn, CPU)
+    else:
+        assert train.check_agreement(policy, QUESTIONS, drawn, CPU) == pytest.approx(off, abs=1e-3)
+        out = capsys.readouterr().out
+        assert out.startswith("warning: sampler and trainer disagree by 0.2 nats a token") if said else out == ""
+
+
+def test_the_plain_sampler_never_samples_what_only_pads_the_head():
+    """Here the head is padded by everything but the first 100 ids, which take most of the probability."""
+    run = SimpleNamespace(base=BASE, end_token_id=1)
+    sampler, policy = train.PlainSampler(run, 24, 100, 1, CPU), make_policy()
+    policy.vocabulary = 100
+    assert agreement(policy, sampler) < 1e-3  # the trainer leaves them out too
+    drawn = [token for ids, _ in sampler.sample(QUESTIONS) for token in ids]
+    assert max(drawn) < 100
+    assert max(token for ids, _ in plain_sampler().sample(QUESTIONS) for token in ids) >= 100
+
+
+def test_vllm_is_started_only_where_the_track_names_it():
+    """The recipe says so by the base's size, as a trainer does not see the track's file."""
+    for track in map(load, names()):
+        if track.baseline.folder.startswith("baseline-gpu"):
+            trainer, shape = load_trainer(track.baseline.folder), base_shape(track)
+            recipe = trainer.LOGIC if shape.parameters < trainer.SMALL else trainer.LANGUAGE
+            assert recipe.vllm == (track.sampling.engine == "vllm") == ("vllm" in track.packages), track.name
+
+
+def test_the_learning_rate_of_a_language_model_rises_and_stays_and_the_logic_bases_falls():
+    for recipe in (train.LANGUAGE, train.LANGUAGE_RANKS):
+        assert recipe.minibatches == 16 and 2e-6 <= recipe.learning_rate <= 5e-6 and 0 < recipe.ramp < recipe.steps / 10
+    rates = [train.LANGUAGE.rate(step) / train.LANGUAGE.learning_rate for step in range(7)]
+    assert rates == pytest.approx([0.2, 0.4, 0.6, 0.8, 1, 1, 1])
+    assert [train.LOGIC.rate(step) for step in (0, 20, 39)] == pytest.approx([4e-4, 2e-4, 1e-5])
+
+
+def test_torch_and_vllm_are_told_before_they_are_imported():
+    """vLLM sets the number of compile processes itself, but when torch has read it."""
+    script = f"""
+import sys
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "scripts")!r}]
+import trainer_modules
+trainer_modules.load("baseline-gpu")
+import os, torch
+import torch._inductor.config
+print(torch._inductor.config.compile_threads, torch._dynamo.config.disable, os.environ["PYTORCH_ALLOC_CONF"])
+"""
+    line = [sys.executable, "-c", script]
+    done = subprocess.run(line, env={"PATH": ""}, capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout.split() == ["1", "True", "expandable_segments:True"]
 
 
 @pytest.mark.parametrize("lost", ["lm_head.weight", "model.layers.2.mlp.up_proj.weight"])
@@ -183,8 +276,8 @@ def test_a_tensor_that_never_arrives_stops_the_run(monkeypatch, lost):
         take({name: tensor for name, tensor in state.items() if name != lost}, strict=False)
 
     monkeypatch.setattr(sampler.model, "load_state_dict", lose)
-    with pytest.raises(SystemExit, match=r"disagree by .* nats a token, more than 0\.1"):
-        train.check_agreement(policy, sampler, CPU)
+    with pytest.raises(SystemExit, match=r"disagree by .* nats a token"):
+        agreement(policy, sampler)
 
 
 @needs_vllm
@@ -199,27 +292,40 @@ import gpu_ranks as tests
 from types import SimpleNamespace
 train = tests.train
 run = SimpleNamespace(base=tests.BASE, end_token_id=1)
-sampler = train.VLLMSampler(run, 24, 1, 5)
+tokens = 300  # the rest of the base's 360 pads the head here
+sampler = train.VLLMSampler(run, 24, tokens, 1, tests.CPU)
 policy = tests.make_policy()
-load = sampler.load
-sampler.load = lambda weights: load(pair for pair in weights if pair[0] != "lm_head.weight")
+policy.vocabulary = tokens
+questions = {QUESTIONS}
+
+def check():
+    return train.check_agreement(policy, questions, sampler.sample(questions), tests.CPU)
+
+sampler.load(pair for pair in train.full_weights(policy) if pair[0] != "lm_head.weight")
 try:
-    train.check_agreement(policy, sampler, tests.CPU)
+    check()
 except SystemExit as error:
     print("refused:", error)
-sampler.load = load
-for update in range(4):
-    print("differs by", train.check_agreement(policy, sampler, tests.CPU))
+for update in range(5):
+    sampler.load(train.full_weights(policy))
+    print("differs by", check())
     with torch.no_grad():
         for parameter in policy.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.02)
-print("differs by", train.check_agreement(policy, sampler, tests.CPU))
-for ids, logps in sampler.sample([[3, 10, 20, 30, 4]] * 3 + [[3, 40, 4]] * 3):
+drawn = []
+for seed in (1, 1, 2):  # as each rank does, after the engine has set its own seed
+    torch.manual_seed(seed)
+    drawn.append(sampler.sample(questions))
+assert drawn[0] == drawn[1] != drawn[2]
+for ids, logps in sampler.sample(questions * 20):
     assert len(ids) == len(logps) <= 24 and 1 not in ids[:-1] and (ids[-1] == 1 or len(ids) == 24)
+    assert max(ids) < tokens
+config = sampler.llm.llm_engine.vllm_config
+assert config.scheduler_config.max_num_seqs == train.CONCURRENT
 sampler.llm.llm_engine.engine_core.shutdown()
 """
     done = subprocess.run(
-        [sys.executable, "-c", script], env=ON_CPU, capture_output=True, text=True, timeout=900, check=False
+        [sys.executable, "-c", script], env=ON_CPU, capture_output=True, encoding="utf-8", timeout=900, check=False
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     assert "Traceback" not in done.stderr, done.stderr[-4000:]

@@ -24,10 +24,11 @@ from harness.tracks.track import ROOT
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_a_run_on_vllm_ends_well(tmp_path, ranks):
     """The file as it is started, with the real engine: one process, and torchrun's two with an engine each."""
-    item = small_copy(tmp_path, f"vllm-{ranks}", CPU_RANKS=ranks)
+    recipe = "Recipe(2, 4, 4, 2, 48, 4e-4, checkpointing=True, vllm=True)"
+    item = small_copy(tmp_path, f"vllm-{ranks}", CPU_RANKS=ranks, LOGIC=recipe)
     environment = {**ON_CPU, "PYTHONPATH": str(ROOT), "NANO_R1_OUTPUT": str(tmp_path / "out")}
     command = [sys.executable, str(item.folder / "train.py")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=900, check=False)
     assert done.returncode == 0 and "[rank0]: Traceback" not in done.stderr, done.stderr[-4000:]
     assert f"{ranks} rank{'s' * (ranks > 1)} on cpu, whole, VLLMSampler" in done.stdout, done.stdout
     assert "step 2/2" in done.stdout
@@ -41,7 +42,7 @@ def test_one_process_trains(tmp_path):
     item = small_copy(tmp_path, "one-process")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "NANO_R1_OUTPUT": str(tmp_path / "out")}
     command = [sys.executable, str(item.folder / "train.py")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=900, check=False)
     assert done.returncode == 0, done.stderr
     steps = [line for line in done.stdout.splitlines() if line.startswith("step ")]
     assert len(steps) == 2 and all("grad_norm " in line and "dead_groups " in line for line in steps)
@@ -61,13 +62,14 @@ def test_two_ranks_finish_a_verified_track_run(tmp_path, name):
     """
     tiny.build_place(tmp_path, 0.1)
     track = tmp_path / "harness" / "tracks" / "cpu-logic.toml"
-    track.write_text(track.read_text().replace("\nseconds = 60\n", "\nseconds = 900\n"))
+    text = track.read_text(encoding="utf-8").replace("\nseconds = 60\n", "\nseconds = 900\n")
+    track.write_text(text, encoding="utf-8")
     small_copy(tmp_path, name, CPU_RANKS=2, **({"SHARD_ABOVE": 0} if name == "sharded" else {}))
     errors, ledger = tmp_path / "errors", tmp_path / "records"
     process = forked.Process(target=tiny.run_session, args=(tmp_path, ledger, [name], None, errors))
     process.start()
     process.join()
-    assert process.exitcode == 0 and Ledger(ledger).records(), errors.read_text()
+    assert process.exitcode == 0 and Ledger(ledger).records(), errors.read_text(encoding="utf-8")
     entry = Ledger(ledger).records()[0]
     predicate = entry.record.predicate
     log = lzma.decompress((ledger / entry.folder / "log.txt.xz").read_bytes()).decode()

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from gpu_ranks import BASE, CPU, base_model, fixed_rows, largest_difference, load_trainer
+from gpu_ranks import BASE, CPU, VOCABULARY, base_model, fixed_rows, largest_difference, load_trainer
 from gpu_runs import small_copy
 from safetensors.torch import load_file
 
@@ -17,8 +17,8 @@ original = load_trainer("baseline-gpu")
 
 
 def make_policy(checkpointing=False):
-    recipe = train.Recipe(1, 2, 4, 1, 24, 1e-3, 1e-3, checkpointing)
-    return train.make_policy(base_model(), recipe, CPU)
+    recipe = train.Recipe(1, 2, 4, 1, 24, 1e-3, 1e-3, checkpointing=checkpointing)
+    return train.make_policy(base_model(), VOCABULARY, recipe, CPU)
 
 
 def gradients(policy):
@@ -69,7 +69,7 @@ def test_the_gradient_of_a_minibatch_is_the_one_of_the_gpu_baseline(monkeypatch)
 def test_the_losses_are_copies_of_the_gpu_baselines():
     losses = []
     for name in ("baseline-gpu", "baseline-gpu-warmup"):
-        text = (ROOT / name / "train.py").read_text()
+        text = (ROOT / name / "train.py").read_text(encoding="utf-8")
         losses.append(text[text.index("# ---------------------------------------------------------------- losses") :])
     end = "# ---------------------------------------------------------------- the policy"
     assert len({text[: text.index(end)] for text in losses}) == 1
@@ -86,7 +86,7 @@ def test_a_run_imitates_the_traces_and_then_trains(tmp_path):
     variables = {"PYTHONPATH": str(ROOT), "NANO_R1_OUTPUT": str(tmp_path / "out"), "NANO_R1_TRACK": "cpu-deduction"}
     environment = {**os.environ, **variables}
     command = [sys.executable, str(item.folder / "train.py")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=900, check=False)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines if not line[0].isdigit()] == ["warm-up", "step", "step"], done.stdout
