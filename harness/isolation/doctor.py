@@ -17,6 +17,7 @@ import os
 import socket
 import sys
 import tempfile
+import textwrap
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.isolation import gpu, sandbox
+from harness.isolation import compiler, gpu, sandbox
 from harness.isolation.command_line import HARNESS
 
 LIMITS = sandbox.Limits(
@@ -165,13 +166,18 @@ def gpus() -> Check:
         return Check("gpus", True, f"no GPU: {consequence} (the driver lists none)")
     models = ", ".join(f"{count} x {name}" for name, count in Counter(map(str, devices)).items())
     failure = kernel(gpu.Lease(tuple(devices)), "full")
-    outcome = "a kernel computes on each from inside the sandbox" if failure is None else f"{failure}: {consequence}"
+    outcome = "a kernel computes on each from inside the sandbox" if failure is None else f"{consequence}: {failure}"
     return Check("gpus", True, f"{models}; {outcome}")
 
 
 def kernel(lease: gpu.Lease, level: sandbox.Level) -> str | None:
-    """Multiply two matrices on each of these GPUs from inside a sandbox. Why that gave no right result, or None."""
+    """Multiply two matrices on each of these GPUs from inside a sandbox, and launch a kernel that Triton compiles.
+
+    Why that gave no right result, with what to install, or None.
+    """
     try:
+        if failure := compiler.old_driver() or compiler.missing_tools():
+            return failure
         return compute("cuda", len(lease.devices), level, lease.sandbox_devices(level))
     except (gpu.GpuError, sandbox.SandboxError) as error:
         return str(error)
@@ -186,7 +192,10 @@ def compute(
     columns = list(zip(*right, strict=True))
     product = [sum(a * b for a, b in zip(row, column, strict=True)) for row in left for column in columns]
     expected = hashlib.sha256(repr(product).encode()).hexdigest()
-    program = f"{inspect.getsource(_multiply)}\n_multiply({kind!r}, {left!r}, {right!r})\n"
+    program = f"{inspect.getsource(_multiply)}\ndevices = _multiply({kind!r}, {left!r}, {right!r})\n"
+    triton = kind == "cuda" and compiler.has_triton()
+    if triton:
+        program += f"if devices:\n{textwrap.indent(compiler.KERNEL, '    ')}    _launch(devices)\n"
     with tempfile.TemporaryDirectory(prefix="nano-r1-doctor-") as name:
         Path(name).chmod(0o755)
         done = _run(Path(name) / "kernel", program, COMPUTE, level, devices)
@@ -195,13 +204,18 @@ def compute(
         return f"a kernel's program {done.failure} ({lines[-1] if lines else 'without a word'})"
     if lines[:1] == ["no GPU"]:
         return f"inside the sandbox there is no GPU ({' '.join(lines[1:])})"
-    if lines != [expected] * count:
+    if lines[:count] != [expected] * count:
         return f"{lines.count(expected)} of {count} GPUs gave a right product from inside the sandbox"
+    if triton and lines[count:] != [compiler.RIGHT] * count:
+        return f"{lines.count(compiler.RIGHT)} of {count} GPUs ran a kernel of Triton's right from inside the sandbox"
     return None
 
 
-def _multiply(kind: str, left: list, right: list) -> None:  # type: ignore[type-arg]
-    """Runs inside the sandbox, from its source text alone. A line for each device: the SHA-256 of the product."""
+def _multiply(kind: str, left: list, right: list) -> list:  # type: ignore[type-arg]
+    """Runs inside the sandbox, from its source text alone. A line for each device: the SHA-256 of the product.
+
+    Returns the devices.
+    """
     import hashlib
 
     import torch
@@ -211,8 +225,10 @@ def _multiply(kind: str, left: list, right: list) -> None:  # type: ignore[type-
             torch.cuda.init()  # type: ignore[no-untyped-call]
         except Exception as error:
             print("no GPU", str(error).splitlines()[0], sep="\n")
-        return
-    for device in [f"cuda:{i}" for i in range(torch.cuda.device_count())] if kind == "cuda" else ["cpu"]:
+        return []
+    devices = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if kind == "cuda" else ["cpu"]
+    for device in devices:
         a, b = (torch.tensor(rows, dtype=torch.float32, device=device) for rows in (left, right))
         product = (a @ b).to("cpu", torch.int64).flatten().tolist()
         print(hashlib.sha256(repr(product).encode()).hexdigest())
+    return devices
