@@ -5,10 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+SOCKET_PATH = 107  # bytes that the path of a socket may have, see unix(7)
+BELOW = 64  # of them for what comes below the temporary folder
+
+
+def socket_parent() -> Path:
+    """Where to make a short-lived folder with a socket in it: the temporary folder, or /tmp if its path is too long."""
+    usual = Path(tempfile.gettempdir())
+    return usual if len(os.fsencode(usual)) <= SOCKET_PATH - BELOW else Path("/tmp")
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The rows of a data file, streamed: Parquet, JSON lines, a JSON list or CSV.
 
-`datasets` reads Parquet. JSON and CSV are read by the standard library, because `datasets` guesses types there: it
+Parquet is read by pyarrow, which comes with `datasets`: that takes a path for a pattern, and in a folder `a?b` a file
+may be read twice or be another's. JSON and CSV are read by the standard library, because `datasets` guesses types: it
 turns an option "None" or "NA" into a missing value and a column of dates into timestamps.
 """
 
@@ -72,12 +73,14 @@ def _text(path: Path, kind: str) -> Iterator[Row]:
 
 def _parquet(path: Path, columns: tuple[str, ...]) -> Iterator[Row]:
     try:
-        datasets: Any = importlib.import_module("datasets")
         parquet: Any = importlib.import_module("pyarrow.parquet")
     except ImportError:
         raise SourceError(f"{path.name} is Parquet, for which `datasets` is needed: {INSTALL}") from None
-    present = parquet.read_schema(path).names
-    if not set(columns) <= set(present):
-        return iter([dict.fromkeys(present)])  # a row by which `read` can say what is missing
-    table = datasets.load_dataset("parquet", data_files=[str(path)], split="train", streaming=True, columns=[*columns])
-    return (dict(row) for row in table)
+    with path.open("rb") as opened:
+        file = parquet.ParquetFile(opened)
+        present = file.schema_arrow.names
+        if set(columns) <= set(present):
+            for batch in file.iter_batches(1024, columns=[*columns]):
+                yield from batch.to_pylist()
+        else:
+            yield dict.fromkeys(present)  # a row by which `read` can say what is missing

@@ -6,7 +6,10 @@ nothing was changed; 130 interrupted.
 
 from __future__ import annotations
 
+import locale
+import os
 import sys
+from io import TextIOWrapper
 
 import typer
 
@@ -42,6 +45,7 @@ app.add_typer(ledger.app, name="ledger")
 
 def main() -> None:
     """Entry point: every expected error becomes one clear line, without a traceback."""
+    use_utf8()
     try:
         exit_code = app(prog_name="nano-r1", standalone_mode=False)
     except NanoR1Error as error:
@@ -57,6 +61,23 @@ def main() -> None:
             raise
         stop(str(error))
     raise SystemExit(exit_code or 0)
+
+
+def use_utf8() -> None:
+    """Read and write files as UTF-8, in this process and those that it starts, also where the locale is another.
+
+    Python's UTF-8 mode can only be had from the start, so in such a locale the command starts again. The terminal
+    still gets its own encoding.
+    """
+    encoding = locale.getencoding()
+    if encoding.lower() in ("utf-8", "utf8"):
+        return
+    if not sys.flags.utf8_mode:
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.isatty():
+            stream.reconfigure(encoding=encoding, errors="replace")
 
 
 def stop_at_usage(error: typer.TyperException) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from harness import files
 from harness.answers import exam
 from harness.isolation import sandbox
 from harness.isolation.sandbox import Limits, Mounts
@@ -29,7 +30,7 @@ def run(
         processes=32,
         cores=1,
     )
-    with tempfile.TemporaryDirectory(prefix="nano-r1-exam-") as name:
+    with tempfile.TemporaryDirectory(prefix="nano-r1-exam-", dir=files.socket_parent()) as name:
         place = Path(name)
         for folder in (place / "submission", place / "base", place / "output"):
             folder.mkdir()

@@ -197,7 +197,7 @@ class Journal:
     def workspace(self) -> Iterator[Path]:
         """An empty folder for one run. What a killed process left in its own is removed. Raises JournalError."""
         self._clear_workspace()
-        place = Path(tempfile.gettempdir()) / f"nano-r1-{secrets.token_hex(8)}"
+        place = files.socket_parent() / f"nano-r1-{secrets.token_hex(8)}"
         self._write("workspace", str(place))  # first the note, then the folder: a kill between leaves nothing
         try:
             place.mkdir()

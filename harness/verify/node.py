@@ -10,7 +10,6 @@ import os
 import secrets
 import shutil
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -139,7 +138,7 @@ def unpack(request: RunRequest, place: Path) -> None:
 @contextmanager
 def workspace() -> Iterator[Path]:
     """An empty folder for one run, which the sandbox's user can reach. Removes those of processes that were killed."""
-    parent = Path(tempfile.gettempdir())
+    parent = files.socket_parent()
     for leftover in parent.glob("nano-r1-node-*"):
         if not Path("/proc", leftover.name.split("-")[3]).exists():
             shutil.rmtree(leftover, ignore_errors=True)

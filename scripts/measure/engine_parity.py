@@ -44,7 +44,7 @@ import torch
 from safetensors.torch import save
 from transformers import AutoModelForCausalLM
 
-from harness import checkpoint, judge, stats
+from harness import checkpoint, files, judge, stats
 from harness.engines import transformers
 from harness.environment import Environment, Grader, development_key
 from harness.evaluate import evaluate, questions
@@ -254,7 +254,7 @@ def train(track: Track) -> dict[str, Any]:
     if track.digest != item.predicate.track_digest:
         raise SystemExit(f"{RECORD.name} is of another {track.id}")
     run, start = item.predicate.runs[RUN], time.monotonic()
-    with tempfile.TemporaryDirectory() as work:
+    with tempfile.TemporaryDirectory(dir=files.socket_parent()) as work:
         socket, key = Path(work) / "socket", derive(root, "train", tree, RUN)
         with Environment(
             track, key, run.seed, socket, str(track.base_folder), work, lambda: round((time.monotonic() - start) * 1000)

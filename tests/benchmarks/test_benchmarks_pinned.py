@@ -333,8 +333,19 @@ def test_without_huggingface_hub_the_message_names_the_extra(hub: Hub, monkeypat
     assert remote.INSTALL in refused(source(lines(ROWS)))
 
 
+@pytest.mark.parametrize("name", ["a?b [c]", "[me]", "a::b", "*", "a*", "größe"])
+def test_the_name_of_a_folder_is_no_pattern(tmp_path: Path, name: str) -> None:
+    """A pattern matches its neighbours too: Parquet was read twice, or not found."""
+    rows = [{"question": f"{i}", "answer": "a"} for i in range(3)]
+    data = parquet(rows)
+    for folder in (name, "axb c", "m", "a", "ab"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "test.parquet").write_bytes(data if folder == name else parquet(rows[:1]))
+    assert list(read(tmp_path / name / "test.parquet", ("question", "answer"))) == rows
+
+
 def test_without_datasets_parquet_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "datasets", None)  # as if it were not installed
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)  # as if `datasets`, which brings it, were not installed
     (tmp_path / "a.parquet").write_bytes(b"")
     with pytest.raises(SourceError, match=r"pip install -e '\.\[tasks\]'"):
         list(read(tmp_path / "a.parquet", ("x",)))
