@@ -16,6 +16,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness.audit.line_ends import check_line_ends
 from harness.audit.log import LogAudit
 from harness.audit.pages import check_pages
 from harness.ledger.check import check
@@ -42,6 +43,17 @@ def audit(
     the completions of so many records again, drawn afresh each time, and not of all; everything else is checked
     of all. `kept`: a checkpoint that somebody kept, which today's log must go on from.
     """
+    failed = False
+    for result in _results(ledger, board, repository, sample, kept):
+        failed |= not result.ok
+        yield result
+    if failed:
+        yield from check_line_ends(ledger.folder, repository)
+
+
+def _results(
+    ledger: Ledger, board: Path | None, repository: Path, sample: int | None, kept: bytes | None
+) -> Iterator[CheckResult]:
     try:
         entries = ledger.entries()
     except LedgerError:
