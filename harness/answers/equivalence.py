@@ -5,16 +5,17 @@ it gives a point to 44 of the 89 wrong answers of tests/answers/test_maths.py an
 `17=18` for 18, the equation `3x+7=22` for its solution, 1/2^98 for 1/2^99, `4\\sqrt(2)` for 4. So an answer is taken
 apart first, and math-verify is given single expressions only:
 
-1. The same LaTeX, spacing and spelling aside, is the same answer.
+1. The same LaTeX, spacing and spelling aside (latex_tokens.py, latex_spelling.py), is the same answer.
 2. At most one relation, and only where it says nothing: `x=5` for 5 or for `x=5`. For a gold relation, the same signs.
 3. Lists, tuples, sets, intervals and unions: the same brackets, the same number of items; in order if the brackets keep
-   order.
+   order. `\\pm` is two items; the gold answer's unit may be left out (rules 2 and 3: shapes.py).
 4. Each item by math-verify, gold first (`verify` is not symmetric), if it is written in signs that we know, and then
    - both must have the same value to 12 digits, relative to its size: 0.333 is not 1/3, and small is not zero;
      for variables a few numbers are put;
    - nothing may be left to compute that the gold answer has computed: `48/2`, `2+3` and `\\frac{2}{4}` are no numbers,
      and `(1+2)\\pi` is not `3\\pi`;
-   - an expression that stands in the problem is no answer, unless it is the gold answer by rule 1.
+   - an expression that stands in the problem is no answer, unless it has the gold answer's own form, the order of terms
+     and factors aside.
 
 What remains: another form that is neither the gold answer's nor the problem's is accepted where only terms with more
 than numbers in them are left to add or multiply: `2\\pi+\\pi` for `3\\pi`, a polynomial half expanded.
@@ -25,12 +26,13 @@ from __future__ import annotations
 import math
 import re
 import string
-from collections.abc import Callable
 from functools import lru_cache
 from itertools import zip_longest
 from typing import Any
 
-from harness.answers.latex_tokens import FLIPPED, RELATIONS, TEXT, Tokens, is_bracketed, items, joined, split, tokens
+from harness.answers.latex_spelling import number, read, read_prose, without_text
+from harness.answers.latex_tokens import FLIPPED, RELATIONS, TEXT, Tokens, is_bracketed, joined
+from harness.answers.shapes import same_shape, without_unit
 
 LONGEST_GOLD = 2000  # characters
 
@@ -46,13 +48,12 @@ _KNOWN = {*string.ascii_letters, *string.digits, *"+-*/^_(){}[]|!.,&=<>"} | {
     "\\omega",
     "\\Gamma", "\\Delta", "\\Theta", "\\Lambda", "\\Sigma", "\\Phi", "\\Psi", "\\Omega", "\\{", "\\}", "\\%", "\\\\",
 }  # fmt: skip
-_NAME = re.compile(r"(?:[A-Za-z]|\\[A-Za-z]+)(?:_(?:\w|\{\w+\}))?(?:\([A-Za-z](?:,[A-Za-z])*\))?")
 _PLAIN = re.compile(r"-?(?:\d+(?:\.\d+)?(?:/\d+)?|\\frac\{?\d+\}?\{?\d+\}?|[A-Za-z]|\\[a-z]+)", re.ASCII)
-_GROUPED = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?", re.ASCII)
 _NUMBER = re.compile(r"-?(?:\d+(?:\.\d+)?|\.\d+|-?\d+/\d+|\d*\\frac(?:\{-?\d+\}|\d)(?:\{-?\d+\}|\d))(?:\\%)?", re.ASCII)
 # Dots for what is left out; \sqrt(2), read as \sqrt, then nothing; a subscript of a number, which is dropped; signs and
 # braces that only hide what there is to compute.
 _MISREAD = re.compile(r"\.\.|\\sqrt(?![\[{0-9A-Za-z ])|[\d)}]_|(?:^|[-+({\[])\+|--|\{\{|\\binom", re.ASCII)
+_MIXED = re.compile(r"\d\\frac\{(\d+)\}\{(\d+)\}", re.ASCII)  # math-verify reads 1\frac{3}{2} as 5/2
 _BRACKETED = re.compile(r"\((-?[\d.]+)\)", re.ASCII)
 _FRACTION = re.compile(
     r"\\frac(?:\{(-?[\d.]+)\}|(\d))(?:\{(-?[\d.]+)\}|(\d))"
@@ -65,113 +66,42 @@ _PUT = ("1.7320508", "0.6180340", "2.2360680", "3.3166248", "0.4142136", "5.3851
 
 def same_answer(answer_text: str, gold_text: str, problem: str = "") -> bool:
     """Total but for time and memory, which the process's limits end."""
-    answer, gold = tokens(answer_text), tokens(gold_text)
+    answer, gold = read(answer_text), read(gold_text)
     if not answer or not gold or len(gold_text) > LONGEST_GOLD:
         return False
-    if answer == gold:
+    if answer == gold or without_text(answer_text) == without_text(gold_text):
         return True
-    answer, unit = _unit(answer)
-    gold, gold_unit = _unit(gold)
-    if unit not in ((), gold_unit):  # the gold answer's unit may be left out, another one may not be put in
-        return False
-    if _is_copied(answer, problem):
-        return False
-    if gold[-1:] == ("\\%",) and answer[-1:] != ("\\%",) and _same_list(answer, gold[:-1], problem):
-        return True
-    parts, gold_parts = (split(side, {","})[1] for side in (answer, gold))
-    if len(gold_parts) > 1 and all(split(part, RELATIONS)[0] for part in (*parts, *gold_parts)):  # x=1, y=2
-        return _same_set(parts, gold_parts, lambda part, gold_part: _same_statement(part, gold_part, problem))
-    return _same_statement(answer, gold, problem)
-
-
-def _same_statement(answer: Tokens, gold: Tokens, problem: str) -> bool:
-    """With a relation in it, or without."""
-    signs, sides = split(answer, RELATIONS)
-    gold_signs, gold_sides = split(gold, RELATIONS)
-    if signs == ["="] and _is_name(sides[1]) and not _is_name(sides[0]):
-        sides.reverse()
-    if not gold_signs:
-        if not signs:
-            return _same_list(answer, gold, problem)
-        return signs in (["="], ["\\in"]) and _is_name(sides[0]) and _same_list(sides[1], gold, problem)
-    if gold_signs in (["="], ["\\in"]) and _is_name(gold_sides[0]):
-        if not signs:
-            return _same_list(answer, gold_sides[1], problem)
-        return signs == gold_signs and sides[0] == gold_sides[0] and _same_list(sides[1], gold_sides[1], problem)
-    # What stands alone in the gold relation must stand alone in the answer, and nowhere else. 2x>4 is not x>2.
-    for name in (side for side in gold_sides if _is_name(side)):
-        if sides.count(name) != 1 or any(set(name) & set(side) for side in sides if side != name):
-            return False
-    flipped = [FLIPPED.get(sign, sign) for sign in reversed(signs)]
-    return gold_signs in (signs, flipped) and _same(answer, gold, problem)
-
-
-def _unit(latex: Tokens) -> tuple[Tokens, Tokens]:
-    """What stands before a last `\\text{…}` or the base of a number, and that; a text that stands alone is no unit."""
-    if based := re.fullmatch(r"([0-9A-F]+)_(\d|\{\d+\})", joined(latex), re.ASCII):
-        return tuple(based[1]), tuple(based[2].strip("{}"))
-    for start in range(1, len(latex) - 2):
-        if latex[start] in TEXT and latex[start + 1] == "{" and is_bracketed(latex[start + 1 :]):
-            return latex[:start], latex[start + 2 : -1]
-    return latex, ()
-
-
-def _is_name(latex: Tokens) -> bool:
-    return _NAME.fullmatch(joined(latex)) is not None
+    copied = _is_copied(without_unit(answer)[0], problem)
+    return same_shape(answer, gold, lambda part, gold_part: _same(part, gold_part, problem, copied))
 
 
 def _is_copied(answer: Tokens, problem: str) -> bool:
     """Is this expression copied from the problem? A plain number or variable may stand in both."""
-    if len(answer) < 2 or _PLAIN.fullmatch(joined(answer)):
+    text = joined(answer)
+    if len(answer) < 2 or _PLAIN.fullmatch(text):
         return False
-    copy = r"\s*".join(map(re.escape, answer))
-    return re.search(rf"(?<![0-9A-Za-z.\\]){copy}(?![0-9A-Za-z])", problem) is not None
+    return re.search(rf"(?<![0-9A-Za-z.\\]){re.escape(text)}(?![0-9A-Za-z])", read_prose(problem)) is not None
 
 
-def _same_list(answer: Tokens, gold: Tokens, problem: str) -> bool:
-    if _GROUPED.fullmatch(joined(answer)) or _GROUPED.fullmatch(joined(gold)):  # 1,234 is a number
-        answer, gold = (tuple(token for token in side if token != ",") for side in (answer, gold))
+def _same(answer: Tokens, gold: Tokens, problem: str, copied: bool) -> bool:
+    """One expression against another, or one relation against another of the same shape.
 
-    def same(part: Tokens, gold_part: Tokens) -> bool:
-        return _same_list(part, gold_part, problem)
-
-    united, gold_united = (split(side, {"\\cup"})[1] for side in (answer, gold))
-    if len(united) > 1 or len(gold_united) > 1:
-        return _same_set(united, gold_united, same)
-    opening, parts, closing = items(answer)
-    gold_opening, gold_parts, gold_closing = items(gold)
-    if (opening, closing, len(parts)) != (gold_opening, gold_closing, len(gold_parts)):
-        return False
-    if opening:
-        return all(map(same, parts, gold_parts))
-    if len(parts) > 1:
-        return _same_set(parts, gold_parts, same)
-    if (parts[0], gold_parts[0]) != (answer, gold):  # brackets fell
-        return same(parts[0], gold_parts[0])
-    return _same(answer, gold, problem)
-
-
-def _same_set(parts: list[Tokens], gold_parts: list[Tokens], same: Callable[[Tokens, Tokens], bool]) -> bool:
-    """In any order: each part takes one of the gold answer's."""
-    left = list(gold_parts)
-    for part in parts:
-        match = next((gold_part for gold_part in left if same(part, gold_part)), None)
-        if match is None:
-            return False
-        left.remove(match)
-    return not left
-
-
-def _same(answer: Tokens, gold: Tokens, problem: str) -> bool:
-    """One expression against another, or one relation against another of the same shape."""
+    One that is copied from the problem must be the gold answer in the form of it too.
+    """
     if answer == gold or (_word(answer) == _word(gold) != ""):
         return True
+    copied = copied or _is_copied(answer, problem)
+    value, gold_value = number(answer), number(gold)
+    if value is not None and gold_value is not None:
+        return not copied and value.value == gold_value.value and (value.reduced or not gold_value.reduced)
     if not {*answer, *gold} <= _KNOWN or _relations(answer) != _relations(gold):
         return False
     text, gold_text = joined(answer), joined(gold)
-    if _MISREAD.search(text) or _MISREAD.search(gold_text):
-        return False
-    if _NUMBER.fullmatch(gold_text) and not _NUMBER.fullmatch(text):
+    if (
+        _is_misread(text)
+        or _is_misread(gold_text)
+        or ((gold_value is not None or _NUMBER.fullmatch(gold_text)) and not _NUMBER.fullmatch(text))
+    ):
         return False
     if any(len(side) > 2 and side.isalpha() for side in (text, gold_text)):  # a word, not a product of its letters
         return False
@@ -182,8 +112,13 @@ def _same(answer: Tokens, gold: Tokens, problem: str) -> bool:
         math_verify().verify(x, y, timeout_seconds=None)
         and _equal_values(x, y)
         and ((_is_computed(y) and _in_lowest_terms(answer)) or not (_is_computed(x) and _in_lowest_terms(gold)))
-        and (_key(x) == _key(y) or not any(_key(y) == _key(part) for part in _formulas(problem)))
+        and (_key(x) == _key(y) or not (copied or any(_key(y) == _key(part) for part in _formulas(problem))))
     )
+
+
+def _is_misread(text: str) -> bool:
+    """Will math-verify drop a part of this, or see another number in it?"""
+    return _MISREAD.search(text) is not None or any(int(above) >= int(below) for above, below in _MIXED.findall(text))
 
 
 def _relations(latex: Tokens) -> list[str]:
@@ -220,7 +155,7 @@ def parse(latex: Tokens) -> Any:
 @lru_cache(maxsize=4)
 def _formulas(problem: str) -> list[Any]:
     """What the problem sets in dollars and math-verify can read, where there is an operation in it."""
-    parsed = [parse(tokens(part)) for part in re.findall(r"\$([^$]{3,200})\$", problem)[:20]]
+    parsed = [parse(read(part)) for part in re.findall(r"\$([^$]{3,200})\$", problem)[:20]]
     return [part for part in parsed if part is not None and _args(part)]
 
 

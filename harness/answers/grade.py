@@ -9,11 +9,14 @@ is format, and never gate: each rule that finds an answer in free text is a rule
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from harness.errors import NanoR1Error
 
 LONGEST = 1_000_000  # characters of a completion; a longer one has no answer
+LONGEST_BOX = 500
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 
@@ -52,6 +55,22 @@ def answer_of(completion: str, longest: int = 200) -> str | None:
         return None
     answer = rest[len("<answer>") : -len("</answer>")]
     return answer.strip(" ") if len(answer) <= longest else None
+
+
+def last_box(text: str) -> tuple[str, str, str] | None:
+    """What stands before the last `\\boxed{…}` or `\\fbox{…}` of a text, in it, and behind it; None without any.
+
+    Braces in it are paired; one that never ends reaches to the end of the text, and its content is no answer: ""
+    """
+    start, command = max((text.rfind(command), command) for command in ("\\boxed{", "\\fbox{"))
+    if start < 0:
+        return None
+    inside, depth = start + len(command), 1
+    for brace in _BRACE.finditer(text, inside, inside + LONGEST_BOX):
+        depth += {"{": 1, "}": -1}.get(brace[0], 0)
+        if depth == 0:
+            return text[:start], text[inside : brace.start()], text[brace.end() :]
+    return text[:start], "", ""
 
 
 def final_part(completion: str) -> str:

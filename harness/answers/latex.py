@@ -1,12 +1,12 @@
-"""LaTeX answers by normal form: the same in writing, once what makes no difference is taken out. Nothing is computed.
+"""LaTeX answers by normal form: the same in writing, once what makes no difference is taken out.
 
 For rewards (benchmarks/training_sets.py): a training set is graded while the clock runs and a hostile trainer waits, so
 its grader must be quick, total, and the same on every machine. maths.py, which compares values with math-verify in
-processes that can be killed, is none of these. The price: 0.25 is not \\frac{1}{4}. MATH's answers follow one
-convention, on which its own metric relies too (`is_equiv` of github.com/hendrycks/math, whose rules these resemble),
-and which a policy can learn.
+processes that can be killed, is none of these. The price: of plain numbers alone is the value compared (0.25 is
+\\frac{1}{4}), x+1 is not 1+x. MATH's answers follow one convention, on which its own metric relies too (`is_equiv` of
+github.com/hendrycks/math, whose rules these resemble), and which a policy can learn.
 
-Worst case: linear in the answer, which is as long as the track's form lets it be.
+Worst case: quadratic in the answer, which is as long as the track's form lets it be: 200 characters take 5 ms.
 """
 
 from __future__ import annotations
@@ -15,36 +15,32 @@ import re
 from typing import ClassVar
 
 from harness.answers.kind import Kind
+from harness.answers.latex_spelling import number, read, without_text
+from harness.answers.latex_tokens import Tokens, joined
+from harness.answers.shapes import same_shape
 from harness.tasks.task import Sample
 
-_NOTHING = re.compile(
-    r"\\left(?![a-z])|\\right(?![a-z])|\\[!,;:> ]|\\quad|\\displaystyle|~|\$|\^\{?\\circ\}?|\\?%|\s+|\.$"
-)
-_WORDS = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|operatorname)\{([^{}]*)\}")
-_BOX = re.compile(r"\\(?:boxed|fbox)\{(.*)\}", re.DOTALL)
-_GROUPED = re.compile(r"-?[0-9]{1,3}(?:(?:,|\{,\})[0-9]{3})+(?:\.[0-9]+)?")
-_BARE_FRACTION = re.compile(r"\\frac([0-9])([0-9])")
-_BARE_ROOT = re.compile(r"\\sqrt([0-9a-z])")
+_WORDS = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox|operatorname)\{([^{}]*)\}")
+_UNSAID = re.compile(r"\$|\\%|(?<![0-9]) | (?![0-9])")
 _SLASHED = re.compile(r"(-?)([0-9]+)/([0-9]+)")
 _SIGNED = re.compile(r"\\frac\{-([0-9]+)\}")
 _BARE_POINT = re.compile(r"(?<![0-9])\.(?=[0-9])")
 
 
 def normal(text: str) -> str:
-    """What is compared."""
-    text = text.strip()
-    if box := _BOX.fullmatch(text):
-        text = box[1]
-    text = _WORDS.sub(r"\1", text)
-    text = _NOTHING.sub("", text).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").replace("−", "-")
-    if _GROUPED.fullmatch(text):
-        text = re.sub("[{,}]", "", text)
+    """What is compared of an answer that is one expression."""
+    return _form(read(text))
+
+
+def _form(latex: Tokens) -> str:
+    """A number by its value if nothing is left to compute, anything else by its signs."""
+    plain = number(latex[:-1] if latex[-1:] == ("\\%",) else latex)
+    if plain is not None and plain.reduced:
+        return str(plain.value)
+    text = _UNSAID.sub("", _WORDS.sub(r"\1", joined(latex)))
     if slashed := _SLASHED.fullmatch(text):
         text = f"{slashed[1]}\\frac{{{slashed[2]}}}{{{slashed[3]}}}"
-    text = _BARE_FRACTION.sub(r"\\frac{\1}{\2}", text)
-    text = _BARE_ROOT.sub(r"\\sqrt{\1}", text)
-    text = _SIGNED.sub(r"-\\frac{\1}", text)
-    return _BARE_POINT.sub("0.", text)
+    return _BARE_POINT.sub("0.", _SIGNED.sub(r"-\\frac{\1}", text))
 
 
 class Latex(Kind):
@@ -56,8 +52,14 @@ class Latex(Kind):
         return "The answer is LaTeX, simplified."
 
     def strict(self, sample: Sample, answer: str) -> bool:
-        gold = normal(sample.target)
-        return bool(gold) and normal(answer) == gold
+        latex, gold = read(answer), read(sample.target)
+        if not latex or not _form(gold):
+            return False
+        return (
+            _form(latex) == _form(gold)
+            or without_text(answer) == without_text(sample.target)
+            or same_shape(latex, gold, lambda part, gold_part: _form(part) == _form(gold_part))
+        )
 
     def attacks(self, sample: Sample) -> list[str]:
         bare = sample.target.removeprefix("\\boxed{").removesuffix("}")
