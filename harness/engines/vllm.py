@@ -2,7 +2,7 @@
 
 Two ways in, one engine. `generate` is what the evaluator calls: token ids in, token ids out, the same as in
 `harness.engines.transformers`. `Engine` keeps the model loaded, samples, says the log-prob of each token that it
-sampled, and takes new weights between rollouts; `scripts/engine_parity.py` holds both against transformers. A
+sampled, and takes new weights between rollouts; `scripts/measure/engine_parity.py` holds both against transformers. A
 trainer is one file that imports nothing of ours, so it carries its own few lines of this.
 
 `generate` runs vLLM in a process of its own. vLLM replaces functions of torch, and what it holds of a GPU is free
@@ -14,7 +14,9 @@ an exact answer should not hang on that machinery, and `Engine.load`, which need
 Neither way does vLLM notice a linear layer whose weights never came, so names are checked here before it sees any.
 
 float32 on CPU and GPU alike: an evaluation is off the clock, two engines then answer alike, and greedy argmax is as
-stable across batches as it gets. Every operation as it is written: no compiler, no captured graphs.
+stable across batches as it gets. Where nobody forbids it a GPU multiplies float32 in TF32, with ten bits of mantissa:
+Triton does by default, and there vLLM's attention is written in Triton. Every operation as it is written: no compiler,
+no captured graphs.
 """
 
 from __future__ import annotations
@@ -45,6 +47,9 @@ ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine in this process: it ends with it, and takes tensors as they are
     "VLLM_USE_V2_MODEL_RUNNER": "0",  # the runner measured on CPUs: on GPUs vLLM would take another one
     "TORCH_COMPILE_DISABLE": "1",  # needs no C++ compiler
+    "TRITON_F32_DEFAULT": "ieee",  # attention in float32 and not in TF32
+    "VLLM_FLOAT32_MATMUL_PRECISION": "highest",  # likewise every linear layer: vLLM hands it to torch
+    "NVIDIA_TF32_OVERRIDE": "0",  # and no setting of this machine may turn TF32 on again
     "HF_HUB_OFFLINE": "1",
     "VLLM_NO_USAGE_STATS": "1",  # else it reports this machine to its makers
     "DO_NOT_TRACK": "1",

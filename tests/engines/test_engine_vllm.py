@@ -188,3 +188,45 @@ def test_rollouts_have_the_models_log_probs_and_new_weights_reach_the_sampler(tr
 def test_an_engine_in_a_process_that_was_not_prepared_says_so(track):
     with pytest.raises(vllm.EngineFailed, match="ENVIRONMENT"):
         vllm.Engine(track.base_folder, rows=1, length=8)
+
+
+# ---------------------------------------------------------------- float32 on a GPU, as far as a CPU can show it
+
+TRITON = ROOT / ".venv-vllm" / "triton"  # scripts/test-vllm puts it there
+KERNEL = """
+import triton, triton.language as tl
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+@triton.jit
+def scores(q, k, out):
+    i = tl.arange(0, 16)
+    at = i[:, None] * 16 + i[None, :]
+    tl.store(out + at, tl.dot(tl.load(q + at), tl.load(k + at)))  # as vLLM's attention multiplies: no precision named
+
+source = ASTSource(scores, {"q": "*fp32", "k": "*fp32", "out": "*fp32"}, {})
+print(triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm["ptx"])
+"""
+
+
+@pytest.mark.skipif(not TRITON.is_dir() and not WANTED, reason="Triton is not there: scripts/test-vllm")
+def test_attention_on_a_gpu_multiplies_in_float32(tmp_path):
+    """What the compiler makes of such a product for an H100: no tensor core's TF32, in an environment of ours."""
+    (tmp_path / "kernel.py").write_text(KERNEL)  # Triton reads a kernel's source from its file
+    found = {}
+    for name, variables in {"default": {}, "ours": vllm.ENVIRONMENT}.items():
+        path = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TRITON), "TRITON_CACHE_DIR": str(tmp_path / "cache")}
+        command = [sys.executable, str(tmp_path / "kernel.py")]
+        done = subprocess.run(command, env=path | variables, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        found[name] = done.stdout
+    assert "tf32" in found["default"] and "fma.rn.f32" not in found["default"]
+    assert "tf32" not in found["ours"] and "fma.rn.f32" in found["ours"]
+
+
+@needs_vllm
+def test_vllms_attention_leaves_the_precision_to_tritons_default():
+    """If it named one, TRITON_F32_DEFAULT would say nothing about it."""
+    kernels = Path(importlib.util.find_spec("vllm").origin).parent / "v1" / "attention" / "ops"
+    text = (kernels / "triton_unified_attention.py").read_text(encoding="utf-8")
+    assert text.count("tl.dot(") >= 4 and "input_precision" not in text and "allow_tf32" not in text
