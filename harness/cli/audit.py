@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import RECORDS, ExistingLedger, Json
-from harness.cli.terminal import console, make_table, print_json, stop
+from harness.cli.terminal import console, escape, make_table, print_json, stop
 
 app = typer.Typer()
 
@@ -103,13 +103,13 @@ def doctor(as_json: Json = False) -> None:
         if checks:
             table = make_table("check", "", "detail")
             for check in checks:
-                table.add_row(check.name, "[green]ok[/]" if check.ok else "[red]FAILED[/]", check.detail)
+                table.add_row(check.name, "[green]ok[/]" if check.ok else "[red]FAILED[/]", escape(check.detail))
             out.print(table)
         for reason in isolation.reasons:
-            out.print(f"- {reason}")
+            out.print(f"- {reason}", markup=False, soft_wrap=True)
         out.print(f"isolation: [bold]{proven}[/]")
         if isolation.level == "none":
-            out.print("Records made here are self-reported. To fix it: [bold]sudo apt-get install bubblewrap[/]")
+            out.print("Records made here are self-reported.")
         elif proven == "none":
             out.print("A check failed: records made here are never valid until it passes.")
     if proven == "none":

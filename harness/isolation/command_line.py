@@ -88,20 +88,25 @@ def bwrap(limits: Limits, binds: list[str]) -> list[str]:
 
 def unreadable(path: Path) -> str | None:
     """Why the sandbox user cannot read this path, or None. Follows links; looks at mode bits, not at ACLs."""
-    path = path.resolve()
+    closed = _closed_part(path.resolve())
+    return None if closed is None else closed[1]
+
+
+def _closed_part(path: Path) -> tuple[Path, str] | None:
+    """The first part of a path that keeps the sandbox user from reading it, and the sentence about it."""
     if os.geteuid() != 0:
-        return None if os.access(path, os.R_OK) else f"{path} is not readable by uid {os.geteuid()}"
+        return None if os.access(path, os.R_OK) else (path, f"{path} is not readable by uid {os.geteuid()}")
     for part in [*reversed(path.parents), path]:
         try:
             status = part.stat()
         except OSError as error:
-            return f"{part}: {error.strerror}"
+            return part, f"{part}: {error.strerror}"
         owner, group = status.st_uid == SANDBOX_ID, status.st_gid == SANDBOX_ID
         bits = status.st_mode >> (6 if owner else 3 if group else 0)
         needed = 1 if part != path else 5 if stat.S_ISDIR(status.st_mode) else 4
         if bits & needed != needed:
             why = f"{part} has mode {stat.S_IMODE(status.st_mode):04o}"
-            return f"{path} is not readable by the sandbox user (uid {SANDBOX_ID}): {why}"
+            return part, f"{path} is not readable by the sandbox user (uid {SANDBOX_ID}): {why}"
     return None
 
 
@@ -113,7 +118,10 @@ def _admit(mounts: Mounts) -> None:
     for folder in (mounts.submission, mounts.base):
         for path in [folder, *folder.rglob("*")]:
             if reason := unreadable(path):
-                raise SandboxError(f"{reason}; run `chmod -R go+rX {folder}`")
+                part, _ = _closed_part(path.resolve()) or (path, reason)
+                if part.is_relative_to(folder):
+                    raise SandboxError(f"{reason}; run `chmod -R go+rX {shlex.quote(str(folder))}`")
+                raise SandboxError(f"{reason}; let others enter it (`chmod o+x`), or set TMPDIR to another folder")
     if mounts.socket is not None and (reason := unreadable(mounts.socket)):
         raise SandboxError(reason)
 

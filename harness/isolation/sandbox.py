@@ -28,7 +28,8 @@ everything is dead, `model.safetensors` alone is copied from it, if it is a plai
 it is charged to the memory budget.
 
 This module is what others use. Behind it: contract.py (the types), command_line.py, supervisor.py, seccomp.py,
-watch.py (the verifier's side of a run), budgets.py (how it can fail), output.py (log and weights), meter.py (cgroup).
+watch.py (the verifier's side of a run), budgets.py (how it can fail), output.py (log and weights), meter.py (cgroup),
+obstacles.py (why none starts here).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.isolation import command_line, seccomp
+from harness.isolation import command_line, obstacles, seccomp
 from harness.isolation.contract import Devices, Hooks, Invocation, Level, Limits, Mounts, SandboxError, Usage
 from harness.isolation.meter import Cgroup, MeterError, unavailable
 from harness.isolation.watch import Channel, Watch
@@ -115,12 +116,10 @@ def _bubblewrap_failure() -> str | None:
         return f"no filter of system calls for {platform.machine()}: it knows {', '.join(seccomp.CALLS)}"
     if os.geteuid() == 0 and shutil.which("setpriv") is None:
         return "setpriv is not installed: sudo apt-get install -y util-linux"
-    for path in (Path(sys.executable), command_line.HARNESS / "client.py"):
-        if reason := command_line.unreadable(path):
-            return (
-                f"{reason}; keep the repository in a folder that others may enter, "
-                "and recreate .venv with /usr/bin/python3"
-            )
+    if os.geteuid() == 0 and (reason := obstacles.missing_uid(Path("/proc/self/uid_map").read_text(encoding="ascii"))):
+        return reason
+    if reason := obstacles.closed_folder(Path(sys.executable)):
+        return reason
     with seccomp.filter_descriptor() as calls:
         line = command_line.bwrap(_SMALL, ["--setenv", "PYTHONPATH", "/opt/nano-r1", "--seccomp", str(calls)])
         line += [sys.executable, "-c", "import harness.client"]
@@ -129,8 +128,8 @@ def _bubblewrap_failure() -> str | None:
                 line, env={}, cwd="/", capture_output=True, encoding="utf-8", timeout=30, check=False, pass_fds=[calls]
             )
         except subprocess.TimeoutExpired:
-            return "bubblewrap did not start a process within 30 s"
+            return "bubblewrap did not start a process within 30 s: is the machine busy? Try again"
     if done.returncode != 0:
         tail = (done.stdout + done.stderr).strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        return f"bubblewrap does not work here (are user namespaces allowed?): {tail[0]}"
+        return obstacles.explained(tail[0])
     return None
