@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_KEY, Json, KeyFile, SubmissionsTrack
+from harness.cli.options import DEFAULT_KEY, RECORDS, Json, KeyFile, SubmissionsTrack
 from harness.cli.terminal import cancel_on_signal, console, escape, make_table, print_json, stop
 
 if TYPE_CHECKING:
     from harness.ledger.record import BenchmarkScore, Interval, Verdict
-    from harness.verify.close import Outcome
+    from harness.verify.close import BoardComparison, Outcome
     from harness.verify.executor import Executor
     from harness.verify.reporter import TerminalReporter
+    from harness.verify.reproduce import Comparison
 
 app = typer.Typer()
 
@@ -50,14 +51,14 @@ def verify(
 ) -> None:
     """Verify submissions and record the result.
 
-    Runs them in the sandbox in turn with the baseline, judges, signs, and appends to the ledger. The exit code is 1 if
-    a submission gets no record.
+    Tries each for a moment, announces the session, runs them in the sandbox in turn with the baseline, judges, signs,
+    and appends to the ledger. The exit code is 1 if a submission gets no record.
     """
     from harness import submission
     from harness.ledger.signature import load_key
     from harness.ledger.store import Ledger
     from harness.tracks import track as tracks
-    from harness.verify import session
+    from harness.verify import session, trial
     from harness.verify.journal import default_state
     from harness.verify.local import check_gpus
 
@@ -73,14 +74,16 @@ def verify(
     with _executor(cluster) as executor, _session(as_json) as (reporter, cancel):
         verifier = session.Verifier(store, signing_key, default_state(), reporter, cancel, executor)
         if chosen is not None:
+            if cluster is None:
+                trial.try_out(chosen, submissions, verifier)
             outcomes = session.verify(chosen, submissions, verifier, runs=runs or chosen.verdict.runs, control=control)
         else:
             assert resume is not None
             outcomes = session.resume(resume, verifier)
     if as_json:
-        print_json([_outcome_json(outcome) for outcome in outcomes])
+        print_json([_outcome_json(outcome, ledger) for outcome in outcomes])
     else:
-        _show_outcomes(outcomes)
+        _show_outcomes(outcomes, ledger)
     if any(outcome.verdict is None for outcome in outcomes):
         raise typer.Exit(1)
 
@@ -110,28 +113,49 @@ def _executor(cluster: str | None) -> contextlib.AbstractContextManager[Executor
     return contextlib.nullcontext(LocalExecutor()) if cluster is None else ClusterExecutor(cluster)
 
 
-def _outcome_json(outcome: Outcome) -> dict[str, object]:
+def _outcome_json(outcome: Outcome, ledger: Path) -> dict[str, object]:
+    from dataclasses import asdict
+
+    best = _board_record(outcome, ledger)
     return {
         "name": outcome.name,
         "record": str(outcome.folder) if outcome.folder else None,
         "reason": outcome.reason,
         "verdict": outcome.verdict.model_dump(mode="json") if outcome.verdict else None,
+        "board": asdict(best) | {"relative_cost_ppm": best.relative_cost_ppm.model_dump()} if best else None,
         "benchmarks": {name: score.model_dump() for name, score in (outcome.benchmarks or {}).items()},
     }
 
 
-def _show_outcomes(outcomes: Sequence[Outcome]) -> None:
+def _board_record(outcome: Outcome, ledger: Path) -> BoardComparison | None:
+    """How a record of another ledger compares with the one that stands on the board, this repository's."""
+    from harness.ledger.errors import LedgerError
+    from harness.ledger.store import Ledger
+    from harness.verify.close import compare_with_board
+
+    if outcome.folder is None or ledger.resolve() == RECORDS:
+        return None
+    try:
+        return compare_with_board(outcome.folder, Ledger(RECORDS))
+    except LedgerError as error:  # the record is made and signed: a damaged board does not undo it
+        console().print(f"the board's record cannot be read: {error}", markup=False, soft_wrap=True)
+        return None
+
+
+def _show_outcomes(outcomes: Sequence[Outcome], ledger: Path) -> None:
     out = console()
     for outcome in outcomes:
         if outcome.verdict is None:
             out.print(f"[bold red]{outcome.name}: no record.[/] {escape(outcome.reason or '')}")
         else:
-            _show_verdict(outcome.name, outcome.verdict)
+            _show_verdict(outcome.name, outcome.verdict, _board_record(outcome, ledger))
             _show_benchmarks(outcome.benchmarks or {})
             out.print(f"signed: {outcome.folder}/record.json", soft_wrap=True)
 
 
-def _show_verdict(name: str, verdict: Verdict) -> None:
+def _show_verdict(name: str, verdict: Verdict, best: BoardComparison | None) -> None:
+    from harness.board.rows import cost_text
+
     table = make_table("gate", "accuracy", "95% interval", "needed", "sigma", "p", title=f"{name}: verdict")
     for gate, test in verdict.gates.items():
         several = test.p_ppb is not None
@@ -145,8 +169,9 @@ def _show_verdict(name: str, verdict: Verdict) -> None:
         )
     out = console()
     out.print(table)
-    cost = verdict.relative_cost_ppm
-    out.print(f"wall time over the baseline's {cost.mean / 1e6:.3f} ({cost.low / 1e6:.3f} – {cost.high / 1e6:.3f})")
+    one_run = all(test.p_ppb is None for test in verdict.gates.values())
+    cost = cost_text(verdict.relative_cost_ppm) + (" (one run, so no interval)" if one_run else "")
+    out.print(f"wall time over the baseline's {cost}")
     if verdict.standing_p_ppb is not None:
         out.print(f"against {verdict.standing}: p = {verdict.standing_p_ppb / 1e9:.3g} (one-sided Mann-Whitney)")
     if verdict.control_ppm is not None:
@@ -154,7 +179,15 @@ def _show_verdict(name: str, verdict: Verdict) -> None:
         out.print(f"control run, on scores that say nothing: {learned}")
     for reason in verdict.reasons:
         out.print(f"- {reason}", markup=False)
-    label = "RECORD" if verdict.record else "valid, no record" if verdict.valid else "not valid as an official result"
+    if best is not None:
+        would = "would beat it" if best.beaten else "would not beat it"
+        out.print(
+            f"the board's record: {best.name} {cost_text(best.relative_cost_ppm)}; yours {would} "
+            f"(p = {best.p_ppb / 1e9:.3g})",
+            soft_wrap=True,
+        )
+    is_record = verdict.record and (best is None or best.beaten)
+    label = "RECORD" if is_record else "valid, no record" if verdict.valid else "not valid as an official result"
     out.print(f"[bold]{label}[/]")
 
 
@@ -184,7 +217,7 @@ def reproduce(
     """Run a record's submission again and compare.
 
     Runs it in turn with the baseline; the exit code is 1 if a quantity is outside the 99% prediction interval of the
-    record's own runs. Writes no record.
+    record's own runs, and 2 if this machine cannot tell, since it was busy. Writes no record.
     """
     from dataclasses import asdict
 
@@ -205,13 +238,22 @@ def reproduce(
     with _session(as_json) as (reporter, cancel):
         rows = run_reproduction(loaded, runs=runs, state=default_state(), reporter=reporter, cancel=cancel)
     if as_json:
-        print_json([{**asdict(row), "agrees": row.agrees} for row in rows])
+        print_json([{**asdict(row), "agrees": row.agrees, "differs": row.differs} for row in rows])
     else:
-        table = make_table("quantity", "record", "99% prediction interval", "here", "")
-        for row in rows:
-            mark = "[green]agrees[/]" if row.agrees else "[red]differs[/]"
-            interval = f"{row.low:.4f} – {row.high:.4f}"
-            table.add_row(row.quantity, f"{row.recorded:.4f}", interval, f"{row.measured:.4f}", mark)
-        console().print(table)
-    if not all(row.agrees for row in rows):
+        _show_comparisons(rows)
+    if any(row.differs for row in rows):
         raise typer.Exit(1)
+    if not all(row.agrees for row in rows):
+        raise typer.Exit(2)
+
+
+def _show_comparisons(rows: Sequence[Comparison]) -> None:
+    out, table = console(), make_table("quantity", "record", "99% prediction interval", "here", "")
+    for row in rows:
+        mark = "[green]agrees[/]" if row.agrees else "[red]differs[/]" if row.differs else "[yellow]cannot tell[/]"
+        figures = [f"{value:,.0f}" if row.recorded >= 100 else f"{value:.4f}" for value in row.values]
+        table.add_row(row.quantity, figures[0], f"{figures[1]} – {figures[2]}", figures[3], mark)
+    out.print(table)
+    for row in rows:
+        if not row.agrees and row.doubt:
+            out.print(f"cannot tell on this machine whether the {row.quantity} agrees: {row.doubt}", soft_wrap=True)

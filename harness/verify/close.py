@@ -17,7 +17,7 @@ from harness.ledger import record
 from harness.ledger.entries import Abandonment, Announcement, fresh_id
 from harness.ledger.signature import Key
 from harness.ledger.store import Ledger
-from harness.tracks.track import Track
+from harness.tracks.track import Track, load
 from harness.verify import clock
 from harness.verify.journal import Journal, RunResult, SavedSession
 from harness.verify.schedule import Participant, Schedule
@@ -160,6 +160,29 @@ def standing_record(ledger: Ledger, track: Track) -> judge.Standing | None:
     if not folder:
         return None
     return judge.standing_from(record.load((ledger.folder / folder / "record.json").read_bytes()), folder)
+
+
+@dataclass(frozen=True)
+class BoardComparison:
+    """A record beside the one that stands on another ledger, the board's."""
+
+    name: str  # of the standing record
+    relative_cost_ppm: record.Interval
+    p_ppb: int  # that the record costs no less
+    beaten: bool  # would it be the board's record, if an official session found the same?
+
+
+def compare_with_board(made: Path, board: Ledger) -> BoardComparison | None:
+    """Judge a record (its folder) against the board's standing one; None where none stands. Raises LedgerError."""
+    predicate = record.load((made / "record.json").read_bytes()).predicate
+    track = load(predicate.track.partition("@")[0])
+    standing = standing_record(board, track)
+    if standing is None:
+        return None
+    verdict = judge.judge(track, predicate.runs, predicate.reference, predicate.isolation, standing, predicate.control)
+    best = record.load(board.read(f"{standing.folder}/record.json")).predicate
+    assert verdict.standing_p_ppb is not None
+    return BoardComparison(best.submission.name, best.verdict.relative_cost_ppm, verdict.standing_p_ppb, verdict.record)
 
 
 def evidence_of(results: dict[int, RunResult]) -> dict[str, bytes]:

@@ -29,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_serializer, f
 
 from harness import files, submission
 from harness.errors import NanoR1Error, first_problem
+from harness.isolation.load import Share
 from harness.ledger.entries import Announcement
 from harness.ledger.record import LostRun, Machine, Run
 from harness.submission import Submission
@@ -84,6 +85,7 @@ class RunResult(Model):
     log: bytes
     failure: str | None
     node: str | None = None  # of a cluster, where it was made
+    share: Share | None = None  # of its cores: what the training got, and what other programs took
 
     @field_serializer("log")
     def _to_text(self, log: bytes) -> str:

@@ -1,7 +1,8 @@
 """Run a record's submission again and say whether it agrees. Nothing is signed, nothing is written.
 
 Agreement: each quantity measured here lies in the 99% prediction interval that the record's own runs give for the mean
-of as many runs as were made here.
+of as many runs as were made here. Where a run did not get its cores, its time says how busy the machine was and nothing
+of the record: this machine cannot tell.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ import math
 import secrets
 import tempfile
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import geometric_mean
 
 from harness import judge, submission
+from harness.isolation import load
 from harness.ledger import record
 from harness.tracks import track as tracks
 from harness.tracks.track import ROOT, Track
 from harness.verify.executor import Reporter, VerifyError
 from harness.verify.journal import Journal, session_lock
 from harness.verify.local import LocalExecutor
-from harness.verify.schedule import Schedule, participants_of
+from harness.verify.schedule import Participant, Schedule, participants_of
 from harness.verify.session import reference_first, session_submission
 
 
@@ -34,10 +36,19 @@ class Comparison:
     low: float
     high: float
     measured: float
+    doubt: str = ""  # why this machine cannot tell, if it cannot
+
+    @property
+    def values(self) -> tuple[float, float, float, float]:
+        return self.recorded, self.low, self.high, self.measured
 
     @property
     def agrees(self) -> bool:
         return self.low <= self.measured <= self.high
+
+    @property
+    def differs(self) -> bool:
+        return not self.agrees and not self.doubt
 
 
 def reproduce(
@@ -62,11 +73,14 @@ def reproduce(
     with tempfile.TemporaryDirectory(prefix="nano-r1-") as folder, session_lock(state):
         journal = Journal(Path(folder), "reproduction")
         journal.create(items)
+        if (warning := load.warning(track.hardware.cores)) is not None:
+            reporter.say(warning)
         LocalExecutor().run(schedule, journal, reporter, cancel)
     reference = schedule.reference
     participant = next(item for item in schedule.participants if item.for_record)
-    if participant.failure or reference.failure:
-        raise VerifyError(f"it did not finish here: {participant.failure or reference.failure}")
+    doubt = _doubt(schedule.participants, participant, predicate)
+    if failure := participant.failure or reference.failure:
+        raise VerifyError(f"{'cannot tell on this machine' if doubt else 'it did not finish here'}: {failure}")
     made = [result.run for result in participant.results.values() if result.run is not None]
 
     accuracy = [judge.mean_accuracy(track, run.tasks) for run in predicate.runs]
@@ -74,10 +88,26 @@ def reproduce(
     if participant is not reference:
         baseline_ms = geometric_mean([result.wall_ms for result in reference.results.values()])
         recorded = judge.relative_costs(predicate.runs, predicate.reference)
-        comparisons.append(compare("relative cost", recorded, [run.wall_ms / baseline_ms for run in made]))
+        cost = compare("relative cost", recorded, [run.wall_ms / baseline_ms for run in made])
+        comparisons.append(replace(cost, doubt=doubt))
     queries = [float(run.reward_queries) for run in predicate.runs]
     comparisons.append(compare("reward queries", queries, [float(run.reward_queries) for run in made]))
     return comparisons
+
+
+def _doubt(participants: list[Participant], own: Participant, predicate: record.Predicate) -> str:
+    """Why times from here do not count: the first run that did not get its cores. Empty if all of them did."""
+    usual = sum(run.cpu_ms for run in predicate.runs) / sum(run.wall_ms for run in predicate.runs)
+    for participant in participants:
+        for number, result in sorted(participant.results.items()):
+            share = result.share
+            if share is None:
+                continue
+            if share.busy:
+                return f"{participant.name} run {number + 1} was made {share}"
+            if participant is own and share.used < (1 - load.BUSY) * usual:  # a quota, or fewer cores than the track's
+                return f"{participant.name} run {number + 1} was made {share}, and the record's runs on {usual:.1f}"
+    return ""
 
 
 def _same_track(predicate: record.Predicate) -> Track:

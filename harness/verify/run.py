@@ -17,6 +17,7 @@ from harness.environment import Environment
 from harness.evaluate import Evaluation, evaluate
 from harness.evaluation import reported
 from harness.isolation import gpu, sandbox
+from harness.isolation.load import Load, Share
 from harness.ledger import record
 from harness.tracks.track import Track
 from harness.verify import clock
@@ -47,6 +48,7 @@ class Training:
     usage: sandbox.Usage
     environment: Environment
     meter: gpu.Meter | None
+    share: Share
 
 
 def make_run(spec: RunSpec, submission: Path, context: RunContext) -> RunResult:
@@ -69,10 +71,12 @@ def make_run(spec: RunSpec, submission: Path, context: RunContext) -> RunResult:
             curve=environment.curve,
             log=usage.log,
             failure=None if failure is None else f"{spec.label}: {failure}",
+            share=training.share,
         )
 
     if usage.failure is not None:
-        return result(failure=usage.failure)
+        late = usage.failure.startswith("over the budget")  # of time: what it got of its cores may be why
+        return result(failure=f"{usage.failure}, {training.share}" if late else usage.failure)
     if not spec.evaluated:
         return result()
     try:
@@ -129,6 +133,7 @@ def _train(spec: RunSpec, submission: Path, output: Path, context: RunContext) -
         ) as environment,
         meter or nullcontext(),
     ):
+        load = Load(track.hardware.cores)
         usage = sandbox.run(
             ["train.py"],
             mounts=sandbox.Mounts(submission=submission, base=track.base_folder, output=output, socket=socket),
@@ -142,13 +147,15 @@ def _train(spec: RunSpec, submission: Path, output: Path, context: RunContext) -
                 cancel=context.cancel,
             ),
         )
+        share = load.share(usage.cpu_ms)
     if context.cancel.is_set():
         raise Interrupted
     if environment.fault is not None:
         raise RuntimeError(f"the environment failed: {environment.fault.strip().splitlines()[-1]}")
     reporter.finished(usage.wall_ms / 1000)
-    reporter.say(f"{spec.name} {spec.label}: trained in {usage.wall_ms / 1000:.1f} s, {training_summary(environment)}")
-    return Training(started, usage, environment, meter)
+    took = f"{usage.wall_ms / 1000:.1f} s {share}"
+    reporter.say(f"{spec.name} {spec.label}: trained in {took}; {training_summary(environment)}")
+    return Training(started, usage, environment, meter, share)
 
 
 def _watcher(environment: Environment, meter: gpu.Meter | None, reporter: Reporter) -> Callable[[int], None]:

@@ -50,7 +50,7 @@ def verify(
     session is abandoned. Every failure of a submission is an outcome.
     """
     baseline = _baseline(track)
-    _check_submissions(track, submissions)
+    check_submissions(track, submissions)
     ledger, reporter = verifier.ledger, verifier.reporter
     with session_lock(verifier.state):
         remove_stale_journals(verifier.state, ledger, reporter)
@@ -59,6 +59,8 @@ def verify(
                 reporter.say(f"{unfinished.id} was killed and is still open: {_resume_hint(unfinished.id, ledger)}")
         root, nonce = secrets.token_bytes(32), secrets.token_bytes(32)
         attestation = verifier.executor.attest(track, nonce, reporter, None)
+        if verifier.cancel.is_set():
+            raise Interrupted("nothing was announced")
         announcement = Announcement(
             id=fresh_id(datetime.now(UTC)),
             created_utc=clock.utc_now(),
@@ -103,7 +105,7 @@ def _baseline(track: Track) -> Submission:
     return baseline
 
 
-def _check_submissions(track: Track, submissions: list[Submission]) -> None:
+def check_submissions(track: Track, submissions: list[Submission]) -> None:
     """Raises VerifyError if one is for another track or named twice."""
     for item in submissions:
         if track.name not in item.manifest.every_track:
