@@ -80,10 +80,7 @@ def verify(
         else:
             assert resume is not None
             outcomes = session.resume(resume, verifier)
-    if as_json:
-        print_json([_outcome_json(outcome, ledger) for outcome in outcomes])
-    else:
-        _show_outcomes(outcomes, ledger)
+    _show_outcomes(outcomes, ledger, as_json)
     if any(outcome.verdict is None for outcome in outcomes):
         raise typer.Exit(1)
 
@@ -121,6 +118,7 @@ def _outcome_json(outcome: Outcome, ledger: Path) -> dict[str, object]:
         "name": outcome.name,
         "record": str(outcome.folder) if outcome.folder else None,
         "reason": outcome.reason,
+        "log": str(outcome.log) if outcome.log else None,
         "verdict": outcome.verdict.model_dump(mode="json") if outcome.verdict else None,
         "board": asdict(best) | {"relative_cost_ppm": best.relative_cost_ppm.model_dump()} if best else None,
         "benchmarks": {name: score.model_dump() for name, score in (outcome.benchmarks or {}).items()},
@@ -142,11 +140,15 @@ def _board_record(outcome: Outcome, ledger: Path) -> BoardComparison | None:
         return None
 
 
-def _show_outcomes(outcomes: Sequence[Outcome], ledger: Path) -> None:
+def _show_outcomes(outcomes: Sequence[Outcome], ledger: Path, as_json: bool) -> None:
+    if as_json:
+        print_json([_outcome_json(outcome, ledger) for outcome in outcomes])
+        return
     out = console()
     for outcome in outcomes:
         if outcome.verdict is None:
-            out.print(f"[bold red]{outcome.name}: no record.[/] {escape(outcome.reason or '')}")
+            log = f"; its log is {outcome.log}" if outcome.log else ""
+            out.print(f"[bold red]{outcome.name}: no record.[/] {escape((outcome.reason or '') + log)}", soft_wrap=True)
         else:
             _show_verdict(outcome.name, outcome.verdict, _board_record(outcome, ledger))
             _show_benchmarks(outcome.benchmarks or {})
@@ -223,6 +225,7 @@ def reproduce(
 
     from harness.ledger import record
     from harness.tracks import track as tracks
+    from harness.tracks.files import restore
     from harness.verify.journal import default_state
     from harness.verify.local import check_gpus
     from harness.verify.reproduce import reproduce as run_reproduction
@@ -233,7 +236,7 @@ def reproduce(
     try:
         loaded = record.load(path.read_bytes())
     except record.RecordError as error:
-        stop(f"{path}: {error}; restore it with git")
+        stop(f"{path}: {error}; {restore(path, 'name another record')}")
     check_gpus(tracks.load(loaded.predicate.track.partition("@")[0]))
     with _session(as_json) as (reporter, cancel):
         rows = run_reproduction(loaded, runs=runs, state=default_state(), reporter=reporter, cancel=cancel)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness import judge, submission
+from harness import files, judge, submission
 from harness.evaluation import reported
 from harness.ledger import record
 from harness.ledger.entries import Abandonment, Announcement, fresh_id
@@ -32,6 +32,7 @@ class Outcome:
     verdict: record.Verdict | None
     reason: str | None  # why there is no record
     benchmarks: dict[str, record.BenchmarkScore] | None = None  # on a track that reports fixed ones
+    log: Path | None = None  # of the run that failed
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,22 @@ class Closing:
         if name not in self.ledger.open_submissions(announcement.id):
             return self._earlier_outcome(name)
         if participant.failure is not None:
+            log = self._keep_log(participant)  # first: with the abandonment the journal goes
             abandon(self.ledger, self.key, announcement, name, participant.failure)
-            return Outcome(name, None, None, participant.failure)
+            return Outcome(name, None, None, participant.failure, log=log)
         evidence = evidence_of(participant.results)
         statement = self._statement(participant, evidence)
         folder = self.ledger.add_record(statement, evidence, self.key)
         return Outcome(name, folder, statement.predicate.verdict, None, statement.predicate.benchmarks)
+
+    def _keep_log(self, participant: Participant) -> Path | None:
+        """What the run that failed printed, beside the journals until the next one of that name fails."""
+        logs = [result.log for result in participant.results.values() if result.failure is not None]
+        if not logs:
+            return None  # it was not the participant's own run: the baseline's
+        path = self.journal.folder.parent / f"failed-{participant.name}.log"
+        files.write(path, logs[-1], private=True)
+        return path
 
     def _earlier_outcome(self, name: str) -> Outcome:
         """What came of a submission that was closed before its session was killed."""

@@ -8,6 +8,9 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
+
+NAME = 36  # characters of the first line, so that the whole bar fits 80 columns; a node and a record's name are longer
 
 
 class TerminalReporter:
@@ -16,12 +19,12 @@ class TerminalReporter:
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
         self._console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        # What never changes its width comes first; the note stands below the name, where it has the room of both.
         self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-            TextColumn("{task.fields[note]}"),
+            BarColumn(bar_width=12),
+            TimeElapsedColumn(table_column=Column(min_width=7, no_wrap=True)),
+            TextColumn("{task.fields[left]}", table_column=Column(min_width=16, no_wrap=True)),
+            TextColumn("{task.description}\n{task.fields[note]}", markup=False),
             console=self._console,
             disable=quiet or not self._console.is_terminal,
             transient=True,
@@ -45,7 +48,7 @@ class TerminalReporter:
         self._training = name if phase == "train" else ""
         self._progress.reset(
             self._task,
-            description=f"{self._name}{name} run {run + 1}: {phase}",
+            description=_shortened(f"{self._name}{name}", f" run {run + 1}: {phase}"),
             total=self._train_seconds.get(self._training, total),
             visible=True,
             note="",
@@ -73,3 +76,9 @@ class TerminalReporter:
         other._task = self._progress.add_task("", visible=False, note="", left="")
         other._name, other._training, other._train_seconds = f"{name}: ", "", {}
         return other
+
+
+def _shortened(name: str, rest: str) -> str:
+    """The name cut so that both fit the line: which run it is is never cut."""
+    room = NAME - len(rest)
+    return (name if len(name) <= room else f"{name[: room - 1]}…") + rest

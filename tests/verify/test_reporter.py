@@ -1,5 +1,10 @@
 """The reporter says what happened, once, and shows nothing where it was told to be quiet."""
 
+import io
+
+import pytest
+from rich.console import Console
+
 from harness.verify.reporter import TerminalReporter
 
 
@@ -22,3 +27,39 @@ def test_quiet_is_quiet(capsys):
         reporter.say("anything")
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
+
+
+def frame(monkeypatch, name, phase, total, done, note, node=None):
+    """The live view, drawn once on a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    reporter = TerminalReporter()
+    shown = reporter if node is None else reporter.node(node)
+    shown.begin(name, 7, phase, total)
+    shown.advance(done, note)
+    console = Console(file=io.StringIO(), width=80)
+    console.print(reporter._progress.get_renderable())
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("phase", "total", "done", "note", "left"),
+    [
+        ("train", 10_800, 9_999, "200,000 completions, 0.512 right lately", "of at most 10800 s"),
+        ("train", 600, 30, "starting", "of at most 600 s"),
+        ("evaluate", 5_120, 4_608, "4608/5120 questions", ""),
+        ("benchmarks", 13_190, 1_319, "1319/13190 questions", ""),
+    ],
+)
+@pytest.mark.parametrize("name", ["mine", "a-name-of-sixty-four-characters-" + "x" * 32])
+def test_the_live_view_fits_eighty_columns(monkeypatch, name, phase, total, done, note, left):
+    first, second = frame(monkeypatch, name, phase, total, done, note)
+    assert max(len(first), len(second)) <= 80
+    assert first.endswith(f" run 8: {phase}") and second.strip() == note and left in first
+    assert "0:00:00" in first or "-:--:--" in first  # the time that has passed, whole
+    assert name[:10] in first and (len(name) > 30) == ("…" in first)
+
+
+def test_on_a_cluster_the_node_comes_first(monkeypatch):
+    first, _ = frame(monkeypatch, "no-waste-without-kl", "train", 600, 3, "starting", node="0123456789ab")
+    assert "0123456789ab: no-waste… run 8: train" in first and len(first) <= 80

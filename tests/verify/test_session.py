@@ -186,6 +186,7 @@ def test_a_failed_run_gets_the_right_message_and_no_record(setting, name):
     assert ledger.records() == [] and not ledger.open_announcements() and not failures(ledger)
     (abandoned,) = [p for p in (ledger.folder / "log").glob("*.json") if b'"abandonment"' in p.read_bytes()]
     assert message in json.loads(abandoned.read_text(encoding="utf-8"))["reason"]
+    assert outcome.log.name == f"failed-does-{name}.log" and outcome.log.stat().st_mode & 0o777 == 0o600
 
 
 def test_one_submission_failing_leaves_the_other_its_record(setting):
