@@ -135,14 +135,25 @@ def _evaluate_on_suite(settings: SuiteSettings, as_json: bool) -> None:
     try:
         run.run(partial(progress_bar, quiet=as_json))
     except BaseException:  # Ctrl-C, or a fault of the machine hours in
-        kept = f"the finished parts, and which are missing, are in {files}" if run.results else "nothing was written"
-        sys.stderr.write(f"nano-r1: not finished; {kept}\n")
+        if run.asking:
+            sys.stderr.write(f"nano-r1: not finished; {_kept(run, settings.folder)}\n")
         raise
     if as_json:
         print_json(run.report())
         return
     _show_suite(run, settings.suite)
     console().print(f"{files}; `nano-r1 regrade` grades the samples again", markup=False, soft_wrap=True)
+
+
+def _kept(run: SuiteRun, folder: Path) -> str:
+    """What of an unfinished run stands in its files."""
+    from harness.evaluation.samples import RESULTS, SAMPLES
+
+    if run.results:
+        parts = f"{len(run.results)} of {len(run.names)} parts are done: these, and which are missing, are in"
+        return f"{parts} {folder}/{RESULTS} and {folder}/{SAMPLES}"
+    older = (folder / RESULTS).exists()
+    return "nothing was written" + (f"; {folder}/{RESULTS} is of an earlier run" if older else "")
 
 
 def _show_suite(run: SuiteRun, suite: str) -> None:

@@ -54,13 +54,28 @@ def make_table(*columns: str, title: str | None = None) -> Table:
 
 
 @contextlib.contextmanager
-def progress_bar(label: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """Yields a function that sets how many of `total` are done. Shows nothing where there is no terminal."""
-    from rich.progress import Progress
+def progress_bar(label: str, total: int, quiet: bool) -> Iterator[Callable[[float], None]]:
+    """Yields a function that sets how many of `total` are done. Shows nothing where there is no terminal.
 
-    with Progress(disable=quiet or not sys.stderr.isatty(), transient=True) as progress:
-        task = progress.add_task(label, total=total)
-        yield lambda done: progress.update(task, completed=done)
+    Until it is called first the bar pulses: something is being done, and nobody knows for how long.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=Console(stderr=True),
+        disable=quiet or not sys.stderr.isatty(),
+        expand=True,
+        speed_estimate_period=600,  # seconds; a batch may take minutes
+        transient=True,
+    ) as progress:
+        task = progress.add_task(label, total=None)
+        yield lambda done: progress.update(task, completed=done, total=total)
 
 
 @contextlib.contextmanager

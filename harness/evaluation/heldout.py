@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness import checkpoint, judge
 from harness.evaluate import evaluate
+from harness.evaluation.model import EvaluationError
 from harness.ledger.record import TaskResult
 from harness.tracks.track import Track
+
+# What harness.checkpoint says of tensors that are not the base's.
+_OTHER_MODEL = re.compile(r"\bbase\b|is missing$")
 
 
 @dataclass(frozen=True)
@@ -30,9 +35,18 @@ def key_of(seed: int) -> bytes:
 def evaluate_weights(track: Track, weights: Path, seed: int, on_progress: Callable[[int], None]) -> HeldoutResult:
     """Read a model.safetensors strictly and evaluate it; `on_progress` gets the number of questions done.
 
-    Raises CheckpointError for weights that a verification would refuse.
+    Raises EvaluationError for weights that a verification would refuse.
     """
-    checked = checkpoint.read(weights, track.base_folder / "model.safetensors")
+    try:
+        checked = checkpoint.read(weights, track.base_folder / "model.safetensors")
+    except checkpoint.CheckpointError as error:
+        why = str(error).removeprefix(f"{weights.name}: ").removeprefix(f"{weights.name} ")
+        if _OTHER_MODEL.search(why):
+            raise EvaluationError(
+                f"{weights} is another model than {track.id} trains: {why}",
+                advice="a model of any shape can be asked with --suite, or with the --track that it was trained on",
+            ) from None
+        raise EvaluationError(f"{weights} cannot be evaluated: {why}") from None
     result = evaluate(track, checked.data, key_of(seed), on_progress)
     return HeldoutResult(
         weights_sha256=checked.sha256,

@@ -108,9 +108,15 @@ class Result:
 
 
 def ask(
-    model: Model, part: Part, *, batch: int, on_progress: Callable[[int], None] = lambda done: None
+    model: Model,
+    part: Part,
+    *,
+    batch: int,
+    most_tokens: int = 0,
+    on_progress: Callable[[float], None] = lambda done: None,
 ) -> tuple[Result, list[Answer]]:
-    """Ask all questions of a part and grade every answer. `on_progress` is told how many questions are done.
+    """Ask all questions of a part and grade every answer. `on_progress` is told how many questions are done; given the
+    `most_tokens` of an answer, also how much of a batch is: so much of its questions as its longest answer has of them.
 
     `batch` sequences at a time, but at least all those of one question.
     """
@@ -118,7 +124,12 @@ def ask(
     together = max(1, batch // max((item.samples for item in part.items), default=1))
     for first in range(0, len(part.items), together):
         items = part.items[first : first + together]
-        for item, rows in zip(items, model.answer(items, items[0].samples), strict=True):
+
+        def on_step(tokens: int, first: int = first, count: int = len(items)) -> None:
+            if most_tokens:
+                on_progress(first + count * tokens / most_tokens)
+
+        for item, rows in zip(items, model.answer(items, items[0].samples, on_step), strict=True):
             for number, ids in enumerate(rows):
                 text, truncated = model.text(ids), not ids or ids[-1] not in model.end_ids
                 answers.append(Answer(item, number, text, len(ids), truncated, item.grade(text)))

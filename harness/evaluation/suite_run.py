@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,10 @@ from typing import Any
 from harness.benchmarks import suites
 from harness.evaluation import questions, samples
 from harness.evaluation.heldout import key_of
-from harness.evaluation.model import Model
+from harness.evaluation.model import Model, check_model
 
 # (label, total): a block within which the number of questions done is shown
-Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+Progress = Callable[[str, int], AbstractContextManager[Callable[[float], None]]]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class SuiteRun:
         """Raises EvaluationError, SuiteError, SourceError."""
         samples.check_installed()
         names = suites.load(settings.suite).parts
+        check_model(settings.model)
         samples.check_folder(settings.folder)
         self.settings = settings
         # A suite goes without the sets that nobody pinned; asked for by its own name, such a set says what is missing.
@@ -44,21 +45,25 @@ class SuiteRun:
         key = key_of(settings.seed)
         self._parts = [questions.part(name, key, settings.questions) for name in self.names]
         samples.check_graders(self._parts)
-        self.results: list[samples.Result] = []
+        self.results: list[samples.Result] = []  # of the parts whose answers are in the files
+        self.asking = False
 
     def run(self, progress: Progress) -> None:
         """Load the model; ask, grade and write part by part. Raises EvaluationError for a model that does not load."""
         settings, answers = self.settings, list[samples.Answer]()
         model = Model(settings.model, bare=settings.bare, max_new_tokens=settings.max_new_tokens, seed=settings.seed)
+        self.asking = True
         for part in self._parts:
             with progress(f"{part.name}: {len(part.items)} questions", len(part.items)) as advance:
-                result, new = samples.ask(model, part, batch=settings.batch, on_progress=advance)
-            self.results.append(result)
+                result, new = samples.ask(
+                    model, part, batch=settings.batch, most_tokens=settings.max_new_tokens, on_progress=advance
+                )
             answers += new
-            samples.write(settings.folder, self.report(), answers)
+            samples.write(settings.folder, self.report([*self.results, result]), answers)
+            self.results.append(result)
 
-    def report(self) -> dict[str, Any]:
-        """What results.json says."""
+    def report(self, results: Sequence[samples.Result] | None = None) -> dict[str, Any]:
+        """What results.json says, of these results or of all."""
         settings = self.settings
         about = {
             "model": settings.model,
@@ -68,4 +73,4 @@ class SuiteRun:
             "bare": settings.bare,
             "max_new_tokens": settings.max_new_tokens,
         }
-        return samples.report(about, self.names, self.results)
+        return samples.report(about, self.names, self.results if results is None else results)

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 
 import pytest
+from hub_standin import Hub
 from nano import NANO, nano, refused
 
 from harness import cli
@@ -18,11 +19,13 @@ from harness.answers.grade import GraderError
 from harness.answers.pool import PoolError
 from harness.benchmarks import suites
 from harness.evaluation import questions, samples, suite_run
-from harness.evaluation.model import EvaluationError, Model
+from harness.evaluation.heldout import evaluate_weights
+from harness.evaluation.model import EvaluationError, Model, check_model
 from harness.evaluation.questions import Item, Part, kind_of
 from harness.evaluation.samples import Answer, ask
 from harness.isolation.sandbox import SandboxError
 from harness.tasks import Sample
+from harness.tracks import track as tracks
 from harness.tracks.track import ROOT
 
 pandas = pytest.importorskip("pandas")
@@ -206,6 +209,91 @@ def test_json_of_another_form_is_no_model(tmp_path, name, text):
         Model(str(folder), bare=True, max_new_tokens=8)
 
 
+# The ends of DeepSeek-R1's, QwQ's and Qwen3's templates, of one that opens no thought, and of one that speaks of it.
+TEMPLATES = {
+    "opened": ("<|user|>{{ messages[0].content }}<|assistant|>{{ '<think>\\n' }}", "<think>\n"),
+    "opened on demand": (
+        "<|user|>{{ messages[0].content }}{% if add_generation_prompt %}<|assistant|><think>{% endif %}", "<think>"
+    ),
+    "closed": ("<|user|>{{ messages[0].content }}<|assistant|><think>\n\n</think>\n\n", "<think>\n\n</think>"),
+    "none": ("<|user|>{{ messages[0].content }}<|assistant|>", ""),
+    "spoken of": ("Use <think> and </think>. {{ messages[0].content }} Use <think> tags.<|assistant|>", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("template", "prefill"), TEMPLATES.values(), ids=list(TEMPLATES))
+def test_a_thought_that_the_template_opens_belongs_to_the_completion(tmp_path, template, prefill):
+    folder = corrupted(tmp_path / "model")
+    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    opened = Model(str(folder), bare=False, max_new_tokens=8)
+    assert opened.prefill == prefill
+    item = Item("gsm8k", Sample("gsm8k/0", "3 + 4?", "7", {}), kind_of("gsm8k", "integer"))
+
+    def grade(completion):
+        ids = opened.tokenizer.encode(completion, add_special_tokens=False)
+        return item.grade(opened.text([*ids, next(iter(opened.end_ids))]))
+
+    thought = {"<think>": "3 + 4</think>", "": "<think>3 + 4</think>"}.get(prefill.strip(), "")
+    assert grade(f"{thought}<answer>7</answer>").strict and not grade(f"{thought}<answer>8</answer>").lenient
+    if prefill.strip() == "<think>":  # numbers met on the way are no answer
+        assert not grade("3 + 4 = 7").lenient and not grade("the answer is 7").lenient
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "{tmp}/none",
+            "there is no folder {tmp}/none; --model takes a folder, or a model's name on the Hub, owner/name",
+        ),
+        ("none", "there is no folder none; --model takes a folder, or a model's name on the Hub"),
+        ("./a/b", "there is no folder a/b, and "),
+        ("a/b/c", "there is no folder a/b/c; --model takes"),
+        ("{tmp}", "{tmp} has no config.json; with --suite, name a folder that holds a whole model"),
+        ("{tmp}/model.safetensors", "{tmp}/model.safetensors is a file; with --suite, name the folder"),
+        (
+            "owner/name",
+            "there is no folder owner/name, and http://127.0.0.1:9 cannot be asked for a model of that name",
+        ),
+    ],
+)
+def test_a_model_that_is_not_there_is_one_sentence(tmp_path, monkeypatch, capsys, caplog, name, said):
+    """Before anything is asked, and offline after one try of the Hub, where transformers makes six a file."""
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(questions, "part", lambda *_: pytest.fail("questions were drawn first"))
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    name, said = (text.format(tmp=tmp_path) for text in (name, said))
+    start = time.monotonic()
+    assert run(monkeypatch, "eval", "--model", name, "--suite", "nim", "--out", tmp_path / "out") == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"nano-r1: {said}") and told.count("\n") == 1 and not caplog.records
+    assert time.monotonic() - start < 20 and not (tmp_path / "out").exists()
+
+
+def test_a_name_that_the_hub_does_not_know_is_one_sentence(monkeypatch):
+    with Hub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        with pytest.raises(EvaluationError, match=f"no folder owner/name, and {hub.url} has no public model of that"):
+            check_model("owner/name")
+
+
+def test_the_bar_moves_before_the_first_batch_ends(model):
+    seen = []
+    ask(model, questions.part("nim", KEY, 4), batch=4, most_tokens=128, on_progress=seen.append)
+    assert len(seen) > 20 and 0 < seen[0] < 0.1 and seen == sorted(seen) and seen[-1] == 4
+
+
+def test_another_models_weights_are_told_from_weights_that_are_broken(tmp_path):
+    track = tracks.load("cpu-logic")
+    other = ROOT / "harness" / "models" / "deduction-base" / "model.safetensors"
+    with pytest.raises(EvaluationError, match=rf"^{other} is another model than cpu-logic@\d+ trains: .*--suite"):
+        evaluate_weights(track, other, 0, lambda done: None)
+    cut = tmp_path / "model.safetensors"
+    cut.write_bytes((track.base_folder / "model.safetensors").read_bytes()[:-10])
+    with pytest.raises(EvaluationError, match=f"^{cut} cannot be evaluated: is .* bytes long; header and tensors make"):
+        evaluate_weights(track, cut, 0, lambda done: None)
+
+
 def test_a_head_that_is_saved_beside_the_embedding_it_is_tied_to_fits(tmp_path):
     def with_head(tensors):
         tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
@@ -383,8 +471,21 @@ def test_files_of_an_earlier_run_stay_until_a_part_is_done(asked, tmp_path, monk
     monkeypatch.setattr(suite_run, "Model", lambda *_, **__: None)
     monkeypatch.setattr(samples, "ask", interrupted)
     assert run(monkeypatch, "eval", "--model", BASE, "--suite", "nim", "--out", tmp_path) == 130
-    assert "not finished; nothing was written" in capsys.readouterr().err
+    assert f"not finished; nothing was written; {tmp_path}/results.json is of an earlier" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_part_that_could_not_be_written_is_not_said_to_be(asked, tmp_path, monkeypatch, capsys):
+    result, answers = asked
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(suite_run, "Model", lambda *_, **__: None)
+    monkeypatch.setattr(samples, "ask", lambda *_, **__: (result, answers))
+    monkeypatch.setattr(samples, "write", full)
+    assert run(monkeypatch, "eval", "--model", BASE, "--suite", "nim", "--out", tmp_path) == 2
+    assert "not finished; nothing was written\n" in capsys.readouterr().err
 
 
 @pytest.mark.all
@@ -427,4 +528,4 @@ def test_the_command(tmp_path):
     assert again.returncode == 0 and "0 of 8 samples get another grade" in again.stdout
     refused(nano("eval", "--suite", "logic"), "--model")
     refused(nano("eval", "--model", BASE, "--suite", "nope"), "no suite 'nope'")
-    refused(nano("eval", "--model", tmp_path, "--suite", "nim"), "no model that transformers can load")
+    refused(nano("eval", "--model", tmp_path, "--suite", "nim"), "has no config.json")

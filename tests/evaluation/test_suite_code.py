@@ -28,7 +28,7 @@ from harness.benchmarks.rows import Row, read
 from harness.cli.app import app
 from harness.evaluation import model, questions, reported, samples, suite_run
 from harness.evaluation.questions import Item
-from harness.tracks.track import load
+from harness.tracks.track import ROOT, load
 
 HUMANEVAL = Path(__file__).parents[1] / "data" / "benchmarks" / "humaneval.jsonl.gz"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -141,7 +141,7 @@ class Programmer(model.Model):
         self.tokenizer = SimpleNamespace(chat_template=None)
         self.bare, self.end_ids = bare, {0}
 
-    def answer(self, items: Sequence[Item], samples: int) -> list[list[list[int]]]:
+    def answer(self, items: Sequence[Item], samples: int, *_: Any) -> list[list[list[int]]]:
         return [[[*map(ord, written(item, self.prompt(item))), 0]] for item in items]
 
     def text(self, ids: list[int]) -> str:
@@ -154,7 +154,15 @@ def written(item: Item, prompt: str) -> str:
 
 
 def evaluate(folder: Path, *arguments: str) -> tuple[int, str]:
-    command = ["eval", "--model", "by heart", "--out", str(folder), "--json", *arguments]
+    command = [
+        "eval",
+        "--model",
+        str(ROOT / "harness" / "models" / "logic-base"),
+        "--out",
+        str(folder),
+        "--json",
+        *arguments,
+    ]
     done = CliRunner().invoke(app, command)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception

@@ -67,7 +67,7 @@ def test_a_question_is_plain_text_that_says_what_an_answer_looks_like(task: Gym)
         assert question.prompt.isascii() and question.prompt == question.prompt.strip() and len(question.prompt) < 2000
         assert json.loads(json.dumps(question.metadata)) == question.metadata
         assert re.search(
-            r"[Aa]nswer|[Pp]rovide|[Rr]eturn|[Gg]ive|[Rr]espond|[Ss]tate|[Rr]eply|Write out|Name|[Oo]utput",
+            r"[Aa]nswer|[Pp]rovide|[Rr]eturn|[Gg]ive|[Rr]espond|[Ss]tate|[Rr]eply|Write|Name|[Oo]utput",
             question.prompt,
         )
         assert question.prompt.endswith(task.form.ask if task.ask is None else task.ask)
