@@ -80,7 +80,8 @@ def _is_copied(answer: Tokens, problem: str) -> bool:
     text = joined(answer)
     if len(answer) < 2 or _PLAIN.fullmatch(text):
         return False
-    return re.search(rf"(?<![0-9A-Za-z.\\]){re.escape(text)}(?![0-9A-Za-z])", read_prose(problem)) is not None
+    copy = re.compile(rf"(?<![0-9A-Za-z.\\]){re.escape(text)}(?![0-9A-Za-z])")
+    return any(map(copy.search, read_prose(problem)))
 
 
 def _same(answer: Tokens, gold: Tokens, problem: str, copied: bool) -> bool:
@@ -102,6 +103,8 @@ def _same(answer: Tokens, gold: Tokens, problem: str, copied: bool) -> bool:
         or _is_misread(gold_text)
         or ((gold_value is not None or _NUMBER.fullmatch(gold_text)) and not _NUMBER.fullmatch(text))
     ):
+        return False
+    if copied and _NUMBER.fullmatch(text):  # 12.5\% for 1/8
         return False
     if any(len(side) > 2 and side.isalpha() for side in (text, gold_text)):  # a word, not a product of its letters
         return False

@@ -22,6 +22,7 @@ _NUMBER = re.compile(
     r"|(?P<decimal>\d+(?:\.\d*)?|\.\d+)(?:\\overline\{(?P<period>\d{1,50})\})?)",
     re.ASCII,
 )
+_PROSE = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{2,}(?![A-Za-z])|(?<!\S)[aA](?=\s+[\d\\(-])", re.ASCII)
 _TEXTED = re.compile(rf"(?:{'|'.join(map(re.escape, sorted(TEXT)))})\s*\{{([^{{}}]*)\}}")
 
 
@@ -38,9 +39,12 @@ def without_text(text: str) -> Tokens:
 
 
 @lru_cache(maxsize=4)
-def read_prose(text: str) -> str:
-    """A problem with its formulas spelled as `read` spells an answer."""
-    return joined(_spelled(lexed(text)))
+def read_prose(text: str) -> tuple[str, str]:
+    """A problem with its formulas spelled as `read` spells an answer, and the same with `$` for each word.
+
+    Without the words an expression that stands between two of them has ends; with them `ab` in a formula is there.
+    """
+    return joined(_spelled(lexed(text))), joined(_spelled(lexed(_PROSE.sub(" $ ", text))))
 
 
 def _spelled(latex: Tokens) -> Tokens:

@@ -162,10 +162,11 @@ def _same_statement(answer: Tokens, gold: Tokens, same: Same) -> bool:
 
 
 def _same_list(answer: Tokens, gold: Tokens, same: Same) -> bool:
-    answer, unit = without_unit(answer)
-    gold, gold_unit = without_unit(gold)
-    if unit not in ((), gold_unit):  # the gold answer's unit may be left out, another one may not be put in
-        return False
+    if not split(gold, SEPARATORS)[0]:  # else each item has its own
+        answer, unit = without_unit(answer)
+        gold, gold_unit = without_unit(gold)
+        if unit not in ((), gold_unit):  # the gold answer's unit may be left out, another one may not be put in
+            return False
     if gold[-1:] == ("\\%",) and (answer[-1:] == ("\\%",) or _same_list(answer, gold[:-1], same)):
         return answer[-1:] != ("\\%",) or _same_list(answer[:-1], gold[:-1], same)
 

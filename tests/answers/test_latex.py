@@ -41,7 +41,7 @@ def test_a_tower_of_powers_costs_nothing(answer: str) -> None:
         ("$5$", "5"), ("5.", "5"), (".5", "0.5"), ("1,234", "1234"), ("1{,}234.5", "1234.5"),
         ("\\boxed{5}", "\\boxed{5}"),
         ("30^\\circ", "30^{\\circ}"), ("30", "30^\\circ"), ("50\\%", "50"), ("\\text{even}", "even"),
-        ("x \\in [0, 1)", "x\\in[0,1)"),
+        ("x \\in [0, 1)", "x\\in[0,1)"), ("0.5", "\\frac{1}{2}"),
     ],
 )  # fmt: skip
 def test_what_makes_no_difference(answer: str, gold: str) -> None:
@@ -51,7 +51,8 @@ def test_what_makes_no_difference(answer: str, gold: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "gold"),
     [
-        ("0.5", "\\frac{1}{2}"), ("", ""), ("", "\\boxed{}"), ("(1,234)", "1234"), ("12", "1,2"),
+        ("0.333", "\\frac{1}{3}"), ("0.5", "\\frac{2}{4}"),
+        ("", ""), ("", "\\boxed{}"), ("(1,234)", "1234"), ("12", "1,2"),
         ("\\frac{1}{2}", "\\frac{2}{1}"),
         ("x+1", "1+x"), ("2\\sqrt{3}", "\\sqrt{12}"), ("-5", "5"), ("5 or 6", "5"), ("\\leftarrow", "arrow"),
         ("A", "a"),
