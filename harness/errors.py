@@ -31,4 +31,9 @@ class NanoR1Error(ValueError):
 def first_problem(error: ValidationError) -> str:
     """`field.of.a.field: what is wrong with it`: the first of what pydantic found."""
     first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    field = ".".join(map(str, first["loc"]))
+    if first["type"] == "missing":  # "Field required" would send the reader to a line that is not there
+        return f"{field} is missing: add it"
+    if first["type"] == "extra_forbidden":
+        return f"{field} is not a field that is known here: remove it"
+    return f"{field}: {first['msg']}"

@@ -140,8 +140,9 @@ class ClusterExecutor:
             use = "makes runs" if refusal is None else f"is not used: {refusal}"
             reporter.say(f"node {node.name} at {node.address} {use}")
         if model is None or not self._nodes:
-            raise ClusterError(f"none of the {len(answers)} nodes that offer to make runs can be used")
-        reporter.say(f"isolation: full, on {len(self._nodes)} nodes of {model.cores} cores, {model.cpu}")
+            raise ClusterError(f"no node of the {len(answers)} offering to make runs can be used")
+        nodes = f"{len(self._nodes)} node{'s' * (len(self._nodes) != 1)}"
+        reporter.say(f"isolation: full, on {nodes} of {model.cores} cores, {model.cpu}")
         return Attestation("full", checks, model)
 
     def run(self, schedule: Schedule, journal: Journal, reporter: Reporter, cancel: threading.Event) -> None:
