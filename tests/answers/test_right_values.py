@@ -161,7 +161,7 @@ COPIES = [
     ("Write $0.\\overline{3}$ as a fraction.", "\\frac{1}{3}", "0.\\overline3", False),
     ("Write $1 1/2$ as an improper fraction.", "\\frac{3}{2}", "1\\frac{1}{2}", False),
     ("Write 12.5\\% as a fraction.", "\\frac{1}{8}", "12.5\\%", False),
-    ("A shop takes off a 12.5\\% of the price.", "\\frac{1}{8}", "12 1/2\\%", True),
+    ("A shop takes off a 12.5\\% of the price.", "\\frac{1}{8}", "12.5\\%", False),
     ("Factor 2x + 2 fully.", "2(x+1)", "2x+2", False),
     ("Reflect $(1,2)$.", "(2,1)", "(1,2)", False),
 ]
