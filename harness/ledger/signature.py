@@ -136,22 +136,35 @@ def generate(path: Path, identity: str) -> str:
     body = _KEY_MAGIC + pack(b"none", b"none", b"") + struct.pack(">I", 1) + pack(blob, secret)
     line = f"{public_line(raw)} {identity}"
     public = path.with_name(path.name + ".pub")
-    if public.exists():
-        raise SignatureError(f"{public} exists; a key is never overwritten: choose another name or remove it")
+    for file in (path, public):
+        if os.path.lexists(file):
+            raise SignatureError(
+                f"{file} exists, and a key is never overwritten; use it, or put this one elsewhere with --key FILE"
+            )
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write_new(path, armour("OPENSSH PRIVATE KEY", body), 0o600)
-        _write_new(public, f"{line}\n".encode(), 0o644)
-    except FileExistsError as error:
-        raise SignatureError(f"{error.filename} exists; a key is never overwritten: choose another name") from None
+        try:
+            _write_new(public, f"{line}\n".encode(), 0o644)
+        except BaseException:
+            path.unlink()
+            raise
     except OSError as error:
         raise SignatureError(f"cannot write {error.filename or path}: {error.strerror}") from None
     return line
 
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(data)
+    """The whole file or none: on a full disk no empty key is left. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink()
+        raise
 
 
 def load_key(path: Path) -> Key:

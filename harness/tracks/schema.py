@@ -336,7 +336,7 @@ class Track(Part):
         again = f"download it with `nano-r1 tracks fetch {self.name}`"
         for name, sha256 in self.base.files.items():
             path = self.base_folder / name
-            files.check(path, sha256, self.id, files.restore(path) if self.base.folder else again)
+            files.check(path, sha256, self.id, None if self.base.folder else again)
         if self.base.shards:
             path = self.base_folder / "model.safetensors"
             files.check(path, None, self.id, again)
@@ -344,7 +344,7 @@ class Track(Part):
                 raise files.TrackError(f"{path} is not its shards in one file: delete it and {again}")
         if self.warmup is not None:
             path = files.ROOT / self.warmup.file
-            files.check(path, self.warmup.sha256, self.id, files.restore(path))
+            files.check(path, self.warmup.sha256, self.id)
 
     def check_sets(self) -> None:
         """Download the training sets, once a process. Raises TrackError for one that cannot be had."""

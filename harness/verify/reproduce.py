@@ -11,6 +11,7 @@ import math
 import secrets
 import tempfile
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import geometric_mean
@@ -18,7 +19,9 @@ from statistics import geometric_mean
 from harness import judge, submission
 from harness.isolation import load
 from harness.ledger import record
+from harness.ledger.git import Git, GitError
 from harness.tracks import track as tracks
+from harness.tracks.files import restore
 from harness.tracks.track import ROOT, Track
 from harness.verify.executor import Reporter, VerifyError
 from harness.verify.journal import Journal, session_lock
@@ -59,7 +62,10 @@ def reproduce(
     track = _same_track(predicate)
     source = submission.load(ROOT / predicate.submission.path)
     if source.tree_sha256 != predicate.submission.tree_sha256:
-        raise VerifyError(f"{predicate.submission.path} is not what was recorded: restore it with git")
+        raise VerifyError(
+            f"{predicate.submission.path} is not what was recorded",
+            advice=restore(source.folder, _check_out(predicate)),
+        )
     if len(predicate.runs) < 2:
         raise VerifyError("the record has one run: no interval to agree with")
     items = reference_first([source], submission.load(ROOT / track.baseline.folder))
@@ -116,8 +122,23 @@ def _same_track(predicate: record.Predicate) -> Track:
     track.check_base()
     track = track.model_copy(update={"heldout": track.heldout.model_copy(update={"report": []})})
     if track.digest != predicate.track_digest:
-        raise VerifyError(f"the record is of another {track.id}: check out the commit that added it, then reproduce")
+        theirs, ours = predicate.track, track.id
+        if theirs == ours:
+            theirs, ours = f"{theirs} {predicate.track_digest[:12]}", f"{ours} {track.digest[:12]}"
+        raise VerifyError(
+            f"the record is of {theirs}, and this is {ours}", advice=f"{_check_out(predicate)}, then reproduce"
+        )
     return track
+
+
+def _check_out(predicate: record.Predicate) -> str:
+    """What leads to the commit that added the record."""
+    for path in sorted((ROOT / "records").glob("*/record.json")):
+        if predicate.commitment.nonce_hex.encode() in path.read_bytes():
+            with suppress(GitError), Git(ROOT) as git:
+                if commits := git.commits(path.relative_to(ROOT).as_posix()):
+                    return f"run `git checkout {commits[-1][:12]}`, the commit that added it"
+    return "check out the commit that added it"
 
 
 def compare(quantity: str, recorded: list[float], measured: list[float]) -> Comparison:

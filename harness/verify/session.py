@@ -19,6 +19,7 @@ from harness.ledger.entries import AnnouncedSubmission, Announcement, fresh_id
 from harness.ledger.signature import Key
 from harness.ledger.store import Ledger
 from harness.submission import Submission
+from harness.tracks.files import restore
 from harness.tracks.track import ROOT, Track, load
 from harness.verify import clock
 from harness.verify.close import Closing, Outcome, abandon
@@ -99,8 +100,9 @@ def _baseline(track: Track) -> Submission:
     baseline = submission.load(ROOT / track.baseline.folder)
     if baseline.tree_sha256 != track.baseline.tree_sha256:
         raise VerifyError(
-            f"{baseline.folder} is not the frozen baseline of {track.id}: restore it with "
-            f"`git checkout -- {track.baseline.folder}`"
+            f"{baseline.folder} is not the frozen baseline of {track.id}: its tree is {baseline.tree_sha256}, "
+            f"the track names {track.baseline.tree_sha256}",
+            advice=restore(baseline.folder, "if it is meant to be this one, write its tree_sha256 into the track"),
         )
     return baseline
 

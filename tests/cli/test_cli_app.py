@@ -71,7 +71,7 @@ def test_help_imports_nothing_heavy():
         ("leaderboard --ledger {}/none", ["none is not a folder", "--ledger"]),
         ("reproduce {}", ["record.json is missing", "records/"]),
         ("keygen a/b --key {}/key", ["'a/b' is not an identity"]),
-        ("keygen a --key {}/file", ["file exists", "choose another name"]),
+        ("keygen a --key {}/file", ["file exists", "--key FILE"]),
         ("tracks plan cpu-logic", ["runs on CPUs", "docs/tracks/cpu-logic.md"]),
         ("tracks fetch nope", ["no track 'nope'", "cpu-logic"]),
         ("tasks show nope", ["no task 'nope'", "countdown"]),

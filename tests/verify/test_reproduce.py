@@ -1,9 +1,11 @@
 """Reproduction: the prediction interval by hand, and what is refused before anything is run."""
 
 import json
+import re
 import threading
 
 import pytest
+from git_repository import git
 
 from harness.cli.verify import _show_comparisons
 from harness.isolation.load import Share
@@ -79,10 +81,21 @@ def test_the_table_says_cannot_tell_and_writes_counts_as_counts(capsys, monkeypa
     assert "cannot tell on this machine whether the relative cost agrees: trim run 1 was made on 1.1 of 2" in shown
 
 
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="git knows which commit added a record")
+def test_an_old_record_is_named_with_its_version_and_its_commit(tmp_path):
+    old = next(path for path in RECORDS if json.loads(path.read_bytes())["predicate"]["track"] == "cpu-logic@1")
+    with pytest.raises(VerifyError, match=r"the record is of cpu-logic@1, and this is cpu-logic@") as caught:
+        reproduce(record.load(old.read_bytes()), runs=1, state=tmp_path, reporter=None, cancel=threading.Event())
+    commit = re.search(r"run `git checkout (\w{12})`, the commit that added it, then reproduce", str(caught.value))[1]
+    name = old.relative_to(ROOT).as_posix()
+    assert git(ROOT, "ls-tree", "--name-only", commit, name) and not git(ROOT, "ls-tree", f"{commit}^", name)
+    assert 'name = "cpu-logic"\nversion = 1\n' in git(ROOT, "show", f"{commit}:harness/tracks/cpu-logic.toml")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda p: p.update(track_digest="0" * 64), "the record is of another cpu-"),
+        (lambda p: p.update(track_digest="0" * 64), r"the record is of cpu-[a-z@0-9]+ 0{12}, and this is"),
         (lambda p: p["submission"].update(tree_sha256="0" * 64), "not what was recorded"),
         (lambda p: p.update(runs=p["runs"][:1]), "one run"),
     ],
