@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import DEFAULT_KEY, RECORDS, ExistingLedger, Json, KeyFile
-from harness.cli.terminal import console, print_json, stop
+from harness.cli.terminal import console, print_json, printable, stop
 
 if TYPE_CHECKING:
     from harness.ledger.state import Session, State
@@ -33,11 +33,14 @@ def show(ledger: ExistingLedger = RECORDS, as_json: Json = False) -> None:
     for entry, session in state.sessions.items():
         announcement = session.announcement
         names = ", ".join(submission.name for submission in announcement.submissions)
-        typer.echo(f"session {entry} by {announcement.signer} on {announcement.track}: {names}{_endings(session)}")
+        line = f"session {entry} by {announcement.signer} on {announcement.track}: {names}{_endings(session)}"
+        typer.echo(printable(line))  # what somebody else's key signed may hold anything
     for folder, record in state.records.items():
         status = f"{record.status}, stands" if state.standing(record.track) == folder else record.status
         reason = f" under {record.change.rule}: {record.change.reason}" if record.change else ""
-        typer.echo(f"record {folder} by {record.signer} on {record.track}: {record.authority}, {status}{reason}")
+        typer.echo(
+            printable(f"record {folder} by {record.signer} on {record.track}: {record.authority}, {status}{reason}")
+        )
 
 
 def _endings(session: Session) -> str:

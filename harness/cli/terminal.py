@@ -20,9 +20,13 @@ def stop(message: str, exit_code: int = 2) -> NoReturn:
 
     A message may quote a hostile file: nothing in it reaches the terminal as a control sequence.
     """
-    printable = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in message)
-    sys.stderr.write(f"nano-r1: {printable}\n")
+    sys.stderr.write(f"nano-r1: {printable(message)}\n")
     raise SystemExit(exit_code)
+
+
+def printable(text: str) -> str:
+    """The text without control characters: no more than lines."""
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
 
 
 def console() -> Console:

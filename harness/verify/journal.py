@@ -1,6 +1,8 @@
 """What a verification keeps on disk while it runs, so that a killed one loses no finished run.
 
     <state>/lock                      held while a verification runs: two at once would slow each other down
+    <state>/trial.log                 of the last submission that failed its trial before a session (`trial`)
+    <state>/failed-<name>.log         of the last run of this submission that failed in a session
     <state>/<entry>/session.json      what was announced, with the secret root: only its owner may enter the folder
     <state>/<entry>/submission-<n>/   the submissions as they were announced; 0 is the frozen baseline
     <state>/<entry>/run-<n>-<i>.json  run i of submission n, finished or failed: written once, whole

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from git_repository import git
-from ledger_samples import FILES, HOME, NOON, announcement, record
+from ledger_samples import FILES, HOME, NOON, abandonment, announcement, record
 from nano import nano, refused
 
 from harness.ledger import signature, trust
@@ -86,6 +86,13 @@ def test_a_lost_session_is_closed_by_hand(place):
     second = json.loads(ledger(place, "show", "--json", key=None).stdout)["sessions"][1]
     assert (second["open"], second["abandoned"]) == ([], {"baseline": "the machine is gone"})
     refused(ledger(place, "abandon", "second", *why, key="bob"), "second is not open")
+
+
+def test_a_reason_that_somebody_signed_is_only_text(place):
+    bob = signature.load_key(place / "bob")
+    hostile = abandonment("end", of="second", signer="bob").model_copy(update={"reason": "\u009b2J\u202eall fine"})
+    Ledger(place / "records").abandon(hostile, bob)
+    assert "abandoned: baseline (\ufffd2J\ufffdall fine)" in ledger(place, "show", key=None).stdout
 
 
 def test_repair_says_what_it_did(place):
