@@ -3,12 +3,13 @@
     nano-r1 tracks fetch gpu-smol
     nice -n 19 python scripts/measure/smol.py               every step that has no figures yet, one core
     nice -n 19 python scripts/measure/smol.py mismatch 1e-4 some of them, again
+    nice -n 19 python scripts/measure/smol.py --traces 2000 --epochs 2    as the recipe has it: hours
     python scripts/measure/smol.py --page                   none; the figures go into docs/measured/smol.md
 
 With PYTHONPATH=. and .venv-vllm/bin/python, `mismatch` samples with a real vLLM on the CPU.
 
 Steps, each leaving its figures in runs/smol/: `mismatch`, and a learning rate of the warm-up each (0: the base as it
-is). An interrupted measurement goes on with the step that it was in. Everything is baseline-gpu-warmup/train.py's:
+is). An interrupted measurement starts again with the step that it was in. Everything is baseline-gpu-warmup/train.py's:
 policy, samplers, log-probs and `warm_up`. What is smaller than on a GPU stands in the constants below and in the page.
 """
 
@@ -48,9 +49,9 @@ train = trainer_modules.load("baseline-gpu-warmup")
 PLACE = ROOT / "runs" / "smol"
 PAGE = ROOT / "docs" / "measured" / "smol.md"
 
-RATES = ("0", "1e-5", "1e-4", "3e-4", "1e-3")  # of the warm-up
-TRACES, ROWS = 128, 16  # traces, once each, and traces an update: eight updates
-QUESTIONS = 16  # held out, of each of the four tasks
+RATES = ("0", "1e-5", "1e-4", "1e-3")  # of the warm-up
+TRACES, EPOCHS, ROWS = 64, 1, 16  # traces, passes over them, and traces an update: four updates
+QUESTIONS, ANSWER = 16, 64  # held out, of each of the four tasks; tokens of an answer at most, the track has 160
 SAMPLED, LONGEST = 16, 48  # prompts of the mismatch, and tokens of a completion
 DEVICE = torch.device("cpu")
 
@@ -59,7 +60,7 @@ def small(track: Track) -> Track:
     """A few questions of the gated suites, answered by transformers."""
     suites = [suite.model_copy(update={"questions": QUESTIONS}) for suite in track.heldout.suites if suite.gate_ppm]
     heldout = track.heldout.model_copy(update={"suites": suites})
-    sampling = track.sampling.model_copy(update={"engine": "transformers", "batch": 64})
+    sampling = track.sampling.model_copy(update={"engine": "transformers", "batch": 64, "max_new_tokens": ANSWER})
     return track.model_copy(update={"heldout": heldout, "sampling": sampling})
 
 
@@ -108,20 +109,22 @@ def sampler_dtype() -> torch.dtype:
     return torch.bfloat16 if train.BF16 else torch.float32
 
 
-def warmed_up(track: Track, rate: float) -> dict[str, Any]:
-    """The base after the first TRACES traces at this rate, and what it answers."""
+def warmed_up(track: Track, rate: float, count: int, epochs: int) -> dict[str, Any]:
+    """The base after the first `count` traces at this rate, and what it answers."""
     grader, policy = Grader(track), policy_of(track)
     start, tokens = time.monotonic(), 0
     if rate:
-        rows = traces(track, grader)
-        tokens = sum(len(row.ids) for row in rows)
-        train.WARMUP_EPOCHS, train.WARMUP_ROWS = 1, ROWS
+        rows = traces(track, grader, count)
+        tokens = epochs * sum(len(row.ids) for row in rows)
+        train.WARMUP_EPOCHS, train.WARMUP_ROWS = epochs, ROWS
         train.warm_up(policy, rows, rate, 0, DEVICE)
     trained = time.monotonic() - start
     names = [name for name, _ in policy.model.named_parameters()]  # the tied head has no name of its own
     weights = save({name: policy.model.state_dict()[name].to(torch.bfloat16).contiguous() for name in names})
     found = evaluate(track, weights, development_key(11))
     return {
+        "rate": rate,
+        "traces": count * epochs if rate else 0,
         "tokens": tokens,
         "train_s": trained,
         "evaluate_s": found.evaluate_ms / 1000,
@@ -129,11 +132,11 @@ def warmed_up(track: Track, rate: float) -> dict[str, Any]:
     }
 
 
-def traces(track: Track, grader: Grader) -> list[Any]:
+def traces(track: Track, grader: Grader, count: int) -> list[Any]:
     """The first traces of the track, as `run.warmup()` hands them out."""
     assert track.warmup is not None
     rows = []
-    for line in (ROOT / track.warmup.file).read_text(encoding="utf-8").splitlines()[:TRACES]:
+    for line in (ROOT / track.warmup.file).read_text(encoding="utf-8").splitlines()[:count]:
         trace = json.loads(line)
         prompt = grader.prompt_ids(Sample(f"{trace['task']}/warmup", trace["prompt"], "", {}))
         rows.append(train.Row([*prompt, *grader.text_ids(trace["completion"]), grader.end_id], len(prompt), [], 0.0))
@@ -158,17 +161,18 @@ def page() -> str:
             for trainer in ("bfloat16", "float32")
         ],
     )
-    rows = []
-    for rate in RATES:
-        path = PLACE / f"rate-{rate}.json"
-        if path.is_file():
-            tasks = json.loads(path.read_text())["tasks"]
-            rows.append((rate if rate != "0" else "none: the base", *_shares(tasks)))
-    head = ("learning rate", "well-formed", "right", "right: countdown, linear, nim, josephus", "cut off")
+    found = [json.loads(path.read_text()) for path in PLACE.glob("rate-*.json")]
+    rows = [
+        (f"{figures['rate']:g}" if figures["rate"] else "none: the base", str(figures["traces"]), *_shares(figures))
+        for figures in sorted(found, key=lambda figures: (figures["traces"], figures["rate"]))
+    ]
+    head = ("learning rate", "traces", "well-formed", "right", "right: countdown, linear, nim, josephus", "cut off")
     return "\n".join([*lines, "", *pages.table(head, rows)])
 
 
-def _shares(tasks: dict[str, dict[str, int]]) -> list[str]:
+def _shares(figures: dict[str, Any]) -> list[str]:
+    tasks = figures["tasks"]
+
     def share(name: str) -> str:
         count = sum(task[name] for task in tasks.values())
         low, high = stats.wilson(count, total)
@@ -182,6 +186,8 @@ def _shares(tasks: dict[str, dict[str, int]]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("steps", nargs="*", help="mismatch, or learning rates; without any: all that have no figures")
+    parser.add_argument("--traces", type=int, default=TRACES)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--page", action="store_true", help="write docs/measured/smol.md's tables, measure nothing")
     args = parser.parse_args()
     if args.page:
@@ -193,12 +199,15 @@ def main() -> None:
     torch.set_num_threads(1)
     PLACE.mkdir(parents=True, exist_ok=True)
     for step in args.steps or ("mismatch", *RATES):
-        name = f"mismatch-{'vllm' if find_spec('vllm') else 'transformers'}" if step == "mismatch" else f"rate-{step}"
+        if step == "mismatch":
+            name = f"mismatch-{'vllm' if find_spec('vllm') else 'transformers'}"
+        else:
+            name = f"rate-{step}-{args.traces}x{args.epochs}" if float(step) else "rate-0"
         path = PLACE / f"{name}.json"
         if path.is_file() and not args.steps:
             continue
         start = time.process_time()
-        figures = mismatch(track) if step == "mismatch" else warmed_up(track, float(step))
+        figures = mismatch(track) if step == "mismatch" else warmed_up(track, float(step), args.traces, args.epochs)
         files.write(path, json.dumps({**figures, "cpu_s": time.process_time() - start}, indent=1) + "\n")
         print(name, json.dumps(figures), flush=True)
 
