@@ -26,11 +26,8 @@ class LocalExecutor:
     def attest(self, track: Track, nonce: bytes, reporter: Reporter, original: record.Machine | None) -> Attestation:
         """What this machine is. Raises VerifyError if it lacks the track's GPUs, or the benchmarks that it reports."""
         lease = lease_gpus(track)
-        try:
-            for line in reported.ready(track):
-                reporter.say(line)
-        except reported.ReportedError as error:
-            raise VerifyError(str(error)) from None
+        for line in check_benchmarks(track):
+            reporter.say(line)
         level, checks = _check_isolation(reporter)
         return Attestation(level, checks | _check_kernel(lease, level, reporter), describe_machine(track, lease, nonce))
 
@@ -65,6 +62,14 @@ def check_gpus(track: Track) -> None:
             f"{track.name} runs on {track.hardware.label}, and this machine has {here or 'none'}",
             advice=f"`nano-r1 tracks plan {track.name}` says what it would take",
         )
+
+
+def check_benchmarks(track: Track) -> list[str]:
+    """The benchmarks that the track reports, a line each. Raises VerifyError where one of them is not here."""
+    try:
+        return reported.ready(track)
+    except reported.ReportedError as error:
+        raise VerifyError(str(error)) from None
 
 
 def lease_gpus(track: Track) -> gpu.Lease | None:

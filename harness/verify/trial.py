@@ -20,7 +20,7 @@ from harness.tracks.track import Track
 from harness.verify.clock import Clock
 from harness.verify.executor import Interrupted, VerifyError
 from harness.verify.journal import session_lock
-from harness.verify.local import lease_gpus
+from harness.verify.local import check_benchmarks, lease_gpus
 from harness.verify.node import workspace
 from harness.verify.run import sandbox_limits
 from harness.verify.session import Verifier, check_submissions
@@ -36,6 +36,7 @@ def try_out(track: Track, submissions: list[Submission], verifier: Verifier) -> 
     track.check_base()
     check_submissions(track, submissions)
     with session_lock(verifier.state):
+        check_benchmarks(track)
         if (warning := load.warning(track.hardware.cores)) is not None:
             verifier.reporter.say(warning)
         for item in submissions:
