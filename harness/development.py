@@ -98,7 +98,7 @@ def train(
     if ended == "stopped":
         if seconds is None:
             raise DevelopmentError(f"stopped at the budget of {limit} s{reader.step}, {share}; its log is {log_file}")
-        console.print(f"stopped after {limit} s, as asked{reader.step}, {share}", soft_wrap=True)
+        console.print(f"stopped after {limit} s as asked{reader.step}, {share}", soft_wrap=True)
         return False
     if process.returncode != 0:
         why = _ending(process.returncode, reader.last.strip())

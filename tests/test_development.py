@@ -65,7 +65,7 @@ def test_a_time_of_ones_own_is_no_error_and_keeps_the_table(tmp_path):
     (tmp_path / "out" / "model.safetensors").write_text("of an earlier run")
     finished, printed, error = train(tmp_path, STEPS, seconds=3)
     assert error is None and finished is False and rows(printed)
-    assert re.search(r"stopped after 3 s, as asked in step \d of 40", printed)
+    assert re.search(r"stopped after 3 s as asked in step \d of 40", printed)
     assert not (tmp_path / "out" / "model.safetensors").exists()
 
 
