@@ -11,6 +11,7 @@ import pytest
 from harness.benchmarks.pinned import SourceError, load
 from harness.benchmarks.question import LeftOut, Question
 from harness.tasks.validate import validate
+from harness.tracks import track as tracks
 from harness.tracks.track import ROOT, Track
 
 PAGES = ROOT / "docs" / "how-to"
@@ -53,7 +54,8 @@ def test_add_a_benchmark(monkeypatch):
 
 def test_add_a_track():
     lines = (ROOT / "harness" / "tracks" / "cpu-logic.toml").read_text(encoding="utf-8").splitlines()
-    (changes,), (suite,) = code("add-a-track.md", "diff"), code("add-a-track.md", "toml")
+    (changes,), (suite, wheel) = code("add-a-track.md", "diff"), code("add-a-track.md", "toml")
+    assert tomllib.loads(wheel)["base"]["wheel"] == tracks.load("gpu-smol").base.wheel.model_dump()
     removed = [line[1:] for line in changes.splitlines() if line.startswith("-")]
     added = [line[1:] for line in changes.splitlines() if line.startswith("+")]
     for line in removed:
