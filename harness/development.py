@@ -189,10 +189,18 @@ class LogReader(threading.Thread):
                 self._log.write(line)
                 self._log.flush()
             self.last = line.rstrip("\n")
-            if (done := _STEP.search(line)) is not None:
-                self.step = f" in step {min(int(done[1]) + 1, int(done[2]))} of {int(done[2])}"
+            self.step = step_after(line) or self.step
             if not self._console.is_terminal:
                 self._console.print(self.last, markup=False, soft_wrap=True)
+
+
+def step_after(log: str) -> str:
+    """Where a run is by its own word: ` in step 16 of 40` once it has printed `step 15/40`, else nothing."""
+    printed = _STEP.findall(log)
+    if not printed:
+        return ""
+    done, steps = map(int, printed[-1])
+    return f" in step {min(done + 1, steps)} of {steps}"
 
 
 def _view(environment: Environment, elapsed: float, budget: float, line: str, width: int) -> Group:

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from harness import development, submission
-from harness.development import DevelopmentError, RunInterrupted
+from harness.development import DevelopmentError, RunInterrupted, step_after
 from harness.tracks.track import load
 
 STEPS = """
@@ -74,6 +74,20 @@ def test_ctrl_c_keeps_the_table(tmp_path):
     _, printed, error = train(tmp_path, STEPS)
     assert isinstance(error, RunInterrupted) and error.exit_code == 130 and rows(printed)
     assert re.match(r"interrupted after \d s in step \d of 40; its log is ", str(error))
+
+
+@pytest.mark.parametrize(
+    ("log", "step"),
+    [
+        ("step 15/40 reward 0.1\n", " in step 16 of 40"),
+        ("step 1/40\nwarm-up\nstep 40/40 loss 1\n", " in step 40 of 40"),
+        ("Step: 3 of 9, step 3 of 9", " in step 4 of 9"),
+        ("steps 3/9 footstep 3/9 step x/9 step " + "9" * 4_000 + "/9", ""),
+        ("", ""),
+    ],
+)
+def test_the_step_is_read_from_the_log(log, step):
+    assert step_after(log) == step
 
 
 @pytest.mark.parametrize(

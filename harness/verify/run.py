@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness import checkpoint, judge
+from harness.development import step_after
 from harness.environment import Environment
 from harness.evaluate import Evaluation, evaluate
 from harness.evaluation import reported
@@ -76,7 +77,8 @@ def make_run(spec: RunSpec, submission: Path, context: RunContext) -> RunResult:
 
     if usage.failure is not None:
         late = usage.failure.startswith("over the budget")  # of time: what it got of its cores may be why
-        return result(failure=f"{usage.failure}, {training.share}" if late else usage.failure)
+        where = step_after(usage.log[-65_536:].decode(errors="replace"))  # numbers only, whatever the log holds
+        return result(failure=f"{usage.failure}{where}, {training.share}" if late else usage.failure)
     if not spec.evaluated:
         return result()
     try:

@@ -150,7 +150,10 @@ def test_baseline_is_its_own_reference(setting):
 
 WRONG = {
     "crash": (QUICK + "raise SystemExit(3)\n", "exited with code 3"),
-    "overrun": (QUICK + "import time\ntime.sleep(60)\n", "over the budget of 6 s"),
+    "overrun": (
+        QUICK + "import time\nprint('step 15/40', flush=True)\ntime.sleep(60)\n",
+        "over the budget of 6 s in step 16 of 40, on ",
+    ),
     "shape": (
         QUICK + LOAD + 'weights["model.norm.weight"] = weights["model.norm.weight"][:-1].clone()\n',
         "model.norm.weight",
