@@ -13,19 +13,24 @@ import re
 import subprocess
 import sys
 import time
+import unicodedata
 from collections import Counter
 from fractions import Fraction
 from functools import cache
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from task_helpers import PIECES, completion, every_question
 
-from harness.tasks import SPLITS, TASKS, Sample, Score, Split, Task, sample, score, split_of
+from harness.tasks import GENERATED, SPLITS, TASKS, Sample, Score, Split, Task, sample, score, split_of
+from harness.tasks.attacks import TaskError, common_attacks
+from harness.tasks.clue import ClueError
+from harness.tasks.gym.task import GymError
 from harness.tasks.nim import Nim
 from harness.tasks.task import HELDOUT_SHARE, Stream
-from harness.tasks.validate import LEAST, validate, validate_all
+from harness.tasks.validate import LEAST, is_right, validate, validate_all
 
 KEY = b"tests"
 PUZZLES = ["countdown", "linear", "nim", "josephus"]
@@ -401,6 +406,65 @@ def test_validation_finds_a_grader_that_errs() -> None:
     lenient, strict = validate(Lenient(), questions=60), validate(Strict(), questions=60)
     assert lenient.gold_right == 1 and lenient.attacks_right > 600
     assert 0.5 < strict.gold_right < 1 and strict.attacks_right == 0
+
+
+BAD_GRADERS = {
+    "startswith": (lambda target, answer: answer.startswith(target), "junk behind"),
+    "endswith": (lambda target, answer: answer.endswith(target), "junk before"),
+    "in": (lambda target, answer: target in answer, "junk behind"),
+    "the other way round": (lambda target, answer: target.startswith(answer) or answer == target, "a part"),
+    "case": (lambda target, answer: answer.lower() == target.lower(), "another case"),
+    "first line": (lambda target, answer: answer.split("\n")[0] == target, "junk behind"),
+    "last word": (lambda target, answer: answer.split()[-1:] == [target], "junk before"),
+    "all words": (lambda target, answer: set(answer.split()) == {target}, "repeated"),
+    "strip": (lambda target, answer: answer.strip() == target, "junk behind"),
+    "strip quotes": (lambda target, answer: answer.strip("\"'`*$.[]") == target, "surrounded"),
+    "strip brackets": (lambda target, answer: answer.strip("()") == target, "parentheses"),
+    "compatible letters": (lambda target, answer: unicodedata.normalize("NFKC", answer) == target, "another alphabet"),
+    "pattern": (lambda target, answer: re.match(target, answer) is not None, "junk behind"),
+    "raises": (lambda target, answer: answer == target or [][0], "its own"),
+}
+
+
+@pytest.mark.parametrize(("accepts", "kind"), BAD_GRADERS.values(), ids=list(BAD_GRADERS))
+def test_validation_finds_a_bad_grader_whose_own_attacks_are_weak(accepts: Any, kind: str) -> None:
+    class Weak:
+        name, distinct = "weak", 10_000
+
+        def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
+            number = stream.integer(10, 9999)
+            return f"Which room has the number {number}?", f"Room{number}", {}
+
+        def accepts(self, sample: Sample, answer: str) -> bool:
+            return bool(accepts(sample.target, answer))
+
+        def attacks(self, sample: Sample) -> list[str]:
+            return ["wrong", "0"]
+
+    found = validate(Weak(), questions=5)
+    assert found.gold_right == 1 and not found.holds and any(f"({kind})" in fault for fault in found.faults)
+    right = type("Right", (Weak,), {"accepts": lambda self, sample, answer: answer == sample.target})
+    assert validate(right(), questions=5).holds and validate(right(), questions=5).faults == ()
+    assert validate(type("Case", (Weak,), {"tolerates": ("another case",)})(), questions=5).holds == (
+        kind == "another case"
+    )
+
+
+def test_a_task_may_not_tolerate_everything() -> None:
+    with pytest.raises(TaskError, match="nim tolerates 'junk behind'; all that a task may tolerate is 'another case'"):
+        validate(type("Lax", (Nim,), {"tolerates": ("junk behind",)})(), questions=1)
+
+
+@pytest.mark.parametrize("task", GENERATED.values(), ids=list(GENERATED))
+def test_no_task_falls_for_an_attack_that_all_are_tried_with(task: Task) -> None:
+    try:
+        questions = [sample(task, KEY, "train", i) for i in range(1 if task.name in ("clue", "sudoku") else 4)]
+    except (ClueError, GymError) as error:
+        pytest.skip(str(error))
+    for question in questions:
+        attacks = list(common_attacks(task, question))
+        assert len(attacks) > 30
+        assert [attack for attack in attacks if is_right(task, question, attack[1])] == [], question
 
 
 def test_validation_of_several_is_in_their_order() -> None:

@@ -23,6 +23,7 @@ class Form:
     ask: str
     canonical: Callable[[str], Hashable | None]
     wrong: Callable[[str], list[str]]
+    any_case: bool = False
 
     def facts(self, item: Facts) -> Facts:
         """What of an item's metadata a sample keeps, since `accepts` needs it: nothing."""
@@ -200,8 +201,8 @@ DECIMAL = Form("Answer with the exact number in decimal digits, without separato
 FRACTION = Form("Answer with a fraction in lowest terms, such as 3/7.", fraction, near_fraction)
 COMPLEX = Form("Answer as a + bi or a - bi with integers, such as 3 - 4i or 0 + 2i.", complex_integer, near_complex)
 EXACT = Form("Answer with these characters only.", exact, near_text)
-WORDS = Form("Answer with the word only.", words, near_text)
-CLAIMS = Form("Answer with the sentence only.", claims, near_text)
+WORDS = Form("Answer with the word only.", words, near_text, any_case=True)
+CLAIMS = Form("Answer with the sentence only.", claims, near_text, any_case=True)
 TOKENS = Form("Answer with the list only, separated by spaces.", tokens, near_tokens)
 COMMAS = Form("Answer with the list only, separated by commas.", commas, near_commas)
 LIST = Form("Answer with the list in square brackets, separated by commas.", number_list, near_list)

@@ -75,6 +75,11 @@ class Gym:
                 return prompt, answer, {"seed": seed, **self.form.facts(facts)}
         raise GymError(f"{self.name} drew {TRIES} times and nothing was usable: report it")
 
+    @property
+    def tolerates(self) -> tuple[str, ...]:
+        """What harness.tasks.attacks leaves out."""
+        return ("another case",) if isinstance(self.form, Form) and self.form.any_case else ()
+
     def accepts(self, sample: Sample, answer: str) -> bool:
         return self.form.accepts(sample, answer)
 
