@@ -128,28 +128,31 @@ def _gathered(latex: Tokens) -> Tokens:
         return latex
     name = names.pop()
     values = [token for _, sides in parts for token in (",", *sides[1])]
-    return (*name, "=", *values[1:]) if _is_named(name) else latex
+    return (*name, "=", *values[1:]) if is_name(name) or _NAMES.fullmatch(joined(name)) else latex
 
 
-def _is_named(latex: Tokens) -> bool:
-    """One name, or a tuple of them in the order in which everybody writes them: (y,x)=(3,4) is not (3,4)."""
-    names = _NAMES.fullmatch(joined(latex))
-    return is_name(latex) or (
-        names is not None and ("\\" in names[1] or sorted(names[1].split(",")) == names[1].split(","))
-    )
+def _says_nothing(name: Tokens, value: Tokens) -> bool:
+    """Is this a name for the value, or a tuple of names in the order of the alphabet: not (y,x)=(3,4) for (3,4)?"""
+    if is_name(name):
+        return True
+    if not (names := _NAMES.fullmatch(joined(name))):
+        return False
+    letters = names[1].split(",")
+    ordered = "\\" in names[1] or letters == sorted(letters)
+    return ordered and all(len(items(part)[1]) == len(letters) for part in split(value, SEPARATORS)[1])
 
 
 def _same_statement(answer: Tokens, gold: Tokens, same: Same) -> bool:
     """With a relation in it, or without."""
     signs, sides = split(answer, RELATIONS)
     gold_signs, gold_sides = split(gold, RELATIONS)
-    if signs == ["="] and _is_named(sides[1]) and not _is_named(sides[0]):
+    if signs == ["="] and _says_nothing(*reversed(sides)) and not _says_nothing(*sides):
         sides.reverse()
     if not gold_signs:
         if not signs:
             return _same_list(answer, gold, same)
-        return signs in (["="], ["\\in"]) and _is_named(sides[0]) and _same_list(sides[1], gold, same)
-    if gold_signs in (["="], ["\\in"]) and _is_named(gold_sides[0]):
+        return signs in (["="], ["\\in"]) and _says_nothing(*sides) and _same_list(sides[1], gold, same)
+    if gold_signs in (["="], ["\\in"]) and _says_nothing(*gold_sides):
         if not signs:
             return _same_list(answer, gold_sides[1], same)
         return signs == gold_signs and sides[0] == gold_sides[0] and _same_list(sides[1], gold_sides[1], same)

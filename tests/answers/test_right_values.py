@@ -103,7 +103,7 @@ MATHS: dict[str, list[tuple[str, list[str], list[str]]]] = {
         ("|x|", ["\\lvert x\\rvert", "\\left\\lvert x\\right\\rvert", "\\vert x\\vert"], ["x", "\\lvert -y\\rvert"]),
         ("(3,4)", ["(x,y)=(3,4)", "(a,b) = (3, 4)", "(3,4)=(x,y)"], ["(y,x)=(3,4)", "(x,y)=(4,3)", "x=3,y=4,z=5"]),
         ("(x,y)=(3,4)", ["(3,4)", "y=4, x=3", "x=3 \\text{ and } y=4", "(y,x)=(4,3)"], ["(4,3)", "(a,b)=(3,4)"]),
-        ("(1,2,3)", ["(x,y,z)=(1,2,3)"], ["(x,y)=(1,2,3,4)"]),
+        ("(1,2,3)", ["(x,y,z)=(1,2,3)"], ["(x,y)=(1,2,3)", "(z,y,x)=(1,2,3)"]),
         ("12.5\\%", ["12\\frac12\\%", "12 1/2\\%", "12.5"], ["12\\frac13\\%", "13\\%"]),
         ("33\\frac{1}{3}\\%", ["33\\frac13\\%", "33 1/3%"], ["33\\%", "33.3\\%"]),
         ("0.\\overline{3}", ["0.\\overline3", "\\frac{1}{3}"], ["0.3", "0.33333", "0.\\overline4"]),
@@ -114,35 +114,29 @@ MATHS: dict[str, list[tuple[str, list[str], list[str]]]] = {
         ("-\\frac{1}{2}", ["-0.5", "-.5", "\\frac{-1}2"], ["0.5"]),
     ],
 }  # fmt: skip
-ROWS = [
-    pytest.param(gold, answer, value, id=f"{kind}: {answer} {'is' if value else 'is not'} {gold}")
-    for kind, rows in MATHS.items()
-    for gold, right, wrong in rows
-    for answer, value in [*((answer, True) for answer in right), *((answer, False) for answer in wrong)]
-]
+ROWS = [pytest.param(*row, id=f"{kind}: {row[0]}") for kind, rows in MATHS.items() for row in rows]
 
 
 @needs_math_verify
-@pytest.mark.parametrize(("gold", "answer", "value"), ROWS)
-def test_by_value(gold: str, answer: str, value: bool) -> None:
-    assert maths.strict(answer, gold) is value
-    assert maths.strict(gold, gold)
-    if value:
-        assert maths.grade(completion(answer), gold).lenient
+@pytest.mark.parametrize(("gold", "right", "wrong"), ROWS)
+def test_by_value(gold: str, right: list[str], wrong: list[str]) -> None:
+    assert [answer for answer in [gold, *right, *wrong] if maths.strict(answer, gold)] == [gold, *right]
+    assert all(maths.grade(completion(answer), gold).lenient for answer in right)
 
 
-@pytest.mark.parametrize(("gold", "answer", "value"), ROWS)
-def test_by_how_it_is_written(gold: str, answer: str, value: bool) -> None:
+@pytest.mark.parametrize(("gold", "right", "wrong"), ROWS)
+def test_by_how_it_is_written(gold: str, right: list[str], wrong: list[str]) -> None:
     """The rewards of training sets. Boxed or not."""
     sample = Sample("q", "", f"\\boxed{{{gold}}}")
-    assert Latex().strict(sample, answer) is value
-    assert Latex().strict(sample, f"\\boxed{{{answer}}}") is value
-    assert Latex().strict(sample, gold)
+    for form in ("{}", "\\boxed{{{}}}"):
+        accepted = [answer for answer in [gold, *right, *wrong] if Latex().strict(sample, form.format(answer))]
+        assert accepted == [gold, *right]
 
 
-@pytest.mark.parametrize(("gold", "answer", "value"), ROWS)
-def test_what_is_read_is_read_again(gold: str, answer: str, value: bool) -> None:
-    assert read(joined(read(answer))) == read(answer)
+@pytest.mark.parametrize(("gold", "right", "wrong"), ROWS)
+def test_what_is_read_is_read_again(gold: str, right: list[str], wrong: list[str]) -> None:
+    for answer in (gold, *right, *wrong):
+        assert read(joined(read(answer))) == read(answer)
 
 
 # ---------------------------------------------------------------- the copy guard

@@ -18,6 +18,7 @@ from fuzzing.tally import Tally, slow_again
 from harness.answers import code, exam, maths
 from harness.answers.clue import gold_lines
 from harness.answers.grade import Grade, answer_of, final_part
+from harness.answers.latex import Latex
 from harness.answers.pool import PoolError
 from harness.evaluation.questions import KINDS
 from harness.isolation.sandbox import SandboxError
@@ -29,8 +30,13 @@ PIECES = [
     "\\left(", "\\right)", "\\pi ", "\\infty", "\\in ", "\\cup ", "\\le ", "\\sum_{n=1}^{9}", "\\begin{pmatrix}",
     "\\end{pmatrix}", "\\\\", "9" * 40, "1,234", ".00", "1e999", "nan", "inf", "٣", "５", "²", "½", "−", "\u200b",
     "\x00", "\ud800", "é", "A. ", "B. ", "Hall", "11:30 PM", "x=", "^{9^{9}}",
+    "\\pm ", "\\text{ and }", "\\text{ cm}^2", "\\fbox{", "\\boxed{A}", "\\boxed{5}", "\\overline", "\\sqrt[3]",
+    "\\frac12", " 1/2", "°", ", ", "3, 125", "(x,y)=", "\\mathrm{i}", "+\\infty", "\\lvert ",
 ]  # fmt: skip
-MATHS_GOLDS = ["5", "\\frac{1}{2}", "(1,2)", "x=5", "x^2+1", "[0,1)", "\\text{even}", "x>2", "2\\sqrt{3}"]
+MATHS_GOLDS = [
+    "5", "\\frac{1}{2}", "(1,2)", "x=5", "x^2+1", "[0,1)", "\\text{even}", "x>2", "2\\sqrt{3}", "3, 125",
+    "5\\text{ cm}^2", "1 \\pm \\sqrt{2}", "x=1 \\text{ or } x=2",
+]  # fmt: skip
 LETTERS = "ABCDEFGHIJ"
 CLUE = {"A": "Hall", "B": "Hall", "C": "11:30 PM"}
 PROGRAM = {
@@ -89,6 +95,8 @@ def check_format(text: str, gold: str) -> None:
 def check_maths(text: str, gold: str) -> Grade:
     grade = KINDS["maths"].grade(Sample("q", "", gold), text)
     other = Sample("q", "", "12345")
+    for_reward = Latex().grade(Sample("q", "", gold), text)
+    keep(not for_reward.strict or not Latex().grade(other, text).strict, "a reward for two expressions")
     keep(not grade.strict or not KINDS["maths"].grade(other, text).strict, "right for two expressions")
     return grade
 
