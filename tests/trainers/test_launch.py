@@ -75,6 +75,56 @@ def test_launch_files_install_what_a_gpu_track_needs(name):
     assert {"vllm", "gpu", "tasks"} <= set(asked[0].split(",")) <= set(extras)
 
 
+REACH = 'set -euo pipefail; source launch/reach.sh; reach "$1"; echo $address $GLOO_SOCKET_IFNAME $NCCL_SOCKET_IFNAME'
+FAKES = {  # what a machine with Ethernet and docker answers
+    "getent": 'echo "10.0.0.7 STREAM $2"',
+    "ip": '[ "$*" = "-4 -o route get 10.0.0.7" ] && echo "10.0.0.7 dev ens5 src 10.0.0.6 uid 0 \\    cache"',
+    "scontrol": "printf 'node1\\nnode2\\n'",
+    "srun": 'while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"',
+}
+
+
+@pytest.fixture
+def fakes(tmp_path):
+    for name, program in FAKES.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{program}\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    return {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+
+def test_the_interface_is_that_of_the_route_to_another_machine(fakes):
+    def reached(environment):
+        command = ["bash", "-c", REACH, "-", "node2"]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=True)
+        return done.stdout.split()
+
+    assert reached(fakes) == ["10.0.0.6", "ens5", "=ens5"]
+    own = {"GLOO_SOCKET_IFNAME": "ib0", "NCCL_SOCKET_IFNAME": "ib"}
+    assert reached(fakes | own) == ["10.0.0.6", "ib0", "ib"]
+
+
+@pytest.mark.parametrize(("here", "address"), [("node1", "10.0.0.6"), ("alone", "127.0.0.1")])
+def test_slurm_starts_torchrun_with_this_machines_address(fakes, tmp_path, here, address):
+    """The batch script as it stands, with a torchrun that prints what it was given."""
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/python").write_text('#!/bin/bash\necho "$@" ${GLOO_SOCKET_IFNAME-none}\n', encoding="utf-8")
+    (tmp_path / ".venv/bin/python").chmod(0o755)
+    (tmp_path / "launch").symlink_to(ROOT / "launch")
+    if here == "alone":
+        (tmp_path / "scontrol").write_text("#!/bin/bash\necho alone\n", encoding="utf-8")
+    job = {"NANO_R1_TRACK": "8xh100-open", "SLURM_SUBMIT_DIR": str(tmp_path), "SLURM_JOB_NODELIST": "node[1-2]"}
+    job |= {"SLURM_CPUS_ON_NODE": "64", "SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_ID": "7", "SLURMD_NODENAME": here}
+    done = subprocess.run(
+        ["bash", ROOT / "launch" / "slurm.sbatch", "mine/train.py"],
+        cwd=tmp_path, env=fakes | job, capture_output=True, encoding="utf-8", check=True,
+    )  # fmt: skip
+    interface = "none" if here == "alone" else "ens5"
+    assert done.stdout.split() == [
+        "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=gpu", "--rdzv-id=7", "--rdzv-backend=c10d",
+        f"--rdzv-endpoint={here}:29500", f"--local-addr={address}", "mine/train.py", interface,
+    ]  # fmt: skip
+
+
 @pytest.mark.all  # two ranks by themselves: test_baseline_gpu_runs.py
 @pytest.mark.slow
 @pytest.mark.skipif(not (ROOT / ".venv").exists(), reason="scripts/setup.sh makes .venv")
