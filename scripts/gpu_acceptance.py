@@ -7,7 +7,11 @@
     python scripts/gpu_acceptance.py --part throughput --shape 1.5b       some parts; the results of the rest stay
     python scripts/gpu_acceptance.py --page                               only write docs/gpu-acceptance.md
 
+On an image with a torch of its own (2.11 or newer) and no vLLM it does what needs neither the pinned torch nor vLLM.
+
 Parts, each written into runs/gpu-acceptance/results.json as soon as it is done (docs/gpu-acceptance.json with --page):
+    ranks        two updates of Qwen2.5's 3B shape by baseline-gpu/train.py's pieces, sharded over all GPUs of this
+                 machine (FSDP2, NCCL) in the sandbox: what would fail an hour into a verification fails here
     verify       the baseline of gpu-logic by `nano-r1 verify` into a scratch ledger, and its time to the gate
     throughput   rollout and training tokens a second of baseline-gpu/train.py's pieces and of TRL's GRPOTrainer on the
                  same work, in turn (A B A B), each turn a process of its own; peak memory, share of the measured peak
@@ -47,23 +51,32 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from acceptance.page import label, page, rates, summary
-from acceptance.work import ARMS, SHAPES, TRL, WORKS
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+try:
+    from acceptance.page import label, page, rates, summary
+    from acceptance.ranks import RanksError, two_steps
+    from acceptance.work import ARMS, SHAPES, TRL, WORKS
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from harness import files, judge
-from harness.isolation import gpu
-from harness.ledger.store import Ledger
-from harness.tracks.track import ROOT, load
-from harness.verify.clock import utc_now
-from harness.verify.local import describe_machine
+    from harness import files, judge
+    from harness.errors import NanoR1Error
+    from harness.isolation import compiler, gpu
+    from harness.ledger.store import Ledger
+    from harness.tracks.track import ROOT, load
+    from harness.verify.clock import utc_now
+    from harness.verify.local import describe_machine
+except ModuleNotFoundError as missing:  # on an image with a torch of its own, say
+    sys.exit(
+        f"{missing.name} is not installed: scripts/setup.sh vllm,gpu,tasks, or to keep this Python's torch "
+        f"{sys.executable} -m pip install -e '.[gpu]'"
+    )
 
 PLACE = ROOT / "runs" / "gpu-acceptance"
 PAGE = ROOT / "docs" / "gpu-acceptance.md"
 KEPT = PAGE.with_suffix(".json")  # the results that the page was made of
-PARTS = ("verify", "throughput", "parity")
+PARTS = ("ranks", "verify", "throughput", "parity")
 EXPECTED = {  # shown at the start; on a GPU all of it is a guess of ours
+    "ranks": "3 minutes on GPUs, a guess; the tiny shape half a minute of two CPU cores",
     "verify": "20 minutes on a GPU, a guess",
     "throughput": "15 minutes a shape on a GPU, a guess; the tiny one 2 minutes of a CPU core",
     "parity": "5 minutes",
@@ -305,6 +318,29 @@ def first_at_gate(curves: list[str], run: int, gate: float) -> float | None:
     return next((p["t_ms"] / 1000 for p in points if p["correct"] >= gate * p["completions"]), None)
 
 
+def all_gpus() -> gpu.Lease | None:
+    """All GPUs of this machine, or None."""
+    try:
+        devices = gpu.devices()
+    except gpu.GpuError:
+        return None
+    return gpu.Lease(tuple(devices)) if devices else None
+
+
+def ranks(show: Show) -> dict[str, Any]:
+    """Two sharded updates in the sandbox, at 3B on GPUs and at the tiny shape without."""
+    lease = all_gpus()
+    show.doing("ranks: two sharded updates in the sandbox")
+    try:
+        if lease is not None:
+            lease.wait_until_empty()
+            if failure := compiler.old_driver():
+                raise Failed(failure)
+        return two_steps("3b" if lease is not None else "tiny", lease)
+    except (RanksError, NanoR1Error) as error:
+        raise Failed(str(error)) from None
+
+
 def parity(show: Show) -> dict[str, Any]:
     """scripts/measure/engine_parity.py's steps that ask nothing of an official record, with its own limits."""
     folder, steps = ROOT / "runs" / "parity", ("tokens", "sync", "speed")
@@ -360,6 +396,8 @@ def do(parts: list[str], shapes: list[str], turns: int, results: Results, show: 
                     wrong += [
                         f"{what}: {arm}" for arm in results.entries.get(what, {}).get("found", {}).get("failed", {})
                     ]
+                elif part == "ranks":
+                    results.keep(what, found=ranks(show))
                 elif part == "verify":
                     results.keep(what, found=verification(show))
                     found = results.entries[what]["found"]

@@ -69,6 +69,8 @@ def page(results: dict[str, Any]) -> str:
             "",
             "**Provisional: nothing on this page was measured on a GPU.** What a CPU shows is that the script works.",
         ]
+    out += ["", "## Two sharded updates on all GPUs, in the sandbox", ""]
+    out += section(results.get("ranks"), ranks_rows)
     out += ["", "## gpu-logic, verified end to end", ""]
     out += section(results.get("verify"), verify_rows)
     out += ["", "## Throughput, beside TRL's GRPOTrainer", ""]
@@ -89,6 +91,25 @@ def section(entry: dict[str, Any] | None, rows: Callable[[dict[str, Any]], list[
         return [f"Provisional: not run on a GPU. {where}: {entry['skipped']}."]
     packages = ", ".join(f"{name} {number}" for name, number in entry["machine"]["packages"].items())
     return [*rows(entry["found"]), "", f"{where}; {packages}."]
+
+
+def ranks_rows(found: dict[str, Any]) -> list[str]:
+    return pages.table(
+        ["", ""],
+        [
+            ["Model", f"{found['shape']}: {found['parameters']:,} parameters, {found['sharded']} tensors, all sharded"],
+            ["Ranks", f"{found['ranks']} on {found['device']}, {found['backend'] or 'alone'}; {found['compute']}"],
+            ["Isolation", found["isolation"]],
+            ["Seconds of each update", ", ".join(f"{seconds:.1f}" for seconds in found["seconds"])],
+            ["Seconds from the sandbox's start to its end", f"{found['wall_seconds']:.0f}"],
+            ["Norm of each gradient", ", ".join(f"{norm:.4f}" for norm in found["norms"])],
+            [
+                "How much likelier the rewarded rows are, nats a token, before and after each",
+                ", ".join(f"{margin:.5f}" for margin in found["margins"]),
+            ],
+            ["Peak memory reserved on a GPU", f"{found['peak_memory_bytes'] / 1e9:.1f} GB"],
+        ],
+    )
 
 
 def verify_rows(found: dict[str, Any]) -> list[str]:

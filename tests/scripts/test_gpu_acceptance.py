@@ -12,9 +12,12 @@ from dataclasses import asdict
 
 import gpu_acceptance as script
 import pytest
+from acceptance import ranks
 from acceptance.page import page, summary, throughput_rows
+from acceptance.ranks import two_steps, wrong
 from acceptance.turn import write_model
 from acceptance.work import SHAPES, WORKS, Work, step_flops, work_prompts
+from needs import needs_sandbox
 from transformers import PreTrainedTokenizerFast
 
 from harness.planning.declared import Shape
@@ -30,6 +33,7 @@ def test_at_the_tiny_shape_without_gpu_and_trl_and_interrupted_after_a_turn(tmp_
     no_gpu = script.lease()
     results = tmp_path / "results.json"
     command = [sys.executable, str(ROOT / "scripts" / "gpu_acceptance.py"), "--turns", "9", "--out", str(results)]
+    command += [word for part in ("verify", "throughput", "parity") for word in ("--part", part)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     process = subprocess.Popen(
@@ -190,3 +194,44 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_code_2(tmp_path, monkeypat
     except SystemExit as error:  # of argparse
         code = error.code
     assert code == 2 and message in capsys.readouterr().err
+
+
+@pytest.mark.all
+@pytest.mark.slow
+@needs_sandbox
+def test_two_ranks_make_two_sharded_updates_in_the_sandbox():
+    """At the tiny shape over gloo: the program, the baseline's pieces and the sandbox are those of 3B over NCCL."""
+    found = two_steps("tiny", None)
+    assert (found["ranks"], found["device"], found["backend"], found["isolation"]) == (2, "cpu", "gloo", "full")
+    assert found["parameters"] == 205_376 and found["sharded"] == found["tensors"] and found["agree"]
+    assert len(found["norms"]) == len(found["seconds"]) == 2
+    before, between, after = found["margins"]
+    assert before < between < after
+
+
+def test_steps_that_went_wrong_are_told_by_what_they_found():
+    right = {
+        "parameters": 10, "sharded": 3, "tensors": 3, "agree": True, "norms": [1.0, 0.5], "margins": [0.0, 0.1, 0.2],
+    }  # fmt: skip
+    assert wrong(right, 10) is None
+    assert wrong(right, 11) == "the model has 10 parameters, and its shape 11"
+    for change, words in (
+        ({"sharded": 2}, "2 of 3 tensors are sharded"),
+        ({"agree": False}, "the ranks do not agree"),
+        ({"norms": [1.0, float("nan")]}, "the gradient has the norms"),
+        ({"norms": [0.0, 1.0]}, "the gradient has the norms"),
+        ({"margins": [0.1, 0.2, 0.1]}, "no likelier beside the others"),
+    ):
+        assert words in wrong(right | change, 10)
+
+
+def test_of_the_ranks_log_the_first_error_is_told():
+    log = [
+        "[rank1]: Traceback (most recent call last):",
+        "[rank1]: torch.distributed.DistBackendError: NCCL error: unhandled cuda error",
+        "[rank0]: RuntimeError: because of the other",
+        "torch.distributed.elastic.multiprocessing.errors.ChildFailedError:",
+    ]
+    assert ranks.first_error(log) == "torch.distributed.DistBackendError: NCCL error: unhandled cuda error"
+    assert ranks.first_error(["out of space"]) == "out of space"
+    assert ranks.first_error([]) == "it printed nothing"
