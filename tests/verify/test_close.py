@@ -1,7 +1,11 @@
 """A record beside the one that stands on the board."""
 
 import json
+import re
 import shutil
+
+import pytest
+from sessions import command
 
 from harness.ledger import record
 from harness.ledger.store import Ledger
@@ -46,3 +50,20 @@ def test_a_board_without_a_record_has_none_to_compare_with(tmp_path):
     (tmp_path / "empty").mkdir()
     shutil.copy(ROOT / "records" / "allowed_signers", tmp_path / "empty")
     assert compare_with_board(faster(tmp_path, 0.5), Ledger(tmp_path / "empty")) is None
+
+
+@pytest.mark.all  # six seconds: the whole command
+def test_the_command_sets_its_verdict_beside_the_boards(tiny_place):
+    ledger = tiny_place / "records"
+    code, shown = command(
+        tiny_place, "verify", tiny_place / "one", "--runs", 1, "--no-control", "--key", tiny_place / "key",
+        "--ledger", ledger,
+    )  # fmt: skip
+    assert code == 0, shown
+    lines = shown.splitlines()
+    assert lines.index("one: a short trial before anything is announced") < next(
+        i for i, line in enumerate(lines) if line.startswith("announced as ")
+    )
+    assert any(re.match(r"one run 1: trained in \d+\.\d s on \d\.\d of 2 cores", line) for line in lines)
+    assert "(one run, so no interval)" in shown and "RECORD" not in shown
+    assert "the board's record: trim 0.434 (0.408–0.463); yours would not beat it (p = " in shown
