@@ -27,6 +27,8 @@ class Assumed(Part):
     decode_mbu: Share
     decode_mfu: Share
     decode_step_seconds: Annotated[float, Field(ge=0)]
+    grade_seconds: Annotated[float, Field(ge=0)]
+    grade_token_seconds: Annotated[float, Field(ge=0)]
     overhead: Annotated[float, Field(ge=1)]
     usable_memory: Share
 
@@ -92,13 +94,19 @@ class Recipe(Part):
     shards: Positive
     micro_tokens: Positive
     chunk_tokens: Positive
+    checkpointing: bool
+    vllm_memory: Share | None = None
     concurrent: Positive
     bytes_per_weight: Positive
+    measured_mfu: Share | None = None
 
     @property
     def completions(self) -> int:
         """A step's, over all GPUs."""
         return self.prompts * self.group
+
+    def training_mfu(self, assumed: Assumed) -> float:
+        return self.measured_mfu or assumed.training_mfu
 
 
 class Declared(Part):
@@ -150,7 +158,7 @@ def base_shape(track: Track) -> Shape:
     """From the base model's config.json where it lies here, else as plan.toml has it; they must agree."""
     path, listed = track.base_folder / "config.json", declared().shapes.get(track.base.source)
     try:
-        shape = shape_of(json.loads(path.read_text())) if path.is_file() else None
+        shape = shape_of(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
     except ValueError as error:
         raise PlanError(f"{path}: {error}") from None
     if shape is not None and listed is not None and shape != listed:

@@ -6,7 +6,17 @@ from dataclasses import dataclass
 
 from harness.evaluation import reported
 from harness.planning.declared import FILE, Declared, PlanError, Recipe, Shape, base_shape, declared
-from harness.planning.roofline import MASTER, evaluation_seconds, memory, sampling_seconds, training_seconds
+from harness.planning.footprint import Footprint, measure
+from harness.planning.roofline import (
+    MASTER,
+    VLLM,
+    concurrent,
+    evaluation_seconds,
+    grading_seconds,
+    sampler_memory,
+    sampling_seconds,
+    training_seconds,
+)
 from harness.tracks.schema import GpuHardware, Track
 
 
@@ -14,21 +24,26 @@ from harness.tracks.schema import GpuHardware, Track
 class Plan:
     """Bytes are on one GPU; `host_bytes` the host's. Tokens and GPU-hours are over all GPUs.
 
-    `verification`: the runs of both arms and a control run.
+    `tensors`: of weights, `sharded` of them. `concurrent`: sequences that one GPU samples at a time. `verification`:
+    the runs of both arms and a control run.
     """
 
     track: str
     hardware: str
     parameters: int
+    tensors: int
+    sharded: int
     memory: dict[str, int]
     memory_bytes: int
     usable_bytes: int
+    concurrent: int
     host_bytes: int
     sampled_tokens: int
     trained_tokens: int
     reward_queries: int
     start_seconds: int
     sampling_seconds: float
+    grading_seconds: float
     training_seconds: float
     seconds: float
     budget_seconds: int
@@ -52,23 +67,30 @@ def plan(track: Track) -> Plan:
     if track.name not in numbers.recipes:
         raise PlanError(f"{FILE} has no recipe for {track.name}: add a table [recipes.{track.name}]")
     recipe = numbers.recipes[track.name]
-    estimated = estimate(track, hardware, base_shape(track), recipe, numbers)
+    if hardware.gpus % recipe.shards:
+        raise PlanError(f"{track.name}: {recipe.shards} shards cannot be laid out over {hardware.gpus} GPUs")
+    shape = base_shape(track)
+    footprint = measure(shape, recipe, track.sampling.max_new_tokens)
+    estimated = estimate(track, hardware, shape, recipe, footprint, numbers)
     check(estimated, track, recipe)
     return estimated
 
 
-def estimate(track: Track, hardware: GpuHardware, shape: Shape, recipe: Recipe, numbers: Declared) -> Plan:
+def estimate(
+    track: Track, hardware: GpuHardware, shape: Shape, recipe: Recipe, footprint: Footprint, numbers: Declared
+) -> Plan:
     """The plan itself. Pure."""
     chip, assumed = numbers.chips[hardware.gpu], numbers.assumed
-    if hardware.gpus % recipe.shards:
-        raise PlanError(f"{track.name}: {recipe.shards} shards cannot be laid out over {hardware.gpus} GPUs")
-    by_purpose = memory(shape, recipe, track.sampling.max_new_tokens)
     longest = track.sampling.max_new_tokens
+    if recipe.vllm_memory is not None:
+        recipe = recipe.model_copy(update={"concurrent": concurrent(shape, recipe, hardware.gpu_memory_bytes, longest)})
+    by_purpose = {**footprint.memory, **sampler_memory(shape, recipe, hardware.gpu_memory_bytes, longest)}
     sampling = sampling_seconds(
         shape, recipe, chip, assumed, gpus=hardware.gpus, completions=recipe.completions, longest=longest
     )
     training = training_seconds(shape, recipe, chip, assumed, gpus=hardware.gpus)
-    seconds = recipe.start_seconds + recipe.steps * (sampling + training) * assumed.overhead
+    grading = grading_seconds(recipe, assumed)
+    seconds = recipe.start_seconds + recipe.steps * (sampling + grading + training) * assumed.overhead
     gpu_hours = seconds * hardware.gpus / 3600
     price = hardware.usd_per_gpu_hour_cents / 100
     questions = sum(suite.questions for suite in track.heldout.suites) + reported.most(track)
@@ -81,9 +103,12 @@ def estimate(track: Track, hardware: GpuHardware, shape: Shape, recipe: Recipe, 
         track=track.id,
         hardware=hardware.label,
         parameters=shape.parameters,
+        tensors=footprint.tensors,
+        sharded=footprint.sharded,
         memory=by_purpose,
         memory_bytes=sum(by_purpose.values()),
         usable_bytes=int(hardware.gpu_memory_bytes * assumed.usable_memory),
+        concurrent=recipe.concurrent,
         # Every rank reads the base's file; at the end one holds all weights in float32.
         host_bytes=shape.parameters * (hardware.gpus * recipe.bytes_per_weight + MASTER),
         sampled_tokens=total * recipe.completion_tokens,
@@ -91,6 +116,7 @@ def estimate(track: Track, hardware: GpuHardware, shape: Shape, recipe: Recipe, 
         reward_queries=total,
         start_seconds=recipe.start_seconds,
         sampling_seconds=recipe.steps * sampling,
+        grading_seconds=recipe.steps * grading,
         training_seconds=recipe.steps * training,
         seconds=seconds,
         budget_seconds=track.budget.seconds,
@@ -109,18 +135,22 @@ def assumptions(hardware: GpuHardware, recipe: Recipe, numbers: Declared) -> lis
     """In words, in the order in which they matter."""
     chip, assumed = numbers.chips[hardware.gpu], numbers.assumed
     states = "on each GPU" if recipe.shards == 1 else f"sharded over {recipe.shards} GPUs (FSDP2)"
+    layers = "every layer recomputed in the backward pass" if recipe.checkpointing else "all activations kept"
+    sampler = "transformers" if recipe.vllm_memory is None else f"vLLM in {recipe.vllm_memory:.0%} of each GPU's memory"
+    mfu, origin = recipe.training_mfu(assumed), "measured" if recipe.measured_mfu else "assumed"
     counted = ", counted as an L4" if hardware.gpu == "any" else ""
     return [
         f"{recipe.steps} steps of {recipe.prompts} prompts × {recipe.group} completions, no reference model",
         f"{recipe.prompt_tokens} tokens a prompt and {recipe.completion_tokens} a completion on average",
-        f"all weights trained; float32 master weights, gradients and Adam {states}; every layer recomputed in the "
-        "backward pass",
+        f"all weights trained; float32 weights, gradients and Adam {states}; {layers}",
         f"{recipe.micro_tokens:,} tokens a micro-batch; log-probs {recipe.chunk_tokens:,} tokens at a time",
-        f"vLLM resident on each GPU with {recipe.concurrent} sequences at a time, room for each to run to the limit",
+        f"sampling by {sampler}, {recipe.concurrent} sequences at a time, room for each to run to the limit",
         f"{hardware.gpu}{counted}: {chip.bf16_flops / 1e12:.0f} dense bf16 TFLOPS, "
         f"{chip.bandwidth_bytes / 1e12:.2f} TB/s",
-        f"training reaches {assumed.training_mfu:.0%} of the peak, decoding {assumed.decode_mbu:.0%} of the bandwidth "
+        f"training reaches {mfu:.0%} of the peak ({origin}), decoding {assumed.decode_mbu:.0%} of the bandwidth "
         f"or {assumed.decode_mfu:.0%} of the peak, a decoding step at least {assumed.decode_step_seconds * 1000:g} ms",
+        f"grading takes {assumed.grade_seconds * 1000:g} ms a completion and {assumed.grade_token_seconds * 1e6:g} "
+        "microseconds a token, one after the other",
         f"{recipe.start_seconds} s before the first step, on the clock: CUDA, NCCL, vLLM's profiling and its graphs",
         f"evaluation in float32 on one GPU, whose float32 peak is {chip.fp32_flops / 1e12:.0f} TFLOPS",
         f"the steps take {assumed.overhead:g} times that; {assumed.usable_memory:.0%} of the memory is usable",
@@ -142,8 +172,13 @@ def check(estimated: Plan, track: Track, recipe: Recipe) -> None:
         (
             estimated.memory_bytes > estimated.usable_bytes,
             f"{gb(estimated.memory_bytes)} a GPU, of which {gb(estimated.usable_bytes)} are usable; most of it is "
-            f"{largest} ({gb(estimated.memory[largest])}): more shards, smaller micro-batches or fewer concurrent "
-            "sequences would make room",
+            f"{largest} ({gb(estimated.memory[largest])}): more shards, smaller micro-batches or a smaller share for "
+            "vLLM would make room",
+        ),
+        (
+            estimated.concurrent == 0,
+            f"vLLM gets {gb(estimated.memory.get(VLLM, 0))} a GPU, which does not hold {gb(weights)} of weights and "
+            "the cache of one sequence: a larger share, or shorter completions, would",
         ),
         (
             estimated.seconds > estimated.budget_seconds,

@@ -1,12 +1,11 @@
-"""Memory and time by a roofline. Pure functions of declared numbers.
+"""The sampler's memory, and time by a roofline. Pure functions of declared numbers.
 
 A plan is a roofline, not a measurement: sampling reads the weights and the KV cache from memory at each step or is
 bound by arithmetic, whichever takes longer; training is arithmetic. FLOPs a token are 2 a weight forward and 6 forward
-and backward (Kaplan et al. 2020, arXiv:2001.08361, section 2.1), and those of attention, which that leaves out. Memory
-is that of mixed-precision Adam with the states sharded (Rajbhandari et al. 2020, ZeRO, arXiv:1910.02054, section 3.1),
-of activations with each layer recomputed (Chen et al. 2016, arXiv:1604.06174; what one layer keeps is counted after
-Korthikanti et al. 2022, arXiv:2205.05198), and of vLLM beside it with weights of its own and a KV cache (Kwon et al.
-2023, arXiv:2309.06180). How much of a chip's peak is reached is assumed; harness/planning/plan.toml says after whom.
+and backward (Kaplan et al. 2020, arXiv:2001.08361, section 2.1), and those of attention, which that leaves out. vLLM
+takes its share of the memory at the start, for weights of its own and a KV cache (Kwon et al. 2023, arXiv:2309.06180);
+what the trainer needs beside it is traced, not computed (harness/planning/footprint.py). How much of a chip's peak is
+reached is assumed; harness/planning/plan.toml says after whom.
 """
 
 from __future__ import annotations
@@ -16,32 +15,28 @@ import math
 from harness.planning.declared import Assumed, Chip, Recipe, Shape
 from harness.tracks.schema import Track
 
-MASTER, GRADIENT, ADAM = 4, 4, 8  # bytes a trained weight: all in float32, Adam with two moments
-ACTIVATION, LOGIT = 2, 4  # bytes: bfloat16, and float32 for what the loss is computed from
+MASTER = 4  # bytes a trained weight: float32
+VLLM = "vLLM, from its start"
+VLLM_HOLDS = 0.9  # of what vLLM takes: weights and cache. The rest is its own activations and graphs; a guess of ours
 
 
-def memory(shape: Shape, recipe: Recipe, max_new_tokens: int) -> dict[str, int]:
-    """Bytes on one GPU, by what for. Sampler and trainer stay resident side by side."""
-    n = shape.parameters
-    q, kv = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
-    tokens = recipe.micro_tokens
-    layer = 6 * shape.width + 2 * q + 2 * kv + 4 * shape.intermediate  # numbers a token while one layer is recomputed
-    # FSDP gathers a layer ahead of the one it computes, and the embedding (Zhao et al. 2023, arXiv:2304.11277).
-    gathered = 0 if recipe.shards == 1 else 2 * shape.block + shape.embedding * (1 if shape.tied else 2)
-    return {
-        "weights": -(-n * recipe.bytes_per_weight // recipe.shards),
-        "gathered layers": gathered * recipe.bytes_per_weight,
-        "master weights": -(-n * MASTER // recipe.shards),
-        "gradients": -(-n * GRADIENT // recipe.shards),
-        "Adam": -(-n * ADAM // recipe.shards),
-        "activations": tokens * (shape.layers * shape.width + layer) * ACTIVATION,
-        "logits": 2 * min(tokens, recipe.chunk_tokens) * shape.vocabulary * LOGIT,  # and their gradient
-        "sampler's weights": n * recipe.bytes_per_weight,
-        "KV cache": recipe.concurrent
-        * (recipe.prompt_tokens + max_new_tokens)
-        * shape.kv_values
-        * recipe.bytes_per_weight,
-    }
+def cache_bytes(shape: Shape, recipe: Recipe, max_new_tokens: int) -> int:
+    """Of one sequence that runs to the limit, in the KV cache."""
+    return (recipe.prompt_tokens + max_new_tokens) * shape.kv_values * recipe.bytes_per_weight
+
+
+def concurrent(shape: Shape, recipe: Recipe, gpu_memory_bytes: int, max_new_tokens: int) -> int:
+    """Sequences that vLLM's cache holds to their limit, at most the recipe's; 0 where not even its weights fit."""
+    left = (recipe.vllm_memory or 0) * gpu_memory_bytes * VLLM_HOLDS - shape.parameters * recipe.bytes_per_weight
+    return max(0, min(recipe.concurrent, int(left // cache_bytes(shape, recipe, max_new_tokens))))
+
+
+def sampler_memory(shape: Shape, recipe: Recipe, gpu_memory_bytes: int, max_new_tokens: int) -> dict[str, int]:
+    """Bytes on one GPU: all that vLLM takes, whatever it needs of it, or what transformers needs."""
+    if recipe.vllm_memory is not None:
+        return {VLLM: int(recipe.vllm_memory * gpu_memory_bytes)}
+    weights = shape.parameters * recipe.bytes_per_weight
+    return {"sampler's weights": weights, "KV cache": recipe.concurrent * cache_bytes(shape, recipe, max_new_tokens)}
 
 
 def forward_flops(shape: Shape, tokens: float, context: float) -> float:
@@ -54,7 +49,7 @@ def sampling_seconds(
 ) -> float:
     """To sample `completions` answers over `gpus` GPUs, in waves, each as long as its longest answer."""
     mine = math.ceil(completions / gpus)
-    waves = math.ceil(mine / recipe.concurrent)
+    waves = math.ceil(mine / max(1, recipe.concurrent))
     context = recipe.prompt_tokens + recipe.completion_tokens / 2
     tokens = mine * recipe.completion_tokens
     cached = tokens * context * shape.kv_values * recipe.bytes_per_weight
@@ -69,7 +64,12 @@ def training_seconds(shape: Shape, recipe: Recipe, chip: Chip, assumed: Assumed,
     """One step's forward and backward, in model FLOPs: that layers are recomputed is in the share that is reached."""
     length = recipe.prompt_tokens + recipe.completion_tokens
     tokens = math.ceil(recipe.completions / gpus) * length
-    return 3 * forward_flops(shape, tokens, length / 2) / (chip.bf16_flops * assumed.training_mfu)
+    return 3 * forward_flops(shape, tokens, length / 2) / (chip.bf16_flops * recipe.training_mfu(assumed))
+
+
+def grading_seconds(recipe: Recipe, assumed: Assumed) -> float:
+    """One step's completions of all GPUs, one after the other: while the harness grades, the GPUs wait."""
+    return recipe.completions * (assumed.grade_seconds + recipe.completion_tokens * assumed.grade_token_seconds)
 
 
 def evaluation_seconds(

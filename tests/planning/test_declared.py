@@ -72,12 +72,12 @@ def test_a_fetched_base_must_have_the_shape_that_is_written_down(tmp_path, monke
         "model_type": "qwen2", "num_hidden_layers": 28, "hidden_size": 1536, "num_attention_heads": 12,
         "num_key_value_heads": 2, "intermediate_size": 8960, "vocab_size": 151_936, "tie_word_embeddings": True,
     }  # fmt: skip
-    (TRACK.base_folder / "config.json").write_text(json.dumps(written))
+    (TRACK.base_folder / "config.json").write_text(json.dumps(written), encoding="utf-8")
     assert base_shape(TRACK) == declared().shapes["Qwen/Qwen2.5-1.5B-Instruct"]
-    (TRACK.base_folder / "config.json").write_text(json.dumps({**written, "num_hidden_layers": 27}))
+    (TRACK.base_folder / "config.json").write_text(json.dumps({**written, "num_hidden_layers": 27}), encoding="utf-8")
     with pytest.raises(PlanError, match="describes another model"):
         base_shape(TRACK)
-    (TRACK.base_folder / "config.json").write_text("{")
+    (TRACK.base_folder / "config.json").write_text("{", encoding="utf-8")
     with pytest.raises(PlanError, match=r"config\.json"):
         base_shape(TRACK)
 
@@ -85,7 +85,7 @@ def test_a_fetched_base_must_have_the_shape_that_is_written_down(tmp_path, monke
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("training_mfu = 0.30", "training_mfu = 30", "assumed.training_mfu"),
+        ("training_mfu = 0.20", "training_mfu = 20", "assumed.training_mfu"),
         ("overhead = 1.25", "overhead = 0.5", "assumed.overhead"),
         ("layers = 28", "layers = 0", "layers"),
         ("group = 8", "group = -8", "group"),
@@ -94,9 +94,9 @@ def test_a_fetched_base_must_have_the_shape_that_is_written_down(tmp_path, monke
     ],
 )
 def test_a_wrong_number_in_plan_toml_is_refused(tmp_path, monkeypatch, old, new, message):
-    text = module.FILE.read_text()
+    text = module.FILE.read_text(encoding="utf-8")
     assert old in text
-    (tmp_path / "plan.toml").write_text(text.replace(old, new, 1))
+    (tmp_path / "plan.toml").write_text(text.replace(old, new, 1), encoding="utf-8")
     monkeypatch.setattr(module, "FILE", tmp_path / "plan.toml")
     declared.cache_clear()
     try:

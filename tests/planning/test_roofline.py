@@ -1,4 +1,4 @@
-"""The formulas by hand, and what memory must never do."""
+"""The formulas by hand, and what the sampler's memory must never do."""
 
 import pytest
 from hypothesis import given
@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 from plan_examples import CHIP, RECIPE, SMALL, TRACK, change, recipes, shapes
 
 from harness.planning.declared import declared
-from harness.planning.roofline import evaluation_seconds, forward_flops, memory, sampling_seconds, training_seconds
+from harness.planning.roofline import (
+    VLLM,
+    concurrent,
+    evaluation_seconds,
+    forward_flops,
+    grading_seconds,
+    sampler_memory,
+    sampling_seconds,
+    training_seconds,
+)
 
 
 def test_the_formulas_by_hand():
@@ -16,17 +25,26 @@ def test_the_formulas_by_hand():
     assert SMALL.parameters == 1408 + 2 * (2 * 8 + (2 + 2) * 4) + 8 == 1480
     assert SMALL.kv_values == 2 * 2 * 1 * 4
     assert forward_flops(SMALL, 5, 7) == 5 * (2 * 1408 + 4 * 2 * 8 * 7)
-    assert memory(SMALL, RECIPE, 30) == {
-        "weights": 2960, "gathered layers": 0, "master weights": 5920, "gradients": 5920, "Adam": 11_840,
-        "activations": 64 * (16 + 6 * 8 + 16 + 8 + 64) * 2, "logits": 2 * 16 * 32 * 4,
-        "sampler's weights": 2960, "KV cache": 8 * 40 * 16 * 2,
-    }  # fmt: skip
+    assert sampler_memory(SMALL, RECIPE, 10**6, 30) == {"sampler's weights": 2960, "KV cache": 8 * 40 * 16 * 2}
+
+
+def test_vllm_takes_its_share_whatever_it_needs():
+    vllm = change(RECIPE, vllm_memory=0.4)
+    assert sampler_memory(SMALL, vllm, 10**6, 30) == {VLLM: 400_000}
+    # nine tenths of the share, less 2,960 bytes of weights, hold sequences of 40 tokens and 1,280 bytes; at most the 8
+    assert concurrent(SMALL, vllm, 10**6, 30) == 8
+    assert concurrent(SMALL, vllm, 20_000, 30) == (0.4 * 20_000 * 0.9 - 2960) // 1280 == 3
+    assert concurrent(SMALL, vllm, 8000, 30) == 0
 
 
 def test_time_by_hand():
     assumed = change(declared().assumed, training_mfu=0.5, decode_mbu=0.5, decode_mfu=0.5, decode_step_seconds=0)
     length, tokens = 30, 32 * 30
     assert training_seconds(SMALL, RECIPE, CHIP, assumed, gpus=1) == 3 * forward_flops(SMALL, tokens, length / 2) / 5e11
+    measured = change(RECIPE, measured_mfu=0.25)  # counts instead of what is assumed
+    assert training_seconds(SMALL, measured, CHIP, assumed, gpus=1) == 3 * forward_flops(SMALL, tokens, 15) / 2.5e11
+    assumed = change(assumed, grade_seconds=0.001, grade_token_seconds=0.0001)
+    assert grading_seconds(RECIPE, assumed) == pytest.approx(32 * (0.001 + 20 * 0.0001))
     # 32 sequences in four waves of 8, each of 30 steps that read 2,960 bytes; 640 tokens that read 20 cached ones each
     read = 4 * 30 * 2960 + 640 * 20 * 16 * 2
     prefill = forward_flops(SMALL, 320, 5) / 5e11
@@ -43,29 +61,8 @@ def test_time_by_hand():
     assert evaluation_seconds(TRACK, SMALL, RECIPE, CHIP, assumed, 500) == pytest.approx(seconds)
 
 
-@given(shapes, recipes, st.sampled_from(["layers", "width", "intermediate", "vocabulary"]), st.integers(1, 4096))
-def test_memory_grows_with_the_model(shape, recipe, what, longest):
-    larger = change(shape, **{what: getattr(shape, what) * 2})
-    assert larger.parameters > shape.parameters
-    assert sum(memory(larger, recipe, longest).values()) > sum(memory(shape, recipe, longest).values())
-
-
-@given(shapes, recipes, st.integers(1, 4096))
-def test_memory_grows_with_the_batch_and_the_cache(shape, recipe, longest):
-    before = memory(shape, recipe, longest)
-    assert memory(shape, change(recipe, micro_tokens=recipe.micro_tokens * 2), longest)["activations"] == (
-        2 * before["activations"]
-    )
-    twice = memory(shape, change(recipe, concurrent=recipe.concurrent * 2), longest)
-    assert twice["KV cache"] == 2 * before["KV cache"]
-    assert memory(shape, recipe, longest + 1)["KV cache"] > before["KV cache"]
-
-
-@given(shapes, recipes, st.sampled_from([2, 4, 8]), st.integers(1, 4096))
-def test_sharding_divides_what_is_sharded_and_nothing_else(shape, recipe, shards, longest):
-    single, sharded = (memory(shape, change(recipe, shards=n), longest) for n in (1, shards))
-    for name in ("weights", "master weights", "gradients", "Adam"):
-        assert sharded[name] == -(-single[name] // shards)
-    for name in ("activations", "logits", "sampler's weights", "KV cache"):
-        assert sharded[name] == single[name]
-    assert single["gathered layers"] == 0 < sharded["gathered layers"]
+@given(shapes, recipes, st.integers(1, 4096), st.integers(10**9, 10**11))
+def test_a_shorter_limit_leaves_room_for_more_sequences(shape, recipe, longest, memory):
+    assert concurrent(shape, recipe, memory, longest) >= concurrent(shape, recipe, memory, longest + 1)
+    cache = sampler_memory(shape, change(recipe, vllm_memory=None), memory, longest)
+    assert cache["KV cache"] < sampler_memory(shape, change(recipe, vllm_memory=None), memory, longest + 1)["KV cache"]
