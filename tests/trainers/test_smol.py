@@ -152,6 +152,7 @@ def small_track(place, engine):
     ):
         assert old in text, old
         text = text.replace(old, new)
+    text = re.sub(r"^seconds = .*$", "seconds = 1200", text, flags=re.MULTILINE)
     (place / "harness" / "tracks" / "cpu-logic.toml").write_text(text)
 
 
@@ -160,7 +161,15 @@ def test_it_is_verified_recorded_and_audited(base, tmp_path):
     """A warm-up and GRPO in the sandbox, strict reading, 64 questions, a control run, a record, the audit of it."""
     tiny.build_place(tmp_path, 0.1)
     small_track(tmp_path, "transformers")
-    small_copy(tmp_path, "smol", "baseline-gpu-warmup", ("gpu-smol", "cpu-logic"), LANGUAGE=RECIPE, WARMUP_EPOCHS=1)
+    small_copy(
+        tmp_path,
+        "smol",
+        "baseline-gpu-warmup",
+        ("gpu-smol", "cpu-logic"),
+        WARMUP_EPOCHS=1,
+        LOGIC=RECIPE,
+        LANGUAGE=RECIPE,
+    )
     said, log = verify(tmp_path, "smol", seconds=1200)
     assert log.count("134,515,008 parameters on cpu, PlainSampler") == 2 and log.count("step 2/2") == 2, log
     for run in (said.runs[0], said.control):
@@ -175,7 +184,7 @@ def test_it_is_verified_recorded_and_audited(base, tmp_path):
 @needs_vllm
 def test_a_run_on_vllm_ends_well(base, tmp_path):
     """A development run of the baseline's file, with the real engine as the sampler."""
-    item = small_copy(tmp_path, "smol", "baseline-gpu-warmup", ("gpu-smol", "gpu-smol"), LANGUAGE=RECIPE)
+    item = small_copy(tmp_path, "smol", "baseline-gpu-warmup", ("gpu-smol", "gpu-smol"), LOGIC=RECIPE, LANGUAGE=RECIPE)
     text = (item.folder / "train.py").read_text()
     (item.folder / "train.py").write_text(text.replace("in run.warmup()]", "in run.warmup()[:16]]"))
     variables = {"PYTHONPATH": str(ROOT), "NANO_R1_OUTPUT": str(tmp_path / "out"), "NANO_R1_TRACK": "gpu-smol"}
