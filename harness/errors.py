@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,3 +38,19 @@ def first_problem(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"{field} is not a field that is known here: remove it"
     return f"{field}: {first['msg']}"
+
+
+class NoSuchName(NanoR1Error):
+    """A name that names nothing: says which was meant, or where the names are listed."""
+
+    def __init__(self, kind: str, name: str, names: Iterable[str], *, listed_by: str) -> None:
+        super().__init__(f"there is no {kind} {name!r}", advice=meant(name, names) or f"`{listed_by}` lists them")
+
+
+def meant(name: str, names: Iterable[str]) -> str:
+    """`did you mean x?`, with up to three names that are spelt like this one; empty where none is."""
+    from difflib import get_close_matches
+
+    by_lower = {other.lower(): other for other in names}
+    near = [by_lower[match] for match in get_close_matches(name.lower(), by_lower, n=3, cutoff=0.7)]
+    return f"did you mean {' or '.join(near)}?" if near else ""

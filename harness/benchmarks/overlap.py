@@ -27,7 +27,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from harness.benchmarks import BENCHMARKS, Question, stream
-from harness.errors import NanoR1Error
+from harness.errors import NanoR1Error, meant
 from harness.tasks import GENERATED, Split, sample
 
 GRAMS = (13, 8)
@@ -175,8 +175,10 @@ def texts(name: str, key: bytes = b"overlap", count: int = DRAWN) -> Iterator[Te
         side: Split = "train" if split == "train" else "heldout"
         return ((f"{name}/{index}", sample(GENERATED[task], key, side, index).prompt) for index in range(count))
     raise OverlapError(
-        f"there is no set of questions {name!r}; use one of {', '.join(BENCHMARKS)}, or a generated task and its side "
-        f"such as {next(iter(GENERATED))}/train"
+        f"there is no set of questions {name!r}",
+        advice=meant(name, [*BENCHMARKS, *(f"{task}/{side}" for task in GENERATED for side in ("train", "heldout"))])
+        or f"name a fixed set, or a generated task and its side such as {next(iter(GENERATED))}/train; "
+        "`nano-r1 tasks list` lists both",
     )
 
 

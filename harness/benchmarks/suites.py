@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.benchmarks import BENCHMARKS
-from harness.errors import NanoR1Error
+from harness.errors import NanoR1Error, meant
 from harness.tasks import GENERATED
 
 FILE = Path(__file__).with_suffix(".toml")
@@ -64,7 +64,11 @@ def load(name: str) -> Suite:
         return Suite(title=name, tasks=[name])
     if name in BENCHMARKS:
         return Suite(title=name, benchmarks=[name])
-    raise SuiteError(f"there is no suite {name!r}; suites: {', '.join(suites())}; any task or benchmark is one too")
+    raise SuiteError(
+        f"there is no suite {name!r}",
+        advice=meant(name, [*suites(), *GENERATED, *BENCHMARKS])
+        or f"suites: {', '.join(suites())}; any task or benchmark is one too",
+    )
 
 
 def cannot_be_asked(name: str) -> str | None:

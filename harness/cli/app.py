@@ -10,6 +10,7 @@ import locale
 import os
 import sys
 from io import TextIOWrapper
+from typing import Annotated
 
 import typer
 
@@ -41,6 +42,24 @@ for group in (submissions, evaluate, verify, audit, keys):
 app.add_typer(tracks.app, name="tracks")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(ledger.app, name="ledger")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"nano-r1 {version('nano-r1')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """The GRPO speedrun: make, verify, reproduce and audit records."""
 
 
 def main() -> None:

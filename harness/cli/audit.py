@@ -31,11 +31,12 @@ def audit(
         Path | None,
         typer.Option(metavar="FILE", help="A checkpoint that you kept: today's log must be a continuation of it."),
     ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print the checks that pass too.")] = False,
     as_json: Json = False,
 ) -> None:
     """Re-check every record, offline.
 
-    Signatures, log, questions, grades, statistics, board. The exit code is 1 if any check fails.
+    Signatures, log, questions, grades, statistics, board. Prints what fails; the exit code is 1 if any check does.
     """
     from dataclasses import asdict
 
@@ -53,7 +54,7 @@ def audit(
         if as_json:
             sys.stdout.write(",\n" if count else "[\n")
             sys.stdout.write(json.dumps(asdict(result), sort_keys=True))
-        else:
+        elif verbose or not result.ok:
             mark = typer.style("ok  ", fg="green") if result.ok else typer.style("FAIL", fg="red", bold=True)
             typer.echo(f"{mark} {result.check:20s} {result.file}: {result.message}")
         count, failed = count + 1, failed + (not result.ok)

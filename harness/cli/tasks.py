@@ -8,9 +8,12 @@ import typer
 
 from harness.cli.options import Json
 from harness.cli.terminal import console, escape, make_table, print_json, progress_bar, stop
+from harness.errors import NoSuchName
 
 if TYPE_CHECKING:
     from harness.benchmarks.suites import Suite
+
+MOST_DRAWN = 1_000_000  # questions, about a gigabyte of them
 
 app = typer.Typer(help="Questions: generated tasks, fixed benchmarks, suites.", no_args_is_help=True)
 
@@ -81,15 +84,20 @@ def show(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="A task or a fixed set; `nano-r1 tasks list` names them.")
     ],
-    count: Annotated[int, typer.Option("--questions", min=1, metavar="N", help="How many questions to print.")] = 4,
+    count: Annotated[
+        int, typer.Option("--questions", min=1, max=1000, metavar="N", help="How many questions to print.")
+    ] = 4,
     track: Annotated[
         str | None, typer.Option(metavar="TRACK", help="Print them as this track does, with its chat template.")
     ] = None,
+    attacks: Annotated[
+        bool, typer.Option("--attacks", help="Print the attacks too, each an answer that must score 0.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Print questions, right answers and attacks.
+    """Print questions and right answers.
 
-    The questions are printed as a model gets them; an attack is an answer that must score 0.
+    The questions are printed as a model gets them.
     """
     from dataclasses import asdict
 
@@ -101,14 +109,18 @@ def show(
         hidden: dict[str, object] = {"prompt": None, "target": None, "attacks": []}
         print_json({name: [asdict(row) if row else hidden for row in rows]})
         return
-    table = make_table("question", "a right answer", "answers that score 0", title=name)
+    table = make_table("question", "a right answer", *(["answers that score 0"] if attacks else []), title=name)
     for row in rows:
         if row is None:
-            table.add_row("(its authors ask that it is not shown)", "", "")
+            table.add_row("(its authors ask that it is not shown)", "")
             continue
-        attacks = "  ".join(repr(_shortened(attack, 32)) for attack in row.attacks)
-        table.add_row(escape(row.prompt), escape(row.target), escape(attacks))
-    console().print(table)
+        scoring_nothing = "  ".join(repr(_shortened(attack, 32)) for attack in row.attacks) if attacks else ""
+        table.add_row(*map(escape, (row.prompt, row.target, *([scoring_nothing] if attacks else []))))
+    out = console()
+    out.print(table)
+    if not attacks:
+        count = sum(len(row.attacks) for row in rows if row)
+        out.print(f"with --attacks: {count:,} answers to these questions that must score 0")
 
 
 def _shortened(text: str, limit: int) -> str:
@@ -123,8 +135,8 @@ def validate(
 ) -> None:
     """Validate the graders of tasks.
 
-    Every gold answer must score 1 and every attack 0; the exit code is 1 if one does not. The floor is how often the
-    best constant answer is right.
+    Every gold answer must score 1 and every attack 0, those of the task and those that all tasks are tried with; the
+    exit code is 1 if one does not. The floor is how often the best constant answer is right.
     """
     from dataclasses import asdict
 
@@ -134,14 +146,14 @@ def validate(
     if bool(names) == every:
         stop("name the tasks to validate, or say --all")
     if unknown := [name for name in names or [] if name not in GENERATED]:
-        stop(f"there is no task {unknown[0]!r}; tasks: {', '.join(GENERATED)}")
+        raise NoSuchName("task", unknown[0], GENERATED, listed_by="nano-r1 tasks list")
     chosen = names or list(GENERATED)
     rows = []
     with progress_bar(f"{len(chosen)} tasks", len(chosen), quiet=as_json) as advance:
         for row in validate_all(chosen):
             rows.append(row)
             advance(len(rows))
-    wrong = [row.task for row in rows if row.gold_right < 1 or row.attacks_right]
+    wrong = [row.task for row in rows if not row.holds]
     if as_json:
         print_json([asdict(row) for row in rows])
     else:
@@ -153,6 +165,11 @@ def validate(
                 row.task, f"{row.questions:,}", f"{row.gold_right:.1%}", attacks, constant, f"{row.floor:.1%}"
             )
         console().print(table)
+        for row in rows:
+            if row.tolerates:
+                console().print(f"{row.task} takes for the same answer: {', '.join(row.tolerates)}")
+            for fault in row.faults:
+                console().print(escape(f"{row.task} {_shortened(fault, 400)}"), soft_wrap=True)
         verdict = f"[red]these do not hold: {', '.join(wrong)}[/]" if wrong else "[green]every grader holds[/]"
         console().print(f"{len(rows)} tasks: {verdict}")
     if wrong:
@@ -168,7 +185,8 @@ def overlap(
         str, typer.Argument(metavar="BENCHMARK", help="What is held out, such as gsm8k or nim/heldout.")
     ],
     count: Annotated[
-        int, typer.Option("--questions", min=1, metavar="N", help="How many to draw of a generated task.")
+        int,
+        typer.Option("--questions", min=1, max=MOST_DRAWN, metavar="N", help="How many to draw of a generated task."),
     ] = 10_000,
     as_json: Json = False,
 ) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+UNWRAPPED = 10_000  # columns
+
 
 def stop(message: str, exit_code: int = 2) -> NoReturn:
     """Print one line to standard error and exit.
@@ -30,9 +32,10 @@ def printable(text: str) -> str:
 
 
 def console() -> Console:
+    """Standard output. Where it is no terminal nothing is wrapped: what reads it wants a row a line."""
     from rich.console import Console
 
-    return Console(highlight=False)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else UNWRAPPED)
 
 
 def escape(text: str) -> str:
@@ -46,15 +49,10 @@ def print_json(value: Any) -> None:
 
 
 def make_table(*columns: str, title: str | None = None) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    """A table whose cells wrap between words alone; where a row's words do not fit beside each other, a row a block."""
+    from harness.cli.word_table import WordTable
 
-    table = Table(
-        box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False, collapse_padding=True
-    )
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
+    return WordTable(*columns, title=title)
 
 
 @contextlib.contextmanager

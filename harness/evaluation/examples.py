@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from harness.benchmarks import BENCHMARKS, NOT_PUBLIC
 from harness.benchmarks.suites import SuiteError
+from harness.errors import NoSuchName
 from harness.evaluation.questions import Item, part
 from harness.tasks import GENERATED
 
@@ -20,16 +21,15 @@ class Example:
 
 
 def examples(name: str, count: int, template: str = "{prompt}") -> list[Example | None]:
-    """At most `count` questions, or None for one that its authors ask not to show. Raises SuiteError, SourceError.
+    """At most `count` questions, or None for one that its authors ask not to show.
+    Raises NoSuchName, SuiteError, SourceError.
 
     `template`: a track's, into which the question is put.
     """
     if name in NOT_PUBLIC:
         raise SuiteError(f"{name} is {NOT_PUBLIC[name]}")
     if name not in GENERATED and name not in BENCHMARKS:
-        raise SuiteError(
-            f"there is no task {name!r}; tasks: {', '.join(GENERATED)}; fixed sets: {', '.join(BENCHMARKS)}"
-        )
+        raise NoSuchName("task or fixed set", name, [*GENERATED, *BENCHMARKS], listed_by="nano-r1 tasks list")
     return [_example(item, template) if item.republish else None for item in part(name, KEY, count).items]
 
 
