@@ -392,7 +392,7 @@ def table(chosen: list[Case], results: dict[str, Any]) -> str:
     rows = []
     for case in chosen:
         result = results["cases"][case.name]
-        state = re.sub(r"/\S*/", "", result["got"])[:160]  # no paths of this machine
+        state = re.sub(r"/\S*/|, on [0-9.]+ of [0-9]+ cores.*", "", result["got"])[:160]  # nothing of this machine
         if result["problems"]:
             state = f"as known: {case.xfail}" if case.xfail else f"**{'; '.join(result['problems'])[:300]}**"
         rows.append([f"`{case.name}`", case.attack, case.defence, case.verdict, state])
