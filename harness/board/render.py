@@ -27,7 +27,7 @@ from harness.board.standings import (
     track_name,
 )
 from harness.ledger.record import Run
-from harness.tracks.track import Track, load, names
+from harness.tracks.track import Track, load_all
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 TOP = 5  # rows a track has on the front page
@@ -42,9 +42,12 @@ def rendered(ledger: Path, tracks: Sequence[Track] | None = None) -> dict[str, b
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    tracks = sorted(map(load, names()) if tracks is None else tracks, key=lambda track: track.name)
+    readable, unreadable = (tracks, {}) if tracks is not None else load_all()
+    tracks = sorted(readable, key=lambda track: track.name)
     records, sessions = read_ledger(ledger)
     for record in records:
+        if record.track in unreadable:
+            raise unreadable[record.track]
         if record.track not in {track.name for track in tracks}:
             raise BoardError(f"{ledger / record.folder}: no track {record.predicate.track!r} in harness/tracks")
     used = {record.track for record in records}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import Json
-from harness.cli.terminal import console, escape, make_table, print_json
+from harness.cli.terminal import console, escape, make_table, print_json, stop
 
 if TYPE_CHECKING:
     from harness.planning.plan import Plan
@@ -27,13 +27,17 @@ def list_tracks(context: typer.Context, as_json: Json = False) -> None:
     if context.invoked_subcommand is not None:
         return
     from harness.tracks import track as module
+    from harness.tracks.measured import false_claim
 
-    tracks = [module.load(name) for name in module.names()]
+    tracks, unreadable = module.load_all()
     digests = {track.name: _digest(track) for track in tracks}
+    faults = [str(error) for error in unreadable.values()]
+    faults += filter(None, (false_claim(track) for track in tracks if digests[track.name]))
     if as_json:
         print_json(
             [{**track.model_dump(mode="json"), "id": track.id, "digest": digests[track.name]} for track in tracks]
         )
+        _stop_at(faults)
         return
     table = make_table("track", "status", "hardware", "budget", "runs", "gate", "digest")
     for column in table.columns:
@@ -53,6 +57,13 @@ def list_tracks(context: typer.Context, as_json: Json = False) -> None:
     console().print(table)
     if None in digests.values():
         console().print("not here: what draws its questions is not installed; pip install -e '.[tasks]'", markup=False)
+    _stop_at(faults)
+
+
+def _stop_at(faults: list[str]) -> None:
+    """Say what is wrong with some tracks, behind the list of the others."""
+    if faults:
+        stop("\nnano-r1: ".join(faults), exit_code=1)
 
 
 def _digest(track: Track) -> str | None:

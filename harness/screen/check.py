@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from harness import submission
+from harness.errors import meant_beside
 from harness.screen.code import Folder, Module
 from harness.screen.findings import MAX_PACKED, MAX_SOURCE, MUCH, Finding, finding, tidy
 from harness.screen.names import BUNDLED
@@ -35,7 +36,10 @@ def check(folder: Path, repository: Path = ROOT) -> list[Finding]:
     Raises SubmissionError if `folder` is not a folder.
     """
     if not folder.is_dir():
-        raise SubmissionError(f"{folder} is not a folder; name a submission's, such as submissions/my-idea")
+        raise SubmissionError(
+            f"{folder} is not a folder",
+            advice=meant_beside(folder) or "name a submission's, such as submissions/my-idea",
+        )
     folder = folder.resolve()
     try:
         files = {path.as_posix(): (folder / path).read_bytes() for path in submission.tree_files(folder)}
@@ -49,7 +53,7 @@ def check(folder: Path, repository: Path = ROOT) -> list[Finding]:
         text = files.get("submission.toml", b"").decode(errors="replace")
         findings.append(_manifest_finding(_relative_message(folder, error), text))
     findings += _template_findings(files)
-    measured = [track for track in map(tracks.load, tracks.names()) if track.status == "measured"]
+    measured = [track for track in tracks.load_all()[0] if track.status == "measured"]
     its_tracks = its_tracks or measured
     baseline = its_tracks[0].baseline.folder
     reference = _text(ROOT / baseline / "train.py")

@@ -6,6 +6,7 @@ beginning of an answer, looking for the right one anywhere in it, forgetting cas
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Literal, get_args
 
@@ -46,10 +47,18 @@ def common_attacks(task: Task, sample: Sample) -> Iterator[tuple[str, str]]:
     tolerated = tolerances(task)
     for kind, answers in _by_kind(sample.target).items():
         for answer in answers:
-            if kind in tolerated or answer.strip(" ") == sample.target:
+            if kind in tolerated or answer.strip(" ") == sample.target or _is_shorter(answer, sample.target):
                 continue
             yield kind, answer
     yield "the question", sample.prompt[:200]
+
+
+def _is_shorter(answer: str, gold: str) -> bool:
+    """Is it the same decimal with a zero less behind the point? No wrong answer, though a task may refuse it."""
+    return "." in answer and _DECIMAL.fullmatch(gold) is not None and answer == gold[:-1] and gold[-1] == "0"
+
+
+_DECIMAL = re.compile(r"-?[0-9]+\.[0-9]+")
 
 
 def _by_kind(gold: str) -> dict[str, list[str]]:

@@ -9,8 +9,13 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from harness.benchmarks import suites
+from harness.board.render import rendered
+from harness.cli import main
+from harness.screen.check import check
 from harness.tasks import SPLITS, TASKS, sample
-from harness.tracks.track import ROOT, TrackError, load, names
+from harness.tracks.files import TRACKS
+from harness.tracks.measured import false_claim
+from harness.tracks.track import ROOT, TrackError, load, load_all, names
 
 GPU = [name for name in names() if load(name).hardware.kind == "gpu"]
 
@@ -19,6 +24,45 @@ def test_a_track_that_is_no_text_is_refused(copy):
     (copy / "tracks" / "cpu-logic.toml").write_bytes(b'name = "\xff"\n')
     with pytest.raises(TrackError, match=r"cpu-logic\.toml: .*decode"):
         load("cpu-logic")
+
+
+def test_a_track_that_cannot_be_read_stops_no_other(copy, monkeypatch, capsys):
+    deduction = (TRACKS / "cpu-deduction.toml").read_text(encoding="utf-8").replace('"measured"', '"provisional"')
+    (copy / "tracks" / "cpu-deduction.toml").write_text(deduction, encoding="utf-8")  # not all that it hashes is here
+    here = names()
+    (copy / "tracks" / "broken.toml").write_text("name = ", encoding="utf-8")
+    (copy / "tracks" / "empty.toml").write_text("", encoding="utf-8")
+    (copy / "tracks" / "folder.toml").mkdir()
+    toml = (copy / "tracks" / "cpu-logic.toml").read_text(encoding="utf-8")
+    odd = toml.replace('name = "cpu-logic"', 'name = "odd"').replace('"nim"', '"chess"')
+    (copy / "tracks" / "odd.toml").write_text(odd, encoding="utf-8")
+    tracks, unreadable = load_all()
+    assert [track.name for track in tracks] == here and list(unreadable) == ["broken", "empty", "folder", "odd"]
+    assert all(f"{name}.toml" in str(error) for name, error in unreadable.items())
+    monkeypatch.setattr("sys.argv", ["nano-r1", "tracks"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr()
+    assert ended.value.code == 1 and all(f"{name}@" in told.out for name in here)
+    assert [line.partition(".toml")[0].rpartition("/")[2] for line in told.err.splitlines()] == list(unreadable)
+    assert isinstance(check(ROOT / "submissions" / "trim"), list) and rendered(ROOT / "records")
+
+
+def test_a_measured_track_has_a_record_and_a_copy_of_it_has_none(copy, monkeypatch, capsys):
+    measured = [track for track in load_all()[0] if track.status == "measured"]
+    assert measured and [claim for track in measured if (claim := false_claim(track))] == []
+    toml = (copy / "tracks" / "cpu-logic.toml").read_text(encoding="utf-8")
+    (copy / "tracks" / "mine.toml").write_text(toml.replace('name = "cpu-logic"', 'name = "mine"'), encoding="utf-8")
+    newer = toml.replace("alpha_ppb = ", "alpha_ppb = 1", 1)
+    assert newer != toml
+    (copy / "tracks" / "cpu-logic.toml").write_text(newer, encoding="utf-8")
+    monkeypatch.setattr("sys.argv", ["nano-r1", "tracks"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    lines = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 1 and len(lines) == 2
+    for line, name in zip(lines, ("cpu-logic@", "mine@"), strict=True):
+        assert line.startswith(f"nano-r1: {name}") and 'says status = "measured", and records/ has no record' in line
 
 
 def test_an_unknown_track_names_those_there_are():
