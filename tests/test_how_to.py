@@ -68,6 +68,21 @@ def test_add_a_track():
     assert track.id == "cpu-nim@1" and track.heldout.gates == {"nim": 950_000} and track.tasks == ["nim"]
 
 
+def test_rent_a_gpu():
+    """What a verification costs at most, of every GPU track, and the packages that set-up and page name alike."""
+    page = (PAGES / "rent-a-gpu.md").read_text(encoding="utf-8")
+    for name in (path.stem for path in (ROOT / "harness" / "tracks").glob("*.toml")):
+        track = tracks.load(name)
+        if track.hardware.kind == "gpu":
+            runs = 2 * track.verdict.runs + 1  # of the submission, of the baseline, and the control run
+            hours = runs * track.budget.seconds * track.hardware.gpus / 3600
+            dollars = hours * track.hardware.usd_per_gpu_hour_cents / 100
+            assert f"| {name} | {runs} | {hours:,.1f} | ${dollars:,.0f} |" in page
+    machine = (ROOT / "scripts" / "machine.sh").read_text(encoding="utf-8")
+    for words in ("ppa:deadsnakes/ppa", "python3.12 python3.12-venv python3.12-dev", "/etc/apparmor.d/nano-r1-bwrap"):
+        assert words in page and words in machine
+
+
 def test_every_link_of_the_documentation_leads_somewhere():
     pages = [*ROOT.glob("*.md"), *ROOT.glob("baseline*/*.md"), *(ROOT / "docs").rglob("*.md")]
     broken = []
