@@ -34,7 +34,8 @@ def new(
     chosen = tracks.load(track)
     folder = copy_baseline(chosen, name, Path("submissions"))
     console().print(
-        f"{folder}/train.py is the baseline. Change it, then:\n"
+        f"{folder}/train.py is the baseline. Change it, say in submission.toml and README.md what you changed, then:\n"
+        f"  nano-r1 check {folder}      what would be refused, in a second\n"
         f"  nano-r1 train {folder}      one development run\n"
         f"  nano-r1 verify {folder}     {chosen.verdict.runs} runs in turn with the baseline, and a record",
         soft_wrap=True,

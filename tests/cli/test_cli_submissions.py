@@ -12,6 +12,7 @@ from harness.tracks.track import ROOT
 def test_new_copies_the_baseline(tmp_path):
     done = nano("new", "my-idea", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert "submission.toml" in done.stdout and "nano-r1 check submissions/my-idea" in done.stdout
     made = tmp_path / "submissions" / "my-idea"
     assert (made / "train.py").read_bytes() == (ROOT / "baseline" / "train.py").read_bytes()
     assert 'name = "my-idea"' in (made / "submission.toml").read_text(encoding="utf-8")
