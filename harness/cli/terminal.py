@@ -69,15 +69,15 @@ def progress_bar(label: str, total: int, quiet: bool) -> Iterator[Callable[[floa
         BarColumn(bar_width=None),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("left"),
+        TextColumn("{task.fields[unit]}"),
         console=Console(stderr=True),
         disable=quiet or not sys.stderr.isatty(),
         expand=True,
         speed_estimate_period=600,  # seconds; a batch may take minutes
         transient=True,
     ) as progress:
-        task = progress.add_task(label, total=None)
-        yield lambda done: progress.update(task, completed=done, total=total)
+        task = progress.add_task(label, total=None, unit="")
+        yield lambda done: progress.update(task, completed=done, total=total, unit="left")
 
 
 @contextlib.contextmanager
