@@ -24,8 +24,9 @@ class LocalExecutor:
     cluster = False
 
     def attest(self, track: Track, nonce: bytes, reporter: Reporter, original: record.Machine | None) -> Attestation:
-        """What this machine is. Raises VerifyError if it lacks the track's GPUs, or the benchmarks that it reports."""
+        """What this machine is. Raises VerifyError if it lacks the track's GPUs, packages or reported benchmarks."""
         lease = lease_gpus(track)
+        check_packages(track)
         for line in check_benchmarks(track):
             reporter.say(line)
         level, checks = _check_isolation(reporter)
@@ -70,6 +71,16 @@ def check_benchmarks(track: Track) -> list[str]:
         return reported.ready(track)
     except reported.ReportedError as error:
         raise VerifyError(str(error)) from None
+
+
+def check_packages(track: Track) -> None:
+    """Raises VerifyError where a package that the track names is not here. Of which version it is, the record says."""
+    here = {(part.metadata["Name"] or "").lower() for part in metadata.distributions()}
+    if missing := [name for name in track.packages if name.lower() not in here]:
+        setup = "scripts/setup.sh vllm,gpu,tasks" if track.hardware.kind == "gpu" else "scripts/setup.sh"
+        raise VerifyError(
+            f"{track.id} runs with {' and '.join(missing)}, which is not installed", advice=f"`{setup}` installs it"
+        )
 
 
 def lease_gpus(track: Track) -> gpu.Lease | None:
