@@ -36,12 +36,11 @@ from harness.engines import vllm
 os.environ.update(vllm.ENVIRONMENT)  # before torch is imported
 
 import torch
-from safetensors.torch import save
 from transformers import AutoModelForCausalLM
 
 from harness import files, stats
 from harness.environment import Grader, development_key
-from harness.evaluate import evaluate, questions
+from harness.evaluate import questions, tally
 from harness.tasks import Sample
 from harness.tracks.track import ROOT, Track, load
 
@@ -51,17 +50,15 @@ PAGE = ROOT / "docs" / "measured" / "smol.md"
 
 RATES = ("0", "1e-5", "1e-4", "1e-3")  # of the warm-up
 TRACES, EPOCHS, ROWS = 64, 1, 16  # traces, passes over them, and traces an update: four updates
-QUESTIONS, ANSWER = 16, 64  # held out, of each of the four tasks; tokens of an answer at most, the track has 160
-SAMPLED, LONGEST = 16, 48  # prompts of the mismatch, and tokens of a completion
+QUESTIONS = 8  # held out, of each of the four tasks
+SAMPLED, LONGEST = 16, 48  # prompts of the mismatch; tokens of a completion at most, the track has 160
 DEVICE = torch.device("cpu")
 
 
 def small(track: Track) -> Track:
-    """A few questions of the gated suites, answered by transformers."""
+    """The gated suites, with a few questions each."""
     suites = [suite.model_copy(update={"questions": QUESTIONS}) for suite in track.heldout.suites if suite.gate_ppm]
-    heldout = track.heldout.model_copy(update={"suites": suites})
-    sampling = track.sampling.model_copy(update={"engine": "transformers", "batch": 64, "max_new_tokens": ANSWER})
-    return track.model_copy(update={"heldout": heldout, "sampling": sampling})
+    return track.model_copy(update={"heldout": track.heldout.model_copy(update={"suites": suites})})
 
 
 def policy_of(track: Track) -> Any:
@@ -74,61 +71,61 @@ def policy_of(track: Track) -> Any:
 # ---------------------------------------------------------------- the steps
 
 
-def mismatch(track: Track) -> dict[str, Any]:
-    """Log-probs of what the base samples for held-out prompts: the sampler's against the trainer's, in nats a token."""
-    grader, policy = Grader(track), policy_of(track)
-    prompts = [grader.prompt_ids(item) for item in questions(track, development_key(7))]
-    prompts = prompts[:: len(prompts) // SAMPLED][:SAMPLED]
+def rollouts(track: Track, policy: Any, prompts: list[list[int]]) -> tuple[str, list[Any]]:
+    """The sampler's name, and a completion of each prompt at temperature 1, as the trainer would draw it."""
     kind = train.VLLMSampler if find_spec("vllm") else train.PlainSampler
-    run = SimpleNamespace(base=track.base_folder, end_token_id=grader.end_id)
+    run = SimpleNamespace(base=track.base_folder, end_token_id=Grader(track).end_id)
     sampler = kind(run, LONGEST, policy.model.config.vocab_size, DEVICE)
     sampler.load(policy.model.state_dict().items())
     torch.manual_seed(0)
-    start = time.monotonic()
-    drawn = sampler.sample(prompts)
-    seconds = time.monotonic() - start
+    return kind.__name__, sampler.sample(prompts)
+
+
+def mismatch(track: Track) -> dict[str, Any]:
+    """Log-probs of what the base samples for held-out prompts: the sampler's against the trainer's, in nats a token."""
+    grader, policy, computes = Grader(track), policy_of(track), train.COMPUTE
+    prompts = [grader.prompt_ids(item) for item in questions(track, development_key(7))]
+    prompts = prompts[:: len(prompts) // SAMPLED][:SAMPLED]
+    name, drawn = rollouts(track, policy, prompts)
     rows = [train.Row(p + ids, len(p), logps, 0.0) for p, (ids, logps) in zip(prompts, drawn, strict=True)]
     sampled = torch.tensor([value for row in rows for value in row.logps])
-    figures = {"sampler": kind.__name__, "tokens": len(sampled), "tokens_per_s": len(sampled) / seconds}
-    for name, dtype in (("bfloat16", torch.bfloat16), ("float32", torch.float32)):
-        train.COMPUTE = dtype  # the trainer's from here on; the sampler has drawn
+    figures: dict[str, Any] = {"sampler": name, "sampler_computes": _name(computes), "tokens": len(sampled)}
+    for train.COMPUTE in (torch.bfloat16, torch.float32):  # the trainer's; the sampler has drawn
         with torch.no_grad():
             moved = policy(*train.collate(rows, DEVICE)) - sampled
         size = moved.abs()
-        figures[name] = {
+        figures[_name(train.COMPUTE)] = {
             "mean": size.mean().item(),
             "median": size.median().item(),
             "p99": size.quantile(0.99).item(),
             "largest": size.max().item(),
             "ratio": moved.exp().mean().item(),  # of the importance ratio: 1 in expectation
         }
-    return {**figures, "sampler_computes": str(sampler_dtype()).removeprefix("torch.")}
+    train.COMPUTE = computes
+    return figures
 
 
-def sampler_dtype() -> torch.dtype:
-    return torch.bfloat16 if train.BF16 else torch.float32
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def warmed_up(track: Track, rate: float, count: int, epochs: int) -> dict[str, Any]:
-    """The base after the first `count` traces at this rate, and what it answers."""
+    """The base after the first `count` traces at this rate, and what its rollouts are worth."""
     grader, policy = Grader(track), policy_of(track)
-    start, tokens = time.monotonic(), 0
+    start = time.monotonic()
     if rate:
-        rows = traces(track, grader, count)
-        tokens = epochs * sum(len(row.ids) for row in rows)
         train.WARMUP_EPOCHS, train.WARMUP_ROWS = epochs, ROWS
-        train.warm_up(policy, rows, rate, 0, DEVICE)
-    trained = time.monotonic() - start
-    names = [name for name, _ in policy.model.named_parameters()]  # the tied head has no name of its own
-    weights = save({name: policy.model.state_dict()[name].to(torch.bfloat16).contiguous() for name in names})
-    found = evaluate(track, weights, development_key(11))
+        train.warm_up(policy, traces(track, grader, count), rate, 0, DEVICE)
+    trained = time.monotonic()
+    items = questions(track, development_key(11))
+    _, drawn = rollouts(track, policy, [grader.prompt_ids(item) for item in items])
+    found = tally(track, grader, items, [ids for ids, _ in drawn])
     return {
         "rate": rate,
         "traces": count * epochs if rate else 0,
-        "tokens": tokens,
-        "train_s": trained,
-        "evaluate_s": found.evaluate_ms / 1000,
-        "tasks": {name: result.model_dump() for name, result in found.tasks.items()},
+        "train_s": trained - start,
+        "sample_s": time.monotonic() - trained,
+        "tasks": {name: result.model_dump() for name, result in found.items()},
     }
 
 
