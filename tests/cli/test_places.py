@@ -79,8 +79,9 @@ def quick_start(place: Path, surroundings: dict[str, str]) -> None:
     said = place / "said"
 
     def nano(*arguments: object) -> str:
-        line = [sys.executable, "-c", COMMAND, str(place), str(said), *map(str, arguments)]
+        line = [sys.executable, "-P", "-c", COMMAND, str(place), str(said), *map(str, arguments)]
         done = process(line, place, surroundings)
+        assert said.exists(), done.stderr
         text = done.stderr + said.read_text(encoding="utf-8", errors="replace")
         assert done.returncode in (0, 1) and "Traceback" not in text, text
         return text
