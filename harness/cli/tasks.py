@@ -171,7 +171,7 @@ def validate(
             for fault in row.faults:
                 console().print(escape(f"{row.task} {_shortened(fault, 400)}"), soft_wrap=True)
         verdict = f"[red]these do not hold: {', '.join(wrong)}[/]" if wrong else "[green]every grader holds[/]"
-        console().print(f"{len(rows)} tasks: {verdict}")
+        console().print(f"{len(rows)} {'task' if len(rows) == 1 else 'tasks'}: {verdict}")
     if wrong:
         raise typer.Exit(1)
 

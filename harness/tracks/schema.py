@@ -110,6 +110,19 @@ class Base(Part):
     end_token: str
     files: dict[FileName, KnownSha256]
 
+    @field_validator("template")
+    @classmethod
+    def _leaves_the_thought_to_the_model(cls, template: str) -> str:
+        """The completion alone is graded, and its format begins with `<think>`."""
+        _, question, behind = template.partition("{prompt}")
+        if not question:
+            raise ValueError("there is no {prompt} in it, where the question goes")
+        if "<think>" in behind:
+            raise ValueError(
+                f"it opens the thought ({behind[-20:]!r}), so no completion could be in the answer's format"
+            )
+        return template
+
     @model_validator(mode="after")
     def _in_one_place(self) -> Base:
         places = [place for place in (self.folder, self.repo, self.wheel) if place is not None]

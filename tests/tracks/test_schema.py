@@ -25,6 +25,8 @@ from harness.tracks.track import TrackError, load
         ('task = "nim"', 'task = "linear"', "stands twice"),
         ("mean_gate_ppm = ", "mean_gate = 1\nmean_gate_ppm = ", "mean_gate"),
         ("version = ", "version = [", "cpu-logic.toml"),
+        ("<|assistant|>", "<|assistant|><think>\\n", "base.template: .*it opens the thought"),
+        ("{prompt}", "", r"base.template: .*there is no \{prompt\} in it"),
     ],
 )
 def test_a_wrong_number_is_refused_with_a_reason(copy, old, new, message):
