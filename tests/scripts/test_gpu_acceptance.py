@@ -235,3 +235,14 @@ def test_of_the_ranks_log_the_first_error_is_told():
     assert ranks.first_error(log) == "torch.distributed.DistBackendError: NCCL error: unhandled cuda error"
     assert ranks.first_error(["out of space"]) == "out of space"
     assert ranks.first_error([]) == "it printed nothing"
+
+
+def test_on_an_image_with_a_torch_of_its_own_what_is_missing_is_said_in_one_sentence():
+    program = "import sys; sys.modules['pydantic'] = None; import gpu_acceptance"
+    paths = os.pathsep.join([str(ROOT / "scripts"), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, encoding="utf-8",
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.startswith("pydantic is not installed: scripts/setup.sh vllm,gpu,tasks, or to keep")
