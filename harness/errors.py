@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pydantic import ValidationError
 
 
@@ -54,3 +56,12 @@ def meant(name: str, names: Iterable[str]) -> str:
     by_lower = {other.lower(): other for other in names}
     near = [by_lower[match] for match in get_close_matches(name.lower(), by_lower, n=3, cutoff=0.7)]
     return f"did you mean {' or '.join(near)}?" if near else ""
+
+
+def meant_beside(path: Path) -> str:
+    """`meant`, of the folders that lie where this one does not."""
+    try:
+        beside = [other.name for other in path.parent.iterdir() if other.is_dir()]
+    except OSError:
+        return ""
+    return meant(path.name, beside)

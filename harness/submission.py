@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from harness import files
-from harness.errors import NanoR1Error
+from harness.errors import NanoR1Error, meant_beside
 from harness.ledger.record import Line, Name
 
 MAX_FILES, MAX_BYTES, MAX_TRACKS = 50, 1_000_000, 32
@@ -78,7 +78,9 @@ class Submission(BaseModel):
 def load(folder: Path) -> Submission:
     """Read and check a submission folder. Raises SubmissionError."""
     if not folder.is_dir():
-        raise SubmissionError(f"{folder} is not a folder; make a submission with `nano-r1 new NAME`")
+        raise SubmissionError(
+            f"{folder} is not a folder", advice=meant_beside(folder) or "make a submission with `nano-r1 new NAME`"
+        )
     for name in ("train.py", "submission.toml"):
         if not (folder / name).is_file():
             raise SubmissionError(f"{folder} has no {name}; `nano-r1 new NAME` makes a folder that has all it needs")

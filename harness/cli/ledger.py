@@ -10,6 +10,7 @@ import typer
 
 from harness.cli.options import DEFAULT_KEY, RECORDS, ExistingLedger, Json, KeyFile
 from harness.cli.terminal import console, print_json, printable, stop
+from harness.errors import meant
 
 if TYPE_CHECKING:
     from harness.ledger.state import Session, State
@@ -130,7 +131,8 @@ def abandon(
     signing_key, store = load_key(key), Ledger(ledger)
     announced = next((announced for announced in store.open_announcements() if announced.id == entry), None)
     if announced is None:
-        stop(f"{entry} is not open in {ledger}; `nano-r1 ledger show --ledger {ledger}` lists what is")
+        near = meant(entry, (announced.id for announced in store.open_announcements()))
+        stop(f"{entry} is not open in {ledger}; {near or f'`nano-r1 ledger show --ledger {ledger}` lists what is'}")
     names = store.open_submissions(entry)
     close_session(store, signing_key, announced, None, reason)
     console().print(f"closed without a record: {', '.join(names)}", soft_wrap=True, markup=False)

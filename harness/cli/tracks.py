@@ -39,10 +39,7 @@ def list_tracks(context: typer.Context, as_json: Json = False) -> None:
         )
         _stop_at(faults)
         return
-    table = make_table("track", "status", "hardware", "budget", "runs", "gate", "digest")
-    for column in table.columns:
-        column.no_wrap = column.header not in ("hardware", "gate")  # names are copied, numbers read
-    table.columns[2].min_width, table.columns[5].min_width = 8, 9
+    table = make_table("track", "status", "hardware", "budget", "runs", "gate: mean/each", "digest")
     for track in tracks:
         gates = [f"{gate / 1e6:.2f}" for gate in sorted(track.heldout.gates.values())]
         table.add_row(
@@ -51,7 +48,7 @@ def list_tracks(context: typer.Context, as_json: Json = False) -> None:
             track.hardware.label,
             f"{track.budget.seconds:,} s",
             str(track.verdict.runs),
-            f"{track.heldout.mean_gate_ppm / 1e6:.2f}, each {' to '.join(dict.fromkeys((gates[0], gates[-1])))}",
+            f"{track.heldout.mean_gate_ppm / 1e6:.2f}/{'–'.join(dict.fromkeys((gates[0], gates[-1])))}",
             (digests[track.name] or "not here")[:8],
         )
     console().print(table)
@@ -97,7 +94,7 @@ def plan(name: Name, as_json: Json = False) -> None:
     out = console()
     out.print("Expected, not measured, if:")
     for line in estimate.assumptions:
-        out.print(f"- {escape(line)}", soft_wrap=True)
+        out.print(f"- {escape(line)}")
 
 
 def _show_memory(estimate: Plan) -> None:
@@ -105,7 +102,7 @@ def _show_memory(estimate: Plan) -> None:
     for part, size in estimate.memory.items():
         table.add_row(part, f"{size / 1e9:.2f}")
     table.add_section()
-    table.add_row("together", f"{estimate.memory_bytes / 1e9:.2f}")
+    table.add_row("all at once", f"{estimate.memory_bytes / 1e9:.2f}")
     table.add_row("usable", f"{estimate.usable_bytes / 1e9:.2f}")
     table.add_section()
     table.add_row("the host, at least", f"{estimate.host_bytes / 1e9:.2f}")
@@ -113,18 +110,20 @@ def _show_memory(estimate: Plan) -> None:
 
 
 def _show_cost(estimate: Plan) -> None:
-    table = make_table("a run", "", title=f"{estimate.parameters:,} weights, all of them trained")
+    sharded = f", {estimate.sharded} of {estimate.tensors} tensors sharded" if estimate.sharded else ""
+    table = make_table("a run", "", title=f"{estimate.parameters:,} weights, all of them trained{sharded}")
     table.add_row("tokens sampled", f"{estimate.sampled_tokens / 1e6:,.1f} M")
     table.add_row("tokens trained on", f"{estimate.trained_tokens / 1e6:,.1f} M")
     table.add_row("completions graded", f"{estimate.reward_queries:,}")
     table.add_row("start", f"{estimate.start_seconds:,} s")
     table.add_row("sampling", f"{estimate.sampling_seconds:,.0f} s")
+    table.add_row("grading", f"{estimate.grading_seconds:,.0f} s")
     table.add_row("training", f"{estimate.training_seconds:,.0f} s")
     table.add_row("wall", f"{estimate.seconds:,.0f} s of {estimate.budget_seconds:,} s")
     table.add_row("cost", f"{estimate.gpu_hours:.2f} GPU-hours, ${estimate.usd:,.2f}")
     table.add_row(
         "a verification",
-        f"{estimate.verification_gpu_hours:.1f} GPU-hours, ${estimate.verification_usd:,.2f}: "
+        f"{estimate.verification_gpu_hours:,.1f} GPU-hours, ${estimate.verification_usd:,.2f}: "
         f"{estimate.verification_runs} runs, and {estimate.evaluation_seconds:,.0f} s of questions after "
         f"{estimate.verification_evaluations} of them",
     )

@@ -12,6 +12,7 @@ import typer
 
 from harness.cli.options import DEFAULT_KEY, RECORDS, Json, KeyFile, SubmissionsTrack
 from harness.cli.terminal import cancel_on_signal, console, escape, make_table, print_json, stop
+from harness.errors import meant_beside
 
 if TYPE_CHECKING:
     from harness.ledger.record import BenchmarkScore, Interval, Verdict
@@ -232,7 +233,7 @@ def reproduce(
 
     path = record_folder / "record.json"
     if not path.is_file():
-        stop(f"{path} is missing; name a folder under records/")
+        stop(f"{path} is missing; {meant_beside(record_folder) or 'name a folder under records/'}")
     try:
         loaded = record.load(path.read_bytes())
     except record.RecordError as error:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from harness.errors import meant
 from harness.ledger.entries import (
     Abandonment,
     AnnouncedSubmission,
@@ -184,7 +185,10 @@ class State:
     def _change_status(self, entry: SignedEntry, change: StatusChange) -> str:
         record = self.records.get(change.record)
         if record is None:
-            raise LedgerError(f"no sound record {change.record} stands in the index before it")
+            raise LedgerError(
+                f"no sound record {change.record} stands in the index before it",
+                advice=meant(change.record, self.records),
+            )
         if entry.created < record.created:
             raise LedgerError(f"it is older than the record {change.record}")
         by, reason = authority(self.trust, entry)
