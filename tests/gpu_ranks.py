@@ -1,5 +1,6 @@
 """The GPU baselines as modules, a fixed minibatch, and what each of two ranks does with it; imported by each rank."""
 
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -69,6 +70,35 @@ def update(rank, world, shard):
     weights = {name: tensor.clone() for name, tensor in train.full_weights(policy)}
     sharded = [isinstance(p, train.DTensor) for p in parameters]
     return accumulated, weights, norm, sharded, sums.tolist()
+
+
+def on_policy_rows():
+    """The fixed minibatch with the log-probs of the base in float32, so that every ratio is near 1."""
+    policy, rows = make_policy(), fixed_rows()
+    with torch.no_grad():
+        logps = [policy(*train.collate([row], CPU)).tolist() for row in rows]
+    return [replace(row, logps=values) for row, values in zip(rows, logps, strict=True)]
+
+
+def gradient(rows, compute, rank=0, world=1):
+    """Of the minibatch, as one vector; sharded over the ranks by FSDP2, and computed in `compute`."""
+    train.COMPUTE = compute
+    policy = make_policy(shard=world > 1)
+    train.accumulate(policy, rows, 16.0, rank, world, CPU)
+    assert all(isinstance(p, train.DTensor) for p in policy.parameters()) == (world > 1)
+    train.COMPUTE = torch.float32
+    return torch.cat([tensor.flatten() for _, tensor in sorted(gradients(policy).items())])
+
+
+def ranked_bfloat16(rank, world, folder):
+    """What one of many ranks does: its share of the gradient in bfloat16."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
+    found = gradient(torch.load(f"{folder}/rows", weights_only=False), torch.bfloat16, rank, world)
+    if rank == 0:
+        torch.save(found, f"{folder}/gradient")
+    dist.barrier()
+    dist.destroy_process_group()
 
 
 def ranked(rank, world, folder):

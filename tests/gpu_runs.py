@@ -1,13 +1,17 @@
-"""Runs of a GPU baseline on a CPU: a small copy of it, and what a real vLLM needs there."""
+"""Runs of a GPU baseline on a CPU: a small copy of it, what a real vLLM needs there, and a verification of it."""
 
+import lzma
 import os
 import re
 import shutil
 from importlib.util import find_spec
 
+import forked
 import pytest
+import tiny
 
 from harness import submission
+from harness.ledger.store import Ledger
 from harness.tracks.track import ROOT
 
 REQUIRED = os.environ.get("NANO_R1_TEST_VLLM") == "1"  # scripts/test-vllm: without vLLM these tests fail there
@@ -30,3 +34,23 @@ def small_copy(folder, name, baseline="baseline-gpu", track=("gpu-logic", "cpu-l
     manifest = (home / "submission.toml").read_text(encoding="utf-8").replace(f'"{baseline}"', f'"{name}"')
     (home / "submission.toml").write_text(manifest.replace(f'"{track[0]}"', f'"{track[1]}"'), encoding="utf-8")
     return submission.load(home)
+
+
+def verify(place, name, **budget):
+    """Verify a submission of tests/tiny.py's place in the real sandbox: its record's predicate, and the log."""
+    track = place / "harness" / "tracks" / "cpu-logic.toml"
+    text = track.read_text(encoding="utf-8")
+    for limit, value in {"seconds": 900, **budget}.items():
+        text, count = re.subn(rf"^{limit} = [\d_]+", f"{limit} = {value}", text, flags=re.M)
+        assert count == 1, limit
+    track.write_text(text, encoding="utf-8")
+    errors, ledger = place / "errors", place / "records"
+    process = forked.Process(target=tiny.run_session, args=(place, ledger, [name], None, errors))
+    process.start()
+    process.join()
+    assert process.exitcode == 0 and Ledger(ledger).records(), errors.read_text(encoding="utf-8")
+    entry = Ledger(ledger).records()[0]
+    log = lzma.decompress((ledger / entry.folder / "log.txt.xz").read_bytes()).decode()
+    predicate = entry.record.predicate
+    assert predicate.isolation == "full" and all(predicate.isolation_checks.values())
+    return predicate, log

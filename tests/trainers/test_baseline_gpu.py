@@ -14,11 +14,14 @@ from gpu_ranks import (
     CPU,
     VOCABULARY,
     fixed_rows,
+    gradient,
     gradients,
     largest_difference,
     load_trainer,
     make_policy,
+    on_policy_rows,
     ranked,
+    ranked_bfloat16,
     train,
     update,
 )
@@ -175,6 +178,21 @@ def test_two_ranks_give_one_process_gradients(two_ranks, shard):
     assert set(sharded) == {shard}
     assert sums == pytest.approx(expected_sums, rel=1e-4)
     assert largest_difference(weights, expected_weights)[0] < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.all
+def test_eight_ranks_in_bfloat16_give_the_float32_gradient(tmp_path):
+    """FSDP2 gathers the weights in bfloat16 and sums the gradients in float32."""
+    rows, ranks = on_policy_rows(), 8
+    torch.save(rows, tmp_path / "rows")
+    forked.start_server()
+    start_processes(ranked_bfloat16, (ranks, str(tmp_path)), nprocs=ranks, start_method="forkserver")
+    found, expected = torch.load(tmp_path / "gradient"), gradient(rows, torch.float32)
+    cosine = torch.nn.functional.cosine_similarity(found, expected, dim=0).item()
+    print(f"cosine {cosine:.6f}, norm {found.norm():.5f} of {expected.norm():.5f}")
+    assert cosine > 0.999 and found.norm() / expected.norm() == pytest.approx(1, abs=0.02)
+    assert not torch.equal(found, expected)  # it was bfloat16
 
 
 def plain_sampler(longest=24):
