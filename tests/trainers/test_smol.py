@@ -36,7 +36,7 @@ pytestmark = [
 ]  # tests/tracks/test_packages.py: the same with a small model, no network
 
 TRACK = load("gpu-smol")
-RECIPE = "Recipe(2, 4, 4, 2, 48, 1e-4, 1e-5, ramp=1, vllm=True)"  # two rollouts of 16 completions
+RECIPE = "Recipe(2, 2, 4, 1, 24, 1e-4, 1e-5, ramp=1, vllm=True)"  # two rollouts of eight completions
 
 
 @pytest.fixture(scope="module")
@@ -130,9 +130,9 @@ def test_what_a_trainer_saves_is_read_strictly(base, run, tmp_path):
 
 
 def small_track(place, engine):
-    """gpu-smol for two cores, under the name of the tests' small track: 64 questions, 16 traces."""
+    """gpu-smol for two cores, under the name of the tests' small track: 64 questions, eight traces."""
     text = (ROOT / "harness" / "tracks" / "gpu-smol.toml").read_text()
-    traces = (ROOT / TRACK.warmup.file).read_bytes().splitlines(keepends=True)[:16]
+    traces = (ROOT / TRACK.warmup.file).read_bytes().splitlines(keepends=True)[:8]
     (place / "warmup.jsonl").write_bytes(b"".join(traces))
     (place / "warmup.jsonl").chmod(0o644)
     own = (place / "harness" / "tracks" / "cpu-logic.toml").read_text()
@@ -143,7 +143,7 @@ def small_track(place, engine):
         (hard, ""),
         ('name = "gpu-smol"', 'name = "cpu-logic"'),
         ("questions = 1024", "questions = 16"),
-        ("max_new_tokens = 160 ", "max_new_tokens = 48 "),
+        ("max_new_tokens = 160 ", "max_new_tokens = 24 "),
         (f'file = "{TRACK.warmup.file}"', f'file = "{place / "warmup.jsonl"}"'),
         (TRACK.warmup.sha256, hashlib.sha256(b"".join(traces)).hexdigest()),
         ('engine = "vllm"', f'engine = "{engine}"'),
@@ -173,7 +173,7 @@ def test_it_is_verified_recorded_and_audited(base, tmp_path):
     said, log = verify(tmp_path, "smol", seconds=1200)
     assert log.count("134,515,008 parameters on cpu, PlainSampler") == 2 and log.count("step 2/2") == 2, log
     for run in (said.runs[0], said.control):
-        assert (run.prompts, run.reward_queries) == (8, 32), log
+        assert (run.prompts, run.reward_queries) == (4, 16), log
         assert run.weights_sha256 != TRACK.base.files["model.safetensors"]
         assert {task: result.questions for task, result in run.tasks.items()} == dict.fromkeys(TRACK.train.tasks, 16)
     print(f"{said.runs[0].wall_ms} ms, {said.runs[0].cpu_ms} ms of CPU, {said.runs[0].peak_memory_bytes} bytes")
@@ -186,7 +186,7 @@ def test_a_run_on_vllm_ends_well(base, tmp_path):
     """A development run of the baseline's file, with the real engine as the sampler."""
     item = small_copy(tmp_path, "smol", "baseline-gpu-warmup", ("gpu-smol", "gpu-smol"), LOGIC=RECIPE, LANGUAGE=RECIPE)
     text = (item.folder / "train.py").read_text()
-    (item.folder / "train.py").write_text(text.replace("in run.warmup()]", "in run.warmup()[:16]]"))
+    (item.folder / "train.py").write_text(text.replace("in run.warmup()]", "in run.warmup()[:8]]"))
     variables = {"PYTHONPATH": str(ROOT), "NANO_R1_OUTPUT": str(tmp_path / "out"), "NANO_R1_TRACK": "gpu-smol"}
     environment = {**ON_CPU, "XDG_CACHE_HOME": os.environ["XDG_CACHE_HOME"], **variables}
     command = [sys.executable, str(item.folder / "train.py")]
