@@ -281,7 +281,8 @@ class Module:
         starts = Counter(node.lineno for node in nodes if isinstance(node, ast.stmt))
         crowded = {line: count - 2 for line, count in starts.items() if count > 2}  # `if x: y` is two on a line
         if sum(crowded.values()) > 5:
-            self._report("layout", min(crowded), f"{len(crowded)} line{'s' * (len(crowded) != 1)} with several statements")
+            lines = f"{len(crowded)} line{'s' * (len(crowded) != 1)}"
+            self._report("layout", min(crowded), f"{lines} with several statements")
 
 
 def _walk(tree: ast.AST) -> Iterator[ast.AST]:
