@@ -174,9 +174,11 @@ def texts(name: str, key: bytes = b"overlap", count: int = DRAWN) -> Iterator[Te
     if task in GENERATED and split in ("train", "heldout"):
         side: Split = "train" if split == "train" else "heldout"
         return ((f"{name}/{index}", sample(GENERATED[task], key, side, index).prompt) for index in range(count))
+    sides = [f"{known}/{side}" for known in GENERATED for side in ("train", "heldout")]
     raise OverlapError(
         f"there is no set of questions {name!r}",
-        advice=meant(name, [*BENCHMARKS, *(f"{task}/{side}" for task in GENERATED for side in ("train", "heldout"))])
+        advice=(f"name its side: {name}/train or {name}/heldout" if name in GENERATED else "")
+        or meant(name, [*BENCHMARKS, *sides])
         or f"name a fixed set, or a generated task and its side such as {next(iter(GENERATED))}/train; "
         "`nano-r1 tasks list` lists both",
     )

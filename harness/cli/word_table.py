@@ -5,7 +5,6 @@ from __future__ import annotations
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -47,9 +46,8 @@ class WordTable(Table):
             yield Text.assemble((str(self.title), "bold"))
         names = [str(column.header) for column in self.columns]
         for cells in zip(*(column.cells for column in self.columns), strict=True):
-            yield Padding(console.render_str(str(cells[0])), (0, 0, 0, 1))
+            yield Text(" ").append_text(console.render_str(str(cells[0])))
             for name, cell in zip(names[1:], cells[1:], strict=True):
                 if str(cell):
-                    line = Text(f"{name}: " if name else "").append_text(console.render_str(str(cell)))
-                    yield Padding(line, (0, 0, 0, 3))
+                    yield Text(f"   {name}: " if name else "   ").append_text(console.render_str(str(cell)))
         yield Text()

@@ -19,13 +19,16 @@ def test_validate_speaks_json():
 def test_tasks_show_prints_question_answer_and_attacks():
     done = nano("tasks", "show", "countdown")
     assert done.returncode == 0 and "Make" in done.stdout and "each used once" in done.stdout
+    assert "with --attacks: " in done.stdout and "answers that score 0" not in done.stdout
+    assert "answers that score 0" in nano("tasks", "show", "countdown", "--attacks").stdout
     rendered = json.loads(nano("tasks", "show", "countdown", "--track", "cpu-logic", "--json").stdout)["countdown"]
     plain = json.loads(nano("tasks", "show", "countdown", "--json").stdout)["countdown"]
     template = load("cpu-logic").base.template
     assert [row["prompt"] for row in rendered] == [template.format(prompt=row["prompt"]) for row in plain]
     assert all(len(row["attacks"]) > 20 for row in plain)
     refused(nano("tasks", "show", "countdown", "--track", "chess"), "no track 'chess'")
-    refused(nano("tasks", "show", "chess"), "no task 'chess'", "countdown")
+    refused(nano("tasks", "show", "chess"), "no task or fixed set 'chess'", "nano-r1 tasks list")
+    refused(nano("tasks", "show", "nim", "--questions", 10**9), "--questions", "1000")
     refused(nano("tasks", "validate", "chess"), "no task 'chess'")
     refused(nano("tasks", "validate"), "--all")
     refused(nano("tasks", "validate", "nim", "--all"), "--all")
@@ -46,4 +49,4 @@ def test_tasks_overlap_finds_the_same_questions_and_only_those():
     assert both["same"] == both["benchmark"] == 50 and both["grams"] == []
     done = nano("tasks", "overlap", "nim/train", "nim/heldout", "--questions", 50)
     assert done.returncode == 0 and "same question: 0 of nim/heldout" in done.stdout
-    refused(nano("tasks", "overlap", "nim/train", "nim"), "no set of questions 'nim'", "gsm8k")
+    refused(nano("tasks", "overlap", "nim/train", "nim"), "no set of questions 'nim'", "nim/train")
