@@ -163,7 +163,7 @@ def page() -> str:
         (f"{figures['rate']:g}" if figures["rate"] else "none: the base", str(figures["traces"]), *_shares(figures))
         for figures in sorted(found, key=lambda figures: (figures["traces"], figures["rate"]))
     ]
-    head = ("learning rate", "traces", "well-formed", "right", "right: countdown, linear, nim, josephus", "cut off")
+    head = ("learning rate", "traces", "well-formed", "right", "right, by task", "cut off")
     return "\n".join([*lines, "", *pages.table(head, rows)])
 
 
