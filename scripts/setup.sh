@@ -21,6 +21,11 @@ esac
 source scripts/machine.sh
 say() { printf '\033[1m%s\033[0m\n' "$*"; }
 
+if [[ "$PWD" == *:* ]]; then
+    say "The path $PWD has a colon in it, at which PATH and PYTHONPATH are split: clone to a folder without one."
+    exit 2
+fi
+
 # Install Debian packages where nobody has to type a password; otherwise fail, quietly.
 apt_install() {
     local sudo=()

@@ -28,9 +28,9 @@ for step in range(40):
 def folder_of(place, code):
     folder = place / "mine"
     folder.mkdir()
-    (folder / "train.py").write_text(code)
+    (folder / "train.py").write_text(code, encoding="utf-8")
     (folder / "submission.toml").write_text(
-        'name = "mine"\ntrack = "cpu-logic"\ntitle = "t"\nchange = "c"\ncontributors = ["ada"]\n'
+        'name = "mine"\ntrack = "cpu-logic"\ntitle = "t"\nchange = "c"\ncontributors = ["ada"]\n', encoding="utf-8"
     )
     return submission.load(folder)
 
@@ -62,7 +62,7 @@ def test_the_budget_is_named_with_the_step_and_the_share_of_the_cores(tmp_path):
 
 def test_a_time_of_ones_own_is_no_error_and_keeps_the_table(tmp_path):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "model.safetensors").write_text("of an earlier run")
+    (tmp_path / "out" / "model.safetensors").write_text("of an earlier run", encoding="utf-8")
     finished, printed, error = train(tmp_path, STEPS, seconds=3)
     assert error is None and finished is False and rows(printed)
     assert re.search(r"stopped after 3 s as asked in step \d of 40", printed)

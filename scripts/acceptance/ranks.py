@@ -49,7 +49,7 @@ def two_steps(name: str, lease: gpu.Lease | None) -> dict[str, Any]:
         mounts = sandbox.Mounts(*(Path(place) / part for part in ("submission", "base", "output")), None)
         shutil.copyfile(Path(__file__).with_name("two_steps.py"), mounts.submission / "train.py")
         shutil.copyfile(ROOT / "baseline-gpu" / "train.py", mounts.submission / "baseline.py")
-        (mounts.submission / "work.json").write_text(json.dumps(work))
+        (mounts.submission / "work.json").write_text(json.dumps(work), encoding="utf-8")
         for file in mounts.submission.iterdir():
             file.chmod(0o644)
         limits = sandbox_limits(load("8xh100-logic"))

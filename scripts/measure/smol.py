@@ -154,11 +154,11 @@ def page() -> str:
                 *(f"{figures[trainer][name]:.4f}" for name in ("mean", "median", "p99", "largest", "ratio")),
             )
             for path in sorted(PLACE.glob("mismatch-*.json"))
-            for figures in [json.loads(path.read_text())]
+            for figures in [json.loads(path.read_text(encoding="utf-8"))]
             for trainer in ("bfloat16", "float32")
         ],
     )
-    found = [json.loads(path.read_text()) for path in PLACE.glob("rate-*.json")]
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in PLACE.glob("rate-*.json")]
     rows = [
         (f"{figures['rate']:g}" if figures["rate"] else "none: the base", str(figures["traces"]), *_shares(figures))
         for figures in sorted(found, key=lambda figures: (figures["traces"], figures["rate"]))

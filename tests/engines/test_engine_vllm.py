@@ -212,12 +212,12 @@ print(triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm["ptx"])
 @pytest.mark.skipif(not TRITON.is_dir() and not WANTED, reason="Triton is not there: scripts/test-vllm")
 def test_attention_on_a_gpu_multiplies_in_float32(tmp_path):
     """What the compiler makes of such a product for an H100: no tensor core's TF32, in an environment of ours."""
-    (tmp_path / "kernel.py").write_text(KERNEL)  # Triton reads a kernel's source from its file
+    (tmp_path / "kernel.py").write_text(KERNEL, encoding="utf-8")  # Triton reads a kernel's source from its file
     found = {}
     for name, variables in {"default": {}, "ours": vllm.ENVIRONMENT}.items():
         path = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TRITON), "TRITON_CACHE_DIR": str(tmp_path / "cache")}
         command = [sys.executable, str(tmp_path / "kernel.py")]
-        done = subprocess.run(command, env=path | variables, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=path | variables, capture_output=True, encoding="utf-8", check=False)
         assert done.returncode == 0, done.stderr
         found[name] = done.stdout
     assert "tf32" in found["default"] and "fma.rn.f32" not in found["default"]

@@ -39,8 +39,10 @@ def test_the_cuda_of_the_installed_pytorch_is_read_where_pytorch_writes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, major: int | None
 ) -> None:
     (tmp_path / "torch").mkdir()
-    (tmp_path / "torch/__init__.py").write_text("raise ImportError('it is not imported')")
-    (tmp_path / "torch/version.py").write_text(f"__version__ = '2.13.0'\ndebug = False\n{line}\nhip = None\n")
+    (tmp_path / "torch/__init__.py").write_text("raise ImportError('it is not imported')", encoding="utf-8")
+    (tmp_path / "torch/version.py").write_text(
+        f"__version__ = '2.13.0'\ndebug = False\n{line}\nhip = None\n", encoding="utf-8"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     assert compiler.cuda_major() == major

@@ -249,10 +249,10 @@ def test_the_devices_are_those_of_the_tracks_gpus_and_no_others(machine: Machine
     for folder in (real, place / "sys/devices/system/node", place / "sys/module/nvidia", place / "sys/bus/pci/devices"):
         folder.mkdir(parents=True)
     (place / "sys/bus/pci/devices/0000:c0:00.0").symlink_to("../../../devices/pci0000:c0/0000:c0:00.0")
-    (real / "numa_node").write_text("1\n")
+    (real / "numa_node").write_text("1\n", encoding="utf-8")
     for node, cores in (("node0", "0-1\n"), ("node1", "2-3\n")):
         (place / "sys/devices/system/node" / node).mkdir()
-        (place / "sys/devices/system/node" / node / "cpulist").write_text(cores)
+        (place / "sys/devices/system/node" / node / "cpulist").write_text(cores, encoding="utf-8")
     device_files, folders, links, environment, cores = machine.run(DEVICES, "1", "full", PLACE=str(place))
     dev, system = place / "dev", place / "sys"
     assert device_files == [f"{dev}/nvidiactl", f"{dev}/nvidia-uvm", f"{dev}/nvidia-uvm-tools", f"{dev}/nvidia0"]

@@ -34,11 +34,11 @@ def test_where_the_machine_does_not_say_nothing_is_preferred(nodes: list[int | N
 def test_nodes_and_cores_are_read_as_the_kernel_writes_them(tmp_path: Path) -> None:
     for name, text in (("node0", "0-2,8\n"), ("node1", "3\n"), ("node2", "\n")):  # the last has memory only
         (tmp_path / name).mkdir()
-        (tmp_path / name / "cpulist").write_text(text)
+        (tmp_path / name / "cpulist").write_text(text, encoding="utf-8")
     assert numa.node_cores(tmp_path) == {0: [0, 1, 2, 8], 1: [3], 2: []}
     assert numa.node_of(tmp_path) is None
     for text, node in (("1\n", 1), ("-1\n", None)):
-        (tmp_path / "numa_node").write_text(text)
+        (tmp_path / "numa_node").write_text(text, encoding="utf-8")
         assert numa.node_of(tmp_path) == node
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from needs import needs_sandbox
+from typer.testing import CliRunner
 
+from harness.cli.app import app
 from harness.isolation import obstacles, sandbox
 from harness.tracks.track import ROOT
 
@@ -90,3 +92,11 @@ def test_a_closed_home_is_named_with_what_lies_in_it(
         monkeypatch.setattr(sys, "executable", str(home / "python3"))
     (reason,) = sandbox.isolation().reasons
     assert "has mode 0700" in reason and remedy in reason and INSTALL not in reason
+
+
+def test_the_doctor_prints_a_reason_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra `[gpu]` was taken for a colour and vanished."""
+    reason = "a part is missing: pip install -e '.[gpu]'"
+    monkeypatch.setattr(sandbox, "isolation", lambda: sandbox.Isolation("none", [reason]))
+    shown = CliRunner().invoke(app, ["doctor"]).stdout
+    assert reason in shown and INSTALL not in shown

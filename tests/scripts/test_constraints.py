@@ -8,7 +8,9 @@ OLDER = {"numpy", "numpy-typing-compat", "setuptools"}  # vLLM, or what it needs
 
 
 def pins(name: str) -> dict[str, str]:
-    lines = [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith("#")]
+    lines = [
+        line for line in (ROOT / name).read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")
+    ]
     found = dict(line.split("==") for line in lines)
     assert len(found) == len(lines)
     return {package.lower().replace("_", "-"): version for package, version in found.items()}

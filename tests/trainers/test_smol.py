@@ -131,11 +131,11 @@ def test_what_a_trainer_saves_is_read_strictly(base, run, tmp_path):
 
 def small_track(place, engine):
     """gpu-smol for two cores, under the name of the tests' small track: 64 questions, eight traces."""
-    text = (ROOT / "harness" / "tracks" / "gpu-smol.toml").read_text()
+    text = (ROOT / "harness" / "tracks" / "gpu-smol.toml").read_text(encoding="utf-8")
     traces = (ROOT / TRACK.warmup.file).read_bytes().splitlines(keepends=True)[:8]
     (place / "warmup.jsonl").write_bytes(b"".join(traces))
     (place / "warmup.jsonl").chmod(0o644)
-    own = (place / "harness" / "tracks" / "cpu-logic.toml").read_text()
+    own = (place / "harness" / "tracks" / "cpu-logic.toml").read_text(encoding="utf-8")
     hardware = text[text.index("[hardware]") : text.index("[budget]")]
     hard = text[text.index("# Larger than") : text.index("[sampling]")]
     for old, new in (
@@ -153,7 +153,7 @@ def small_track(place, engine):
         assert old in text, old
         text = text.replace(old, new)
     text = re.sub(r"^seconds = .*$", "seconds = 1200", text, flags=re.MULTILINE)
-    (place / "harness" / "tracks" / "cpu-logic.toml").write_text(text)
+    (place / "harness" / "tracks" / "cpu-logic.toml").write_text(text, encoding="utf-8")
 
 
 @needs_sandbox
@@ -185,12 +185,12 @@ def test_it_is_verified_recorded_and_audited(base, tmp_path):
 def test_a_run_on_vllm_ends_well(base, tmp_path):
     """A development run of the baseline's file, with the real engine as the sampler."""
     item = small_copy(tmp_path, "smol", "baseline-gpu-warmup", ("gpu-smol", "gpu-smol"), LOGIC=RECIPE, LANGUAGE=RECIPE)
-    text = (item.folder / "train.py").read_text()
-    (item.folder / "train.py").write_text(text.replace("in run.warmup()]", "in run.warmup()[:8]]"))
+    text = (item.folder / "train.py").read_text(encoding="utf-8")
+    (item.folder / "train.py").write_text(text.replace("in run.warmup()]", "in run.warmup()[:8]]"), encoding="utf-8")
     variables = {"PYTHONPATH": str(ROOT), "NANO_R1_OUTPUT": str(tmp_path / "out"), "NANO_R1_TRACK": "gpu-smol"}
     environment = {**ON_CPU, "XDG_CACHE_HOME": os.environ["XDG_CACHE_HOME"], **variables}
     command = [sys.executable, str(item.folder / "train.py")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=900, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     assert "134,515,008 parameters on cpu, VLLMSampler" in done.stdout and "step 2/2" in done.stdout, done.stdout
     mismatch = [float(value) for value in re.findall(r"mismatch (\S+)", done.stdout)]
