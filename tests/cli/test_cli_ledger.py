@@ -137,5 +137,7 @@ def test_audit_against_a_kept_checkpoint_and_with_a_sample(place):
     Path(kept).write_text("nano-r1 log\n1\n" + "A" * 43 + "=\n", encoding="utf-8")
     done = nano("audit", "--ledger", folder, "--checkpoint", kept, "--sample", 0)
     assert done.returncode == 1 and "FAIL kept checkpoint" in done.stdout
+    assert all(line.startswith("FAIL") for line in done.stdout.splitlines()[:-1])  # what passes is not said
+    assert "\nok " in "\n" + nano("audit", "--ledger", folder, "--sample", 0, "--verbose").stdout
     assert done.stdout.rstrip().rpartition("\n")[2].partition(" checks, ")[0].isdigit()
     refused(nano("audit", "--ledger", folder, "--checkpoint", place / "none"), "none")
