@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 os.environ |= {  # read as torch and vLLM are imported
     "TORCH_COMPILE_DISABLE": "1",  # nothing is compiled
@@ -320,8 +319,10 @@ def main() -> None:
     vocabulary = Tokenizer.from_file(str(run.base / "tokenizer.json")).get_vocab_size()
     # The sampler first: it asks what memory the GPU has left, and what it takes stays taken.
     longest = min(recipe.max_new_tokens, run.max_new_tokens)
-    kind = VLLMSampler if recipe.vllm and find_spec("vllm") else PlainSampler
-    sampler = kind(run, longest, vocabulary, device)
+    try:
+        sampler = (VLLMSampler if recipe.vllm else PlainSampler)(run, longest, vocabulary, device)
+    except ModuleNotFoundError:  # vLLM is not installed: a development run
+        sampler = PlainSampler(run, longest, vocabulary, device)
     torch.manual_seed(run.seed)  # now, as vLLM has set its own seed
     policy = make_policy(model, vocabulary, recipe, device)
     traces = [Row([*trace.prompt_ids, *trace.token_ids], len(trace.prompt_ids), [], 0.0) for trace in run.warmup()]

@@ -26,7 +26,6 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 os.environ |= {  # read as torch and vLLM are imported
     "TORCH_COMPILE_DISABLE": "1",  # nothing is compiled
@@ -378,8 +377,10 @@ def main() -> None:
     vocabulary = Tokenizer.from_file(str(run.base / "tokenizer.json")).get_vocab_size()
     # The sampler first: it asks what memory the GPU has left, and what it takes stays taken.
     longest = min(recipe.max_new_tokens, run.max_new_tokens)
-    kind = VLLMSampler if recipe.vllm and find_spec("vllm") else PlainSampler
-    sampler = kind(run, longest, vocabulary, world, device)
+    try:
+        sampler = (VLLMSampler if recipe.vllm else PlainSampler)(run, longest, vocabulary, world, device)
+    except ModuleNotFoundError:  # vLLM is not installed: a development run
+        sampler = PlainSampler(run, longest, vocabulary, world, device)
     torch.manual_seed(run.seed + rank)  # now, as vLLM has set its own seed, which is the same on every rank
     policy = make_policy(model, vocabulary, recipe, device, shard)
     optimizer = torch.optim.AdamW(policy.parameters(), recipe.learning_rate, BETAS, weight_decay=WEIGHT_DECAY)
@@ -399,8 +400,7 @@ def main() -> None:
         prompts = [prompt for prompt in run.prompts(-(-recipe.prompts // world)) for _ in range(recipe.group)]
         asked = [prompt.token_ids for prompt in prompts]
         drawn = sampler.sample(asked)
-        few = slice(0, 8 * recipe.group, recipe.group)  # a completion each of eight questions
-        mismatch = check_agreement(policy, asked[few], drawn[few], device)
+        mismatch = check_agreement(policy, asked[:: recipe.group][:8], drawn[:: recipe.group][:8], device)
         sampled = time.monotonic()
 
         # Score: the harness grades; the submission only learns right or wrong.
