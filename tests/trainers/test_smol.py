@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -178,6 +179,7 @@ def test_it_is_verified_recorded_and_audited(base, tmp_path):
         assert {task: result.questions for task, result in run.tasks.items()} == dict.fromkeys(TRACK.train.tasks, 16)
     print(f"{said.runs[0].wall_ms} ms, {said.runs[0].cpu_ms} ms of CPU, {said.runs[0].peak_memory_bytes} bytes")
     tiny.install_track(tmp_path)
+    shutil.copytree(tmp_path / "smol", tmp_path / "submissions" / "smol")  # where the audit looks for it
     assert [result for result in audit(Ledger(tmp_path / "records"), None, tmp_path) if not result.ok] == []
 
 
