@@ -59,9 +59,9 @@ def meant(name: str, names: Iterable[str]) -> str:
 
 
 def meant_beside(path: Path) -> str:
-    """`meant`, of the folders that lie where this one does not."""
+    """`meant`, of the folders beside this one, or beside where it would be."""
     try:
-        beside = [other.name for other in path.parent.iterdir() if other.is_dir()]
+        beside = [other.name for other in path.parent.iterdir() if other.is_dir() and other.name != path.name]
     except OSError:
         return ""
     return meant(path.name, beside)

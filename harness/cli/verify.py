@@ -233,7 +233,8 @@ def reproduce(
 
     path = record_folder / "record.json"
     if not path.is_file():
-        stop(f"{path} is missing; {meant_beside(record_folder) or 'name a folder under records/'}")
+        advice = "" if record_folder.is_dir() else meant_beside(record_folder)
+        stop(f"{path} is missing; {advice or 'name a folder under records/'}")
     try:
         loaded = record.load(path.read_bytes())
     except record.RecordError as error:

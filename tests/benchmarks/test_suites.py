@@ -19,8 +19,10 @@ def test_every_suite_names_parts_that_exist_and_all_has_each_once():
 
 def test_a_part_is_a_suite_and_a_wrong_name_says_what_there_is():
     assert suites.load("nim").parts == ["nim"] and suites.load("gsm8k").parts == ["gsm8k"]
-    with pytest.raises(suites.SuiteError, match="no suite 'logics'; suites: logic, "):
+    with pytest.raises(suites.SuiteError, match="no suite 'logics'; did you mean logic"):
         suites.load("logics")
+    with pytest.raises(suites.SuiteError, match="no suite 'poetry'; suites: logic, "):
+        suites.load("poetry")
 
 
 def test_a_suite_with_a_part_that_does_not_exist_is_refused(tmp_path, monkeypatch):

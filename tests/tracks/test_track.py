@@ -43,7 +43,8 @@ def test_a_track_that_cannot_be_read_stops_no_other(copy, monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         main()
     told = capsys.readouterr()
-    assert ended.value.code == 1 and all(f"{name}@" in told.out for name in here)
+    assert ended.value.code == 1, told.err
+    assert all(f"{name}@" in told.out for name in here)
     assert [line.partition(".toml")[0].rpartition("/")[2] for line in told.err.splitlines()] == list(unreadable)
     assert isinstance(check(ROOT / "submissions" / "trim"), list) and rendered(ROOT / "records")
 

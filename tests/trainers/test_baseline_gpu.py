@@ -270,6 +270,7 @@ def test_the_learning_rate_of_a_language_model_rises_and_stays_and_the_logic_bas
     assert [train.LOGIC.rate(step) for step in (0, 20, 39)] == pytest.approx([4e-4, 2e-4, 1e-5])
 
 
+@pytest.mark.all
 def test_torch_and_vllm_are_told_before_they_are_imported():
     """vLLM sets the number of compile processes itself, but when torch has read it."""
     script = f"""

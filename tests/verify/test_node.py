@@ -2,6 +2,7 @@
 
 import dataclasses
 import tempfile
+from pathlib import Path
 
 import pytest
 from sessions import schedule_of
@@ -41,11 +42,12 @@ def test_a_node_with_another_harness_or_track_is_refused():
     assert "its track cpu-logic@" in track and "is not the verifier's" in track
 
 
-def test_left_workspaces_of_dead_processes_are_removed(monkeypatch, tmp_path):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    dead, alive = tmp_path / "nano-r1-node-4194305-ab", tmp_path / "nano-r1-node-1-ab"  # no pid is above 2**22
-    dead.mkdir()
-    alive.mkdir()
-    with workspace() as place:
-        assert place.stat().st_mode & 0o777 == 0o755 and not dead.exists() and alive.exists()
-    assert not place.exists()
+def test_left_workspaces_of_dead_processes_are_removed(monkeypatch):
+    with tempfile.TemporaryDirectory() as name:  # whose path is short enough for a socket
+        monkeypatch.setattr(tempfile, "tempdir", name)
+        dead, alive = Path(name, "nano-r1-node-4194305-ab"), Path(name, "nano-r1-node-1-ab")  # no pid is above 2**22
+        dead.mkdir()
+        alive.mkdir()
+        with workspace() as place:
+            assert place.stat().st_mode & 0o777 == 0o755 and not dead.exists() and alive.exists()
+        assert not place.exists()
