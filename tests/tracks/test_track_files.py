@@ -21,5 +21,5 @@ def test_a_changed_or_missing_base_is_refused(tmp_path):
     with pytest.raises(TrackError, match="is missing"):
         moved.check_base()
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(TrackError, match="its SHA-256 is 44136fa3.*, the track names 0000"):
+    with pytest.raises(TrackError, match=r"its SHA-256 is 44136fa3.*, the track names 0000"):
         moved.check_base()
