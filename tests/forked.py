@@ -35,11 +35,17 @@ def start_server() -> None:
 
 
 class Process(CONTEXT.Process):  # type: ignore[name-defined, misc]
-    """As `multiprocessing.Process`, forked from the server."""
+    """As `multiprocessing.Process`, forked from the server, with the variables that this process has now."""
 
     def start(self) -> None:
         start_server()
+        self._environment = dict(os.environ)  # the server has those of its own start
         super().start()
+
+    def run(self) -> None:
+        os.environ.clear()
+        os.environ.update(self._environment)
+        super().run()
 
 
 def python(

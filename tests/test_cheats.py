@@ -1,7 +1,8 @@
 """The cheat corpus: each case gets the verdict that tests/cheats/cases.toml says. scripts/attack/cheats.py runs them.
 
-`scripts/test` runs one case for each defence, `scripts/test --all` every case. They are dealt out to two groups, so
-that both workers of the test run have some; a group's selected cases run together, in a process of their own.
+`scripts/test` runs one case for each defence, `scripts/test --all` every case, but for one that wants the machine for
+itself and is left to `.ci/run`. They are dealt out to two groups, so that both workers of the test run have some; a
+group's selected cases run together, in a process of their own.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def param(name: str) -> Any:
     """The case, marked with its group and tier."""
     marks = [pytest.mark.xdist_group(GROUPS[name])]
     marks += [pytest.mark.all] * (name not in DEFAULT) + [pytest.mark.slow] * CASES[name].slow
+    marks += [pytest.mark.long] * CASES[name].alone
     if reason := CASES[name].xfail:
         marks.append(pytest.mark.xfail(reason=reason))
     return pytest.param(name, marks=marks)

@@ -70,8 +70,12 @@ def test_a_time_of_ones_own_is_no_error_and_keeps_the_table(tmp_path):
 
 
 def test_ctrl_c_keeps_the_table(tmp_path):
-    threading.Timer(3, os.kill, (os.getpid(), signal.SIGINT)).start()
-    _, printed, error = train(tmp_path, STEPS)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker of the test run ignores it
+    threading.Timer(5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        _, printed, error = train(tmp_path, STEPS, budget=60)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert isinstance(error, RunInterrupted) and error.exit_code == 130 and rows(printed)
     assert re.match(r"interrupted after \d s in step \d of 40; its log is ", str(error))
 

@@ -29,6 +29,7 @@ Each folder of tests/cheats is a submission that tries one attack. tests/cheats/
     track             "small" (default) or "full": the track as it is, the real baseline, every question
     source            a recorded submission, taken instead of a folder here and cut to one step of eight questions
     slow              takes more than five seconds: left out by `pytest -m "not slow"`
+    alone             wants the machine for itself: left out by scripts/test, run by .ci/run
     xfail             why it is not as expected, known
 """
 
@@ -114,6 +115,7 @@ class Case:
     track: str = "small"
     source: str | None = None
     slow: bool = False
+    alone: bool = False
     xfail: str | None = None
 
     @property

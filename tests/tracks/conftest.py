@@ -10,7 +10,8 @@ from harness.tracks.track import load
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
     """The hashed sources in a folder where they can be changed."""
-    for name in [*load("cpu-logic").sources, "tracks/fetch.py", "tracks/cpu-logic.toml"]:
+    sources = {*load("cpu-logic").sources, *load("cpu-deduction").sources}
+    for name in [*sources, "tracks/fetch.py", "tracks/cpu-logic.toml"]:
         target = tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((TRACKS.parent / name).read_bytes())

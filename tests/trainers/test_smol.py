@@ -27,6 +27,7 @@ from harness.client import Run
 from harness.environment import Grader
 from harness.ledger.store import Ledger
 from harness.tasks import TASKS, sample
+from harness.tracks import files
 from harness.tracks.fetch import fetch
 from harness.tracks.schema import CONVERTED
 from harness.tracks.track import ROOT, load
@@ -158,7 +159,7 @@ def small_track(place, engine):
 
 
 @needs_sandbox
-def test_it_is_verified_recorded_and_audited(base, tmp_path):
+def test_it_is_verified_recorded_and_audited(base, tmp_path, monkeypatch):
     """A warm-up and GRPO in the sandbox, strict reading, 64 questions, a control run, a record, the audit of it."""
     tiny.build_place(tmp_path, 0.1)
     small_track(tmp_path, "transformers")
@@ -178,7 +179,7 @@ def test_it_is_verified_recorded_and_audited(base, tmp_path):
         assert run.weights_sha256 != TRACK.base.files["model.safetensors"]
         assert {task: result.questions for task, result in run.tasks.items()} == dict.fromkeys(TRACK.train.tasks, 16)
     print(f"{said.runs[0].wall_ms} ms, {said.runs[0].cpu_ms} ms of CPU, {said.runs[0].peak_memory_bytes} bytes")
-    tiny.install_track(tmp_path)
+    monkeypatch.setattr(files, "TRACKS", tmp_path / "harness" / "tracks")
     shutil.copytree(tmp_path / "smol", tmp_path / "submissions" / "smol")  # where the audit looks for it
     assert [result for result in audit(Ledger(tmp_path / "records"), None, tmp_path) if not result.ok] == []
 
