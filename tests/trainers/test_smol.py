@@ -158,6 +158,7 @@ def small_track(place, engine):
     (place / "harness" / "tracks" / "cpu-logic.toml").write_text(text, encoding="utf-8")
 
 
+@pytest.mark.long
 @needs_sandbox
 def test_it_is_verified_recorded_and_audited(base, tmp_path, monkeypatch):
     """A warm-up and GRPO in the sandbox, strict reading, 64 questions, a control run, a record, the audit of it."""
