@@ -216,7 +216,7 @@ def _view(environment: Environment, elapsed: float, budget: float, line: str, wi
     table = _table(stretches, tasks, title)
     parts: list[RenderableType] = [table]
     if _width(table) > width:
-        late = (f"{task} {_accuracy(stretches[-1], task)}" for task in tasks if _accuracy(stretches[-1], task))
+        late = (f"{task} {accuracy}" for task in tasks if (accuracy := _accuracy(stretches[-1], task)))
         parts = [_table(stretches, [], title), Text(f"accuracy of late: {', '.join(late)}")]
     if line:
         parts.append(Text(line, no_wrap=True, overflow="ellipsis"))

@@ -18,6 +18,7 @@ from harness.environment import Environment
 from harness.evaluate import Evaluation, evaluate
 from harness.evaluation import reported
 from harness.isolation import gpu, sandbox
+from harness.isolation.command_line import INSIDE
 from harness.isolation.load import Load, Share
 from harness.ledger import record
 from harness.tracks.track import Track
@@ -121,15 +122,15 @@ def _train(spec: RunSpec, submission: Path, output: Path, context: RunContext) -
     devices = None if lease is None else lease.sandbox_devices(context.level)
     started = clock.utc_now()
     timer = Clock()
-    inside = context.level == "full"
+    base, weights = seen_folders(track, output, context.level)
     with (
         Environment(
             track,
             spec.train,
             spec.seed,
             socket,
-            base="/base" if inside else str(track.base_folder),
-            output="/output" if inside else str(output),
+            base=base,
+            output=weights,
             clock=timer.elapsed_ms,
             control=spec.control,
         ) as environment,
@@ -158,6 +159,12 @@ def _train(spec: RunSpec, submission: Path, output: Path, context: RunContext) -
     took = f"{usage.wall_ms / 1000:.1f} s {share}"
     reporter.say(f"{spec.name} {spec.label}: trained in {took}; {training_summary(environment)}")
     return Training(started, usage, environment, meter, share)
+
+
+def seen_folders(track: Track, output: Path, level: sandbox.Level) -> tuple[str, str]:
+    """Where a trainer sees the base model, and where it leaves its weights."""
+    base, weights = (INSIDE.base, INSIDE.output) if level == "full" else (track.base_folder, output)
+    return str(base), str(weights)
 
 
 def _watcher(environment: Environment, meter: gpu.Meter | None, reporter: Reporter) -> Callable[[int], None]:

@@ -22,7 +22,7 @@ from harness.verify.executor import Interrupted, VerifyError
 from harness.verify.journal import session_lock
 from harness.verify.local import check_benchmarks, lease_gpus
 from harness.verify.node import workspace
-from harness.verify.run import sandbox_limits
+from harness.verify.run import sandbox_limits, seen_folders
 from harness.verify.session import Verifier, check_submissions
 
 SECONDS = 60  # then a submission that still runs is taken to work: it may load a large model, or warm up on traces
@@ -58,19 +58,19 @@ def _trial(track: Track, item: Submission, cancel: threading.Event) -> tuple[str
     level, lease, timer, enough = sandbox.isolation().level, lease_gpus(track), Clock(), threading.Event()
     limits = sandbox_limits(track)
     limits = replace(limits, seconds=min(SECONDS, limits.seconds))
-    inside = level == "full"
     with workspace() as place:
         folder, output = place / "submission", place / "output"
         for path in (folder, output):
             path.mkdir()
         submission.snapshot(item.folder, item.tree_sha256, folder)
+        base, weights = seen_folders(track, output, level)
         with Environment(
             track,
             secrets.token_bytes(32),
             secrets.randbits(32),
             place / "socket",
-            base="/base" if inside else str(track.base_folder),
-            output="/output" if inside else str(output),
+            base=base,
+            output=weights,
             clock=timer.elapsed_ms,
         ) as environment:
 
