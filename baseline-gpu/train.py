@@ -152,10 +152,10 @@ def make_policy(model: nn.Module, vocabulary: int, recipe: Recipe, device: torch
         model.gradient_checkpointing_enable({"use_reentrant": False})
     policy = Policy(model, vocabulary)
     if shard:
-        mixed = MixedPrecisionPolicy(param_dtype=COMPUTE, reduce_dtype=torch.float32)
+        mixed = MixedPrecisionPolicy(COMPUTE, torch.float32, cast_forward_inputs=False)  # layers add to float32
         for layer in model.model.layers:  # one whole layer on the device at a time
             fully_shard(layer.to(device, torch.float32), mp_policy=mixed)
-        fully_shard(policy.to(device, torch.float32), mp_policy=mixed)
+        fully_shard(policy.to(device, torch.float32))
         for module in (*model.model.layers, policy):  # sum, as the loss is normalised over all ranks already
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)

@@ -1,6 +1,6 @@
 """All that a GPU has to show, by one command; on a CPU the same as far as it goes.
 
-    pip install -c constraints-gpu.txt -e '.[vllm,gpu,tasks]'                 on a GPU box, once
+    scripts/setup.sh vllm,gpu,tasks                                           on a GPU box, once
     pip install -c constraints-gpu.txt -r scripts/trl.txt                     and TRL, to compare with
     export PYTHONPATH=.
     python scripts/gpu_acceptance.py                                      every part
@@ -120,7 +120,7 @@ def has_gpu() -> None:
 
 def has_vllm() -> None:
     if importlib.util.find_spec("vllm") is None:
-        raise Refused("vLLM is not installed: pip install -c constraints-gpu.txt -e '.[vllm]'")
+        raise Refused("vLLM is not installed: scripts/setup.sh vllm")
 
 
 def needs(part: str, shape: str) -> None:

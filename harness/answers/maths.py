@@ -23,7 +23,7 @@ from harness.tasks.task import Sample
 CPU_SECONDS = 5
 WALL_SECONDS = 60
 TOO_LONG = "no comparison within the limits of processor time and memory"
-INSTALL = "pip install -e '.[tasks]'"
+INSTALL = "scripts/setup.sh tasks"
 
 _lock = threading.Lock()
 _pools: dict[int, Pool] = {}  # by process: a fork must not share pipes with its parent

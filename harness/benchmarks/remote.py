@@ -22,7 +22,7 @@ from harness.errors import NanoR1Error
 
 GITHUB = "https://raw.githubusercontent.com"
 HUB = "https://huggingface.co"
-INSTALL = "pip install -e '.[tasks]'"
+INSTALL = "scripts/setup.sh tasks"
 TIMEOUT_SECONDS = 30
 
 

@@ -53,7 +53,7 @@ def list_tracks(context: typer.Context, as_json: Json = False) -> None:
         )
     console().print(table)
     if None in digests.values():
-        console().print("not here: what draws its questions is not installed; pip install -e '.[tasks]'", markup=False)
+        console().print("not here: what draws its questions is not installed; scripts/setup.sh tasks", markup=False)
     _stop_at(faults)
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODULE = "harness.engines.vllm"  # run as a module: as a script its folder would hide the real vllm and transformers
 CPU_CACHE_BYTES = 1 << 30  # keys and values; on a GPU vLLM takes what is free
-INSTALL = "pip install -c constraints-gpu.txt -e '.[vllm]'"
+INSTALL = "scripts/setup.sh vllm"
 SAID = 2000  # characters of vLLM's own words in an error
 
 # What the process that imports vLLM must have been started with.

@@ -44,7 +44,7 @@ def check_installed() -> None:
     """Raises EvaluationError where samples could not be written or read: to be known before hours of answers."""
     for package in ("pandas", "pyarrow"):
         if importlib.util.find_spec(package) is None:
-            raise EvaluationError(f"samples are kept with {package}: pip install -c constraints.txt -e '.[tasks]'")
+            raise EvaluationError(f"samples are kept with {package}: scripts/setup.sh tasks")
 
 
 def check_folder(folder: Path) -> None:

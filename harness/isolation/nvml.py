@@ -24,7 +24,7 @@ def library() -> Any:
     try:
         import pynvml
     except ImportError:
-        raise GpuError("nvidia-ml-py is not installed: pip install -c constraints-gpu.txt -e '.[gpu]'") from None
+        raise GpuError("nvidia-ml-py is not installed: scripts/setup.sh gpu") from None
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:

@@ -33,7 +33,7 @@ PURPOSES = {
 }
 
 
-INSTALL = "pip install -c constraints.txt -e ."
+INSTALL = "scripts/setup.sh"
 FEW = 3  # layers: while one is computed FSDP2 gathers another ahead, so fewer would not show all that is gathered
 
 
@@ -146,7 +146,7 @@ def _fullest(policy: nn.Module, optimizer: Optimizer, ids: Tensor, work: Callabl
 
 
 def _policy(shape: Shape, recipe: Recipe, mesh: DeviceMesh | None) -> nn.Module:
-    """The baseline's policy: float32 weights, bfloat16 arithmetic, each layer and then the rest sharded."""
+    """The baseline's policy: float32 weights, bfloat16 arithmetic, each layer sharded, the rest in float32."""
     import torch
     from torch import nn
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
@@ -177,10 +177,10 @@ def _policy(shape: Shape, recipe: Recipe, mesh: DeviceMesh | None) -> nn.Module:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     policy = Policy(model)
     if mesh is not None:
-        mixed = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+        mixed = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
         for layer in model.model.layers:
             fully_shard(layer, mesh=mesh, mp_policy=mixed)
-        fully_shard(policy, mesh=mesh, mp_policy=mixed)
+        fully_shard(policy, mesh=mesh)
     return policy.train()
 
 

@@ -290,7 +290,7 @@ class Proof:
         try:  # imported here: the core install has no solver, and no other task wants it
             solvers: Any = import_module("pysat.solvers")
         except ImportError:
-            message = "task clue draws its puzzles with PySAT: pip install -c constraints.txt -e '.[tasks]'"
+            message = "task clue draws its puzzles with PySAT: scripts/setup.sh tasks"
             raise ClueError(message) from None
         self.clauses: list[list[int]] = []
         self.last = 0

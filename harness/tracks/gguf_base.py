@@ -26,7 +26,7 @@ from harness import files
 from harness.errors import NanoR1Error
 from harness.tracks import shards
 
-INSTALL = "pip install -c constraints.txt -e '.[gpu]'"
+INSTALL = "scripts/setup.sh gpu"
 CONTROL, NORMAL = 3, 1  # llama.cpp's kinds of token
 ROTATED = {"attn_q": "head_count", "attn_k": "head_count_kv"}  # whose rows are put back, and how many heads they have
 NAMES = {  # of a layer's tensors, there and here

@@ -84,7 +84,7 @@ class ClusterExecutor:
         try:
             import ray
         except ModuleNotFoundError:
-            raise ClusterError("Ray is not installed: `pip install -c constraints.txt -e '.[cluster]'`") from None
+            raise ClusterError("Ray is not installed: scripts/setup.sh cluster") from None
         # A thread of Ray's prints what a dead node last logged on standard output, where a script reads our JSON.
         self._quiet.enter_context(redirect_stdout(self._quiet.enter_context(open(os.devnull, "w", encoding="utf-8"))))
         our_handler = signal.getsignal(signal.SIGTERM)

@@ -223,7 +223,7 @@ def test_a_killed_process_is_replaced(quick: Pool) -> None:
 def test_without_math_verify_the_command_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maths, "_pools", {})
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(PoolError, match=r"math-verify, which is not installed: pip install -e '\.\[tasks\]'"):
+    with pytest.raises(PoolError, match=r"math-verify, which is not installed: scripts/setup.sh tasks"):
         strict("1", "2")
 
 

@@ -111,7 +111,7 @@ def test_without_a_driver_there_is_one_clear_error(machine: Machine, tmp_path: P
     answer = machine.run(REFUSED, "any", "1", "1", LD_LIBRARY_PATH=str(empty))
     assert "does not answer" in answer and "Not Found" in answer
     blocked = "sys.modules['pynvml'] = None\n"
-    assert "nvidia-ml-py is not installed: pip install" in machine.run(blocked + REFUSED, "any", "1", "1")
+    assert "nvidia-ml-py is not installed: scripts/setup.sh gpu" in machine.run(blocked + REFUSED, "any", "1", "1")
 
 
 @needs_bindings

@@ -183,10 +183,7 @@ def test_two_ranks_give_one_process_gradients(two_ranks, shard):
 @pytest.mark.slow
 @pytest.mark.all
 def test_eight_ranks_in_bfloat16_give_the_float32_gradient(tmp_path):
-    """FSDP2 gathers the weights in bfloat16 and sums the gradients in float32.
-
-    0.9983 here, where one process under autocast has 0.9997: with bfloat16 weights the residual stream is bfloat16 too.
-    """
+    """FSDP2 gathers the layers in bfloat16, and the gradients are summed in float32, as is the residual stream."""
     rows, ranks = on_policy_rows(), 8
     torch.save(rows, tmp_path / "rows")
     forked.start_server()
@@ -194,7 +191,7 @@ def test_eight_ranks_in_bfloat16_give_the_float32_gradient(tmp_path):
     found, expected = torch.load(tmp_path / "gradient"), gradient(rows, torch.float32)
     cosine = torch.nn.functional.cosine_similarity(found, expected, dim=0).item()
     print(f"cosine {cosine:.6f}, norm {found.norm():.5f} of {expected.norm():.5f}")
-    assert cosine > 0.998 and found.norm() / expected.norm() == pytest.approx(1, abs=0.02)
+    assert cosine > 0.999 and found.norm() / expected.norm() == pytest.approx(1, abs=0.05)
     assert not torch.equal(found, expected)  # it was bfloat16
 
 
