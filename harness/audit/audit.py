@@ -19,6 +19,7 @@ from pathlib import Path
 from harness.audit.line_ends import check_line_ends
 from harness.audit.log import LogAudit
 from harness.audit.pages import check_pages
+from harness.audit.tracks import check_tracks
 from harness.ledger.check import check
 from harness.ledger.errors import CheckResult, LedgerError
 from harness.ledger.history import history
@@ -71,5 +72,7 @@ def _results(
         yield from check(ledger.folder, records.check_record)
         yield from records.finish()
     yield from history(ledger.folder, entries, kept)
+    if ledger.folder.resolve() == (repository / "records").resolve():
+        yield from check_tracks(ledger)
     if board is not None:
         yield from check_pages(ledger, board)

@@ -8,9 +8,11 @@ import pytest
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
+from harness.audit.tracks import check_tracks
 from harness.benchmarks import suites
 from harness.board.render import rendered
 from harness.cli import main
+from harness.ledger.store import Ledger
 from harness.screen.check import check
 from harness.tasks import SPLITS, TASKS, sample
 from harness.tracks.files import TRACKS
@@ -64,6 +66,8 @@ def test_a_measured_track_has_a_record_and_a_copy_of_it_has_none(copy, monkeypat
     assert ended.value.code == 1 and len(lines) == 2
     for line, name in zip(lines, ("cpu-logic@", "mine@"), strict=True):
         assert line.startswith(f"nano-r1: {name}") and 'says status = "measured", and records/ has no record' in line
+    results = check_tracks(Ledger(ROOT / "records"))  # as the audit of the repository does
+    assert {result.file for result in results if not result.ok} == {"cpu-logic.toml", "mine.toml"}
 
 
 def test_an_unknown_track_names_those_there_are():
