@@ -1,4 +1,4 @@
-"""What the recipe of gpu-smol does on a CPU: sampler against trainer, and the warm-up at several learning rates.
+"""What the recipe of gpu-smol does on a CPU: sampler against trainer, the warm-up at several learning rates, GRPO.
 
     nano-r1 tracks fetch gpu-smol
     nice -n 19 python scripts/measure/smol.py               every step that has no figures yet, one core
@@ -8,9 +8,11 @@
 
 With PYTHONPATH=. and .venv-vllm/bin/python, `mismatch` samples with a real vLLM on the CPU.
 
-Steps, each leaving its figures in runs/smol/: `mismatch`, and a learning rate of the warm-up each (0: the base as it
-is). An interrupted measurement starts again with the step that it was in. Everything is baseline-gpu-warmup/train.py's:
-policy, samplers, log-probs and `warm_up`. What is smaller than on a GPU stands in the constants below and in the page.
+Steps, each leaving its figures in runs/smol/: `mismatch`, a learning rate of the warm-up each (0: the base as it is),
+and `grpo`, rollouts after the warm-up that are rewarded for their form alone: after so small a warm-up nearly all are
+wrong, and groups without a right answer teach nothing. An interrupted measurement starts again with the step that it
+was in. Everything is baseline-gpu-warmup/train.py's: policy, samplers, log-probs, losses and `warm_up`. What is
+smaller than on a GPU stands in the constants below and in the page.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ from transformers import AutoModelForCausalLM
 from harness import files, stats
 from harness.environment import Grader, development_key
 from harness.evaluate import questions, tally
-from harness.tasks import Sample
+from harness.tasks import TASKS, Sample, sample
 from harness.tracks.track import ROOT, Track, load
 
 train = trainer_modules.load("baseline-gpu-warmup")
@@ -50,6 +52,11 @@ PAGE = ROOT / "docs" / "measured" / "smol.md"
 
 RATES = ("0", "1e-5", "1e-4", "1e-3")  # of the warm-up
 TRACES, EPOCHS, ROWS = 64, 1, 16  # traces, passes over them, and traces an update: four updates
+GRPO_WARMUP, GRPO_STEPS, GRPO_PROMPTS = (
+    1e-4,
+    8,
+    8,
+)  # of the warm-up before it; rollouts; questions of each, in groups of 8
 QUESTIONS = 8  # held out, of each of the four tasks
 SAMPLED, LONGEST = 16, 48  # prompts of the mismatch; tokens of a completion at most, the track has 160
 DEVICE = torch.device("cpu")
@@ -71,13 +78,13 @@ def policy_of(track: Track) -> Any:
 # ---------------------------------------------------------------- the steps
 
 
-def rollouts(track: Track, policy: Any, prompts: list[list[int]]) -> tuple[str, list[Any]]:
+def rollouts(track: Track, policy: Any, prompts: list[list[int]], seed: int = 0) -> tuple[str, list[Any]]:
     """The sampler's name, and a completion of each prompt at temperature 1, as the trainer would draw it."""
     kind = train.VLLMSampler if find_spec("vllm") else train.PlainSampler
     run = SimpleNamespace(base=track.base_folder, end_token_id=Grader(track).end_id)
     sampler = kind(run, LONGEST, policy.model.config.vocab_size, DEVICE)
     sampler.load(policy.model.state_dict().items())
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     return kind.__name__, sampler.sample(prompts)
 
 
@@ -129,6 +136,54 @@ def warmed_up(track: Track, rate: float, count: int, epochs: int) -> dict[str, A
     }
 
 
+def grpo(track: Track) -> dict[str, Any]:
+    """The recipe's optimisation (16 minibatches, its ramp and rate), a short warm-up before it: a row a rollout."""
+    grader, policy, recipe = Grader(track), policy_of(track), train.LANGUAGE
+    train.WARMUP_EPOCHS, train.WARMUP_ROWS = EPOCHS, ROWS
+    train.warm_up(policy, traces(track, grader, TRACES), GRPO_WARMUP, 0, DEVICE)
+    adam = torch.optim.AdamW(policy.parameters(), recipe.learning_rate, train.BETAS, weight_decay=train.WEIGHT_DECAY)
+    shuffle, steps = torch.Generator().manual_seed(0), []
+    for step in range(GRPO_STEPS):
+        start = time.monotonic()
+        for parameter_group in adam.param_groups:
+            parameter_group["lr"] = recipe.rate(step)
+        names = [track.train.tasks[i % len(track.train.tasks)] for i in range(GRPO_PROMPTS)]
+        asked = [sample(TASKS[name], bytes(32), "train", step * GRPO_PROMPTS + i) for i, name in enumerate(names)]
+        items = [item for item in asked for _ in range(recipe.group)]
+        prompts = [grader.prompt_ids(item) for item in items]
+        _, drawn = rollouts(track, policy, prompts, seed=step)
+        sampled = time.monotonic()
+        graded = [grader.grade(item, ids) for item, (ids, _) in zip(items, drawn, strict=True)]
+        rewards = torch.tensor([float(one.score.formatted) for one in graded])
+        advantages, live = train.group_advantages(rewards.view(-1, recipe.group))
+        rows = [
+            train.Row(prompt + ids, len(prompt), logps, value)
+            for prompt, (ids, logps), value in zip(prompts, drawn, advantages.flatten().tolist(), strict=True)
+            if value
+        ]
+        sums, norms = torch.zeros(2), []
+        for indices in torch.randperm(len(rows), generator=shuffle).chunk(recipe.minibatches) if rows else []:
+            share = [rows[i] for i in indices]
+            sums += train.accumulate(policy, share, len(items) / recipe.minibatches, DEVICE)
+            norms.append(torch.nn.utils.clip_grad_norm_(policy.parameters(), train.MAX_GRAD_NORM).item())
+            adam.step()
+            adam.zero_grad()
+        figures = {
+            "rate": recipe.rate(step),
+            "formatted": rewards.mean().item(),
+            "correct": sum(one.score.correct for one in graded) / len(graded),
+            "live_groups": int(live.sum()),
+            "updates": len(norms),
+            "grad_norm": sum(norms) / max(1, len(norms)),
+            "clipped": (sums[1] / sums[0].clamp(min=1)).item(),
+            "sample_s": sampled - start,
+            "learn_s": time.monotonic() - sampled,
+        }
+        print(json.dumps(figures), flush=True)
+        steps.append(figures)
+    return {"steps": steps, "traces": TRACES * EPOCHS, "warmup_rate": GRPO_WARMUP, "group": recipe.group}
+
+
 def traces(track: Track, grader: Grader, count: int) -> list[Any]:
     """The first traces of the track, as `run.warmup()` hands them out."""
     assert track.warmup is not None
@@ -164,7 +219,24 @@ def page() -> str:
         for figures in sorted(found, key=lambda figures: (figures["traces"], figures["rate"]))
     ]
     head = ("learning rate", "traces", "well-formed", "right", "right, by task", "cut off")
-    return "\n".join([*lines, "", *pages.table(head, rows)])
+    lines += ["", *pages.table(head, rows)]
+    path = PLACE / "grpo.json"
+    if path.is_file():
+        head = ("rollout", "learning rate", "well-formed", "groups that teach", "updates", "gradient norm", "clipped")
+        rows = [
+            (
+                str(number + 1),
+                f"{step['rate']:.1e}",
+                f"{step['formatted']:.2f}",
+                f"{step['live_groups']} of {GRPO_PROMPTS}",
+                str(step["updates"]),
+                f"{step['grad_norm']:.2f}",
+                f"{step['clipped']:.4f}",
+            )
+            for number, step in enumerate(json.loads(path.read_text(encoding="utf-8"))["steps"])
+        ]
+        lines += ["", *pages.table(head, rows)]
+    return "\n".join(lines)
 
 
 def _shares(figures: dict[str, Any]) -> list[str]:
@@ -182,7 +254,7 @@ def _shares(figures: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("steps", nargs="*", help="mismatch, or learning rates; without any: all that have no figures")
+    parser.add_argument("steps", nargs="*", help="mismatch, learning rates or grpo; without any: what has no figures")
     parser.add_argument("--traces", type=int, default=TRACES)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--page", action="store_true", help="write docs/measured/smol.md's tables, measure nothing")
@@ -195,8 +267,10 @@ def main() -> None:
     track = small(track)
     torch.set_num_threads(1)
     PLACE.mkdir(parents=True, exist_ok=True)
-    for step in args.steps or ("mismatch", *RATES):
-        if step == "mismatch":
+    for step in args.steps or ("mismatch", *RATES, "grpo"):
+        if step == "grpo":
+            name = step
+        elif step == "mismatch":
             name = f"mismatch-{'vllm' if find_spec('vllm') else 'transformers'}"
         else:
             name = f"rate-{step}-{args.traces}x{args.epochs}" if float(step) else "rate-0"
@@ -204,7 +278,10 @@ def main() -> None:
         if path.is_file() and not args.steps:
             continue
         start = time.process_time()
-        figures = mismatch(track) if step == "mismatch" else warmed_up(track, float(step), args.traces, args.epochs)
+        if step in ("mismatch", "grpo"):
+            figures = (mismatch if step == "mismatch" else grpo)(track)
+        else:
+            figures = warmed_up(track, float(step), args.traces, args.epochs)
         files.write(path, json.dumps({**figures, "cpu_s": time.process_time() - start}, indent=1) + "\n")
         print(name, json.dumps(figures), flush=True)
 

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from nano import nano, refused
 
 from harness.benchmarks import BENCHMARKS
@@ -9,6 +10,7 @@ from harness.tasks import GENERATED
 from harness.tracks.track import load
 
 
+@pytest.mark.all
 def test_validate_speaks_json():
     for name in ("countdown", "linear", "nim", "josephus"):
         (row,) = json.loads(nano("tasks", "validate", name, "--json").stdout)

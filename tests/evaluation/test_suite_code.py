@@ -172,6 +172,7 @@ def evaluate(folder: Path, *arguments: str) -> tuple[int, str]:
 # ---------------------------------------------------------------- from the Hub to the grade
 
 
+@pytest.mark.all
 @needs_sandbox
 @needs_compiler
 def test_eval_of_the_suite_loads_asks_and_grades(hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def test_checkpoints() -> None:
     assert tally.total("accepted") > 200 and tally.total("refused") > 1500
 
 
+@pytest.mark.all
 def test_frames() -> None:
     tally = fuzzed(frames.frame_cases, 1000)
     assert tally.findings == []

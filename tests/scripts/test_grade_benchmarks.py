@@ -46,6 +46,7 @@ def test_all_of_humaneval() -> None:
     assert counts(list(grade_benchmarks.humaneval(WHOLE))) == [(164, 164)] * 3
 
 
+@pytest.mark.all
 @needs_sandbox
 @pytest.mark.slow
 def test_some_of_humaneval() -> None:
