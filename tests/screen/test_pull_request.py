@@ -222,7 +222,7 @@ def test_a_wrong_request_is_one_sentence(repository, tmp_path):
     done = gate(tmp_path, "--against", "main")
     assert done.returncode == 2 and "no git repository" in done.stderr
     git(repository, "checkout", "-q", "--orphan", "stranger")
-    commit(repository, {})
+    commit(repository, {"past.txt": "another"})  # made in the same second, an equal commit would be the same one
     with pytest.raises(PullRequestError, match="no common history"):
         review(repository, "main")
 
