@@ -142,21 +142,21 @@ class Policy(nn.Module):
         """Log-probs of the tokens that were sampled, row by row. [rows, T], [rows, T] bool -> [sampled tokens]."""
         with torch.autocast(ids.device.type, torch.bfloat16, enabled=torch.bfloat16 == COMPUTE):
             hidden = self.model.model(ids[:, :-1], use_cache=False).last_hidden_state
-            targets = ids[:, 1:][sampled[:, 1:]]
-            return log_probs(self.model.lm_head, hidden[sampled[:, 1:]], targets, self.vocabulary)
+            return log_probs(self.model.lm_head, hidden[sampled[:, 1:]], ids[:, 1:][sampled[:, 1:]], self.vocabulary)
 
 
 def make_policy(model: nn.Module, vocabulary: int, recipe: Recipe, device: torch.device, shard: bool) -> Policy:
-    """Put the model on the device in float32, or shard it layer by layer."""
+    """Put the model on the device in float32, or shard it part by part, with the same gradient."""
     if recipe.checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     policy = Policy(model, vocabulary)
     if shard:
-        mixed = MixedPrecisionPolicy(COMPUTE, torch.float32, cast_forward_inputs=False)  # layers add to float32
-        for layer in model.model.layers:  # one whole layer on the device at a time
-            fully_shard(layer.to(device, torch.float32), mp_policy=mixed)
-        fully_shard(policy.to(device, torch.float32))
-        for module in (*model.model.layers, policy):  # sum, as the loss is normalised over all ranks already
+        mixed = MixedPrecisionPolicy(COMPUTE, torch.float32, cast_forward_inputs=False)
+        parts = [part for layer in model.model.layers for part in (layer.self_attn, layer.mlp)]
+        for part in parts:  # one at a time on the device; gathered in bfloat16, as autocast rounds these weights anyway
+            fully_shard(part.to(device, torch.float32), mp_policy=mixed)
+        fully_shard(policy.to(device, torch.float32))  # norms and embeddings, which autocast would not round
+        for module in (*parts, policy):  # sum, as the loss is normalised over all ranks already
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)
     return policy.to(device, torch.float32).train()

@@ -146,7 +146,7 @@ def _fullest(policy: nn.Module, optimizer: Optimizer, ids: Tensor, work: Callabl
 
 
 def _policy(shape: Shape, recipe: Recipe, mesh: DeviceMesh | None) -> nn.Module:
-    """The baseline's policy: float32 weights, bfloat16 arithmetic, each layer sharded, the rest in float32."""
+    """The baseline's policy: float32 weights, bfloat16 arithmetic, attention and MLPs sharded, the rest in float32."""
     import torch
     from torch import nn
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
@@ -179,7 +179,8 @@ def _policy(shape: Shape, recipe: Recipe, mesh: DeviceMesh | None) -> nn.Module:
     if mesh is not None:
         mixed = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
         for layer in model.model.layers:
-            fully_shard(layer, mesh=mesh, mp_policy=mixed)
+            for part in (layer.self_attn, layer.mlp):
+                fully_shard(part, mesh=mesh, mp_policy=mixed)
         fully_shard(policy, mesh=mesh)
     return policy.train()
 
