@@ -72,7 +72,7 @@ def _results(
         yield from check(ledger.folder, records.check_record)
         yield from records.finish()
     yield from history(ledger.folder, entries, kept)
-    if ledger.folder.resolve() == (repository / "records").resolve():
-        yield from check_tracks(ledger)
+    if ledger.folder.resolve() == (repository / "records").resolve():  # others' tracks have no records in one's own
+        yield from check_tracks(records.recorded)
     if board is not None:
         yield from check_pages(ledger, board)

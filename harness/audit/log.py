@@ -34,10 +34,12 @@ class LogAudit:
     """Give `check_record` to `harness.ledger.check.check`, and call `finish` after it.
 
     graded: the folders of the records whose completions are graded again.
+    recorded: id and digest of each track that a record so far is of.
     """
 
     def __init__(self, folder: Path, repository: Path, graded: Set[str], processes: int) -> None:
         self._graded, self._auditor = graded, RecordAuditor(folder, repository)
+        self.recorded: set[tuple[str, str]] = set()
         self._once_standing: dict[tuple[str, str], judge.Standing] = {}  # by track id and folder
         self._outdated: list[OutdatedRecord] = []
         self._state: State | None = None
@@ -61,6 +63,7 @@ class LogAudit:
         """The next sound record. Yields results as they come in, which may be those of earlier records."""
         self._state = state
         predicate, summary = record.predicate, state.records[folder]
+        self.recorded.add((predicate.track, predicate.track_digest))
         difference = self._auditor.track_difference(predicate)
         context = RecordContext(
             folder=folder, record=record, incumbent=summary.incumbent, current=difference is None,

@@ -27,12 +27,13 @@ def list_tracks(context: typer.Context, as_json: Json = False) -> None:
     if context.invoked_subcommand is not None:
         return
     from harness.tracks import track as module
-    from harness.tracks.measured import false_claim
+    from harness.tracks.measured import false_claim, recorded
 
     tracks, unreadable = module.load_all()
     digests = {track.name: _digest(track) for track in tracks}
     faults = [str(error) for error in unreadable.values()]
-    faults += filter(None, (false_claim(track) for track in tracks if digests[track.name]))
+    made = recorded()
+    faults += filter(None, (false_claim(track, made) for track in tracks if digests[track.name]))
     if as_json:
         print_json(
             [{**track.model_dump(mode="json"), "id": track.id, "digest": digests[track.name]} for track in tracks]

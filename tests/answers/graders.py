@@ -19,7 +19,7 @@ from harness.tasks import Sample
 
 needs_compiler = pytest.mark.skipif(not Path(exam.COMPILER[0]).exists(), reason=f"no {exam.COMPILER[0]}: {INSTALL}")
 needs_math_verify = pytest.mark.skipif(
-    importlib.util.find_spec("math_verify") is None, reason="math-verify is not installed: pip install -e '.[tasks]'"
+    importlib.util.find_spec("math_verify") is None, reason="math-verify is not installed: scripts/setup.sh tasks"
 )
 
 

@@ -179,7 +179,7 @@ def unsound(repository, **options):
 def other_digest(archive, monkeypatch):
     """Today's track is of another digest than that of any record, and claims none."""
     monkeypatch.setattr(Track, "digest", "f" * 64)
-    monkeypatch.setattr(audit_module, "check_tracks", lambda ledger: ())
+    monkeypatch.setattr(audit_module, "check_tracks", lambda recorded: ())
     return archive[0]
 
 
@@ -246,6 +246,7 @@ def test_a_baseline_that_moved_on_with_its_track_must_be_remembered_by_git(archi
 
 def test_several_processes_find_what_one_finds(pristine, monkeypatch):
     alone = all_results(pristine, sample=0)
+    assert {result.file for result in alone if result.check == "track"} == {"cpu-deduction.toml", "cpu-logic.toml"}
     monkeypatch.setattr(audit_module, "START_COST", -1)
     monkeypatch.setattr(log, "BATCH", 2)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})

@@ -12,11 +12,10 @@ from harness.audit.tracks import check_tracks
 from harness.benchmarks import suites
 from harness.board.render import rendered
 from harness.cli import main
-from harness.ledger.store import Ledger
 from harness.screen.check import check
 from harness.tasks import SPLITS, TASKS, sample
 from harness.tracks.files import TRACKS
-from harness.tracks.measured import false_claim
+from harness.tracks.measured import false_claim, recorded
 from harness.tracks.track import ROOT, TrackError, load, load_all, names
 
 GPU = [name for name in names() if load(name).hardware.kind == "gpu"]
@@ -53,7 +52,7 @@ def test_a_track_that_cannot_be_read_stops_no_other(copy, monkeypatch, capsys):
 
 def test_a_measured_track_has_a_record_and_a_copy_of_it_has_none(copy, monkeypatch, capsys):
     measured = [track for track in load_all()[0] if track.status == "measured"]
-    assert measured and [claim for track in measured if (claim := false_claim(track))] == []
+    assert measured and [claim for track in measured if (claim := false_claim(track, recorded()))] == []
     toml = (copy / "tracks" / "cpu-logic.toml").read_text(encoding="utf-8")
     (copy / "tracks" / "mine.toml").write_text(toml.replace('name = "cpu-logic"', 'name = "mine"'), encoding="utf-8")
     newer = toml.replace("alpha_ppb = ", "alpha_ppb = 1", 1)
@@ -66,7 +65,7 @@ def test_a_measured_track_has_a_record_and_a_copy_of_it_has_none(copy, monkeypat
     assert ended.value.code == 1 and len(lines) == 2
     for line, name in zip(lines, ("cpu-logic@", "mine@"), strict=True):
         assert line.startswith(f"nano-r1: {name}") and 'says status = "measured", and records/ has no record' in line
-    results = check_tracks(Ledger(ROOT / "records"))  # as the audit of the repository does
+    results = check_tracks(recorded())  # as the audit of the repository does
     assert {result.file for result in results if not result.ok} == {"cpu-logic.toml", "mine.toml"}
 
 
