@@ -267,21 +267,19 @@ def main() -> None:
     track = small(track)
     torch.set_num_threads(1)
     PLACE.mkdir(parents=True, exist_ok=True)
+    others = {"mismatch": mismatch, "grpo": grpo}  # than a learning rate
     for step in args.steps or ("mismatch", *RATES, "grpo"):
-        if step == "grpo":
-            name = step
-        elif step == "mismatch":
+        if step == "mismatch":
             name = f"mismatch-{'vllm' if find_spec('vllm') else 'transformers'}"
+        elif step == "grpo":
+            name = step
         else:
             name = f"rate-{step}-{args.traces}x{args.epochs}" if float(step) else "rate-0"
         path = PLACE / f"{name}.json"
         if path.is_file() and not args.steps:
             continue
         start = time.process_time()
-        if step in ("mismatch", "grpo"):
-            figures = (mismatch if step == "mismatch" else grpo)(track)
-        else:
-            figures = warmed_up(track, float(step), args.traces, args.epochs)
+        figures = others[step](track) if step in others else warmed_up(track, float(step), args.traces, args.epochs)
         files.write(path, json.dumps({**figures, "cpu_s": time.process_time() - start}, indent=1) + "\n")
         print(name, json.dumps(figures), flush=True)
 
