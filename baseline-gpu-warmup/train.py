@@ -66,7 +66,7 @@ DEAD_STD = 1e-4  # a group whose rewards vary less is dropped
 
 MICRO_TOKENS = 16_384  # of a forward and backward pass, padding included
 LOGIT_TOKENS = 1_024  # whose logits exist at once: 1,024 of 151,936 in float32 are 0.6 GB
-VLLM_MEMORY = 0.42  # of the GPU: its weights and its cache of keys and values
+VLLM_MEMORY = 0.375  # of the GPU: its weights and its cache of keys and values
 CONCURRENT = 256  # completions that vLLM samples at a time, and its largest graph
 WARN_MISMATCH, MAX_MISMATCH = 0.1, 0.3  # nats a token between sampler and trainer; bfloat16 should give about 0.02
 

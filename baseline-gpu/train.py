@@ -83,7 +83,7 @@ DEAD_STD = 1e-4  # a group whose rewards vary less is dropped
 MICRO_TOKENS = 32_768  # of a forward and backward pass, padding included
 LOGIT_TOKENS = 2_048  # whose logits exist at once: 2,048 of 151,936 in float32 are 1.2 GB
 SHARD_ABOVE = 2_000_000_000  # parameters; weight, gradient and two moments are 16 bytes each, so 32 GB a GPU
-VLLM_MEMORY = 0.42  # of the GPU: its weights and its cache of keys and values
+VLLM_MEMORY = 0.375  # of the GPU: its weights and its cache of keys and values
 CONCURRENT = 256  # completions that vLLM samples at a time, and its largest graph
 WARN_MISMATCH, MAX_MISMATCH = 0.1, 0.3  # nats a token between sampler and trainer; bfloat16 should give about 0.02
 

@@ -136,7 +136,7 @@ def assumptions(hardware: GpuHardware, recipe: Recipe, numbers: Declared) -> lis
     chip, assumed = numbers.chips[hardware.gpu], numbers.assumed
     states = "on each GPU" if recipe.shards == 1 else f"sharded over {recipe.shards} GPUs (FSDP2)"
     layers = "every layer recomputed in the backward pass" if recipe.checkpointing else "all activations kept"
-    sampler = "transformers" if recipe.vllm_memory is None else f"vLLM in {recipe.vllm_memory:.0%} of each GPU's memory"
+    sampler = "transformers" if recipe.vllm_memory is None else f"vLLM in {recipe.vllm_memory:.1%} of each GPU's memory"
     mfu, origin = recipe.training_mfu(assumed), "measured" if recipe.measured_mfu else "assumed"
     counted = ", counted as an L4" if hardware.gpu == "any" else ""
     return [

@@ -70,7 +70,7 @@ def estimated_of(track, recipe=None):
 @pytest.mark.parametrize(
     ("part", "changes", "words"),
     [
-        ("hardware", {"gpu_memory_bytes": 24_000_000_000}, ["28.1 GB a GPU, of which 22.8 GB", "more shards"]),
+        ("hardware", {"gpu_memory_bytes": 24_000_000_000}, ["27.0 GB a GPU, of which 22.8 GB", "more shards"]),
         ("hardware", {"gpu_memory_bytes": 4_000_000_000}, ["GB a GPU"]),
         ("budget", {"seconds": 60}, ["300 of them to start", "the budget is 60 s"]),
         ("budget", {"reward_queries": 1000}, ["153,600 completions to grade", "the budget is 1,000"]),
@@ -90,8 +90,8 @@ def test_a_plan_that_cannot_fit_is_refused_in_one_sentence(part, changes, words)
 
 def test_what_vllm_takes_is_planned_whether_it_needs_it_or_not():
     estimated, *_ = estimated_of(TRACK)
-    assert estimated.memory["vLLM, from its start"] == 0.42 * 80_000_000_000
-    assert estimated.memory_bytes == 51_600_000_000 and estimated.concurrent == 256
+    assert estimated.memory["vLLM, from its start"] == 0.375 * 80_000_000_000
+    assert estimated.memory_bytes == 48_000_000_000 and estimated.concurrent == 256
 
 
 def test_a_share_that_holds_no_sequence_is_refused():
