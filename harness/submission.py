@@ -15,9 +15,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from harness import files
 from harness.errors import NanoR1Error, meant_beside
-from harness.ledger.record import Line, Name
+from harness.ledger.record import Line, Name, Origin, Source
+from harness.ledger.techniques import TECHNIQUES, unknown
 
-MAX_FILES, MAX_BYTES, MAX_TRACKS = 50, 1_000_000, 32
+MAX_FILES, MAX_BYTES, MAX_TRACKS, MAX_TECHNIQUES = 50, 1_000_000, 32, 16
 IGNORED = {"__pycache__", ".DS_Store"}
 
 # What `nano-r1 new` writes for its author to replace: the screen refuses a folder that still says so.
@@ -52,6 +53,9 @@ class Manifest(BaseModel):
     title: Printable
     change: Printable  # what differs from the baseline, in one line
     contributors: list[Printable]
+    based_on: Origin | None = None  # what train.py started from: a record's folder, a submission or a baseline
+    source: Source | None = None  # where the idea comes from: a paper or code
+    techniques: Annotated[list[str] | None, Field(min_length=1, max_length=MAX_TECHNIQUES)] = None
 
     @field_validator("tracks")
     @classmethod
@@ -61,6 +65,22 @@ class Manifest(BaseModel):
         if tracks is not None and len(set(tracks)) < len(tracks):
             raise ValueError("a track is named twice")
         return tracks
+
+    @field_validator("techniques")
+    @classmethod
+    def _known_techniques(cls, names: list[str] | None) -> list[str] | None:
+        for name in names or []:
+            if name not in TECHNIQUES:
+                raise ValueError(unknown(name))
+        if names is not None and len(set(names)) < len(names):
+            raise ValueError("a technique is named twice")
+        return names
+
+    @property
+    def origins(self) -> str:
+        """`based on x; source y; techniques a, b`: what there is of them, on one line; may be empty."""
+        parts = [("based on", self.based_on), ("source", self.source), ("techniques", ", ".join(self.techniques or []))]
+        return "; ".join(f"{words} {value}" for words, value in parts if value)
 
     @property
     def every_track(self) -> list[str]:
@@ -105,6 +125,12 @@ def read_manifest(folder: Path) -> Manifest:
         raise SubmissionError(f"{path} is not TOML: {error}") from None
 
 
+_FORMS = {
+    "based_on": "a record's folder (2026-11-21_cpu-logic_trim), or a submission's or baseline's name (trim)",
+    "source": 'a paper as "arXiv:2402.03300", or a page as "https://…" of letters, digits and . _ ~ / ? = % + # -',
+}
+
+
 def _manifest_problem(error: ValidationError) -> str:
     """The first of what is wrong, in words that name a field of submission.toml and what to write."""
     first = error.errors()[0]
@@ -116,6 +142,8 @@ def _manifest_problem(error: ValidationError) -> str:
         return f"{field} is not a field of a manifest: remove it; fields: {', '.join(Manifest.model_fields)}"
     if kind == "string_pattern_mismatch" and first["loc"][0] in ("name", "track", "tracks"):
         return f"{field}: use lower-case letters, digits and dashes, at most 64, and begin with a letter or digit"
+    if kind == "string_pattern_mismatch" and field in _FORMS:
+        return f"{field}: write {_FORMS[field]}"
     if kind == "string_pattern_mismatch":
         return f"{field}: keep it to one line of printable characters"
     if kind == "string_too_short":

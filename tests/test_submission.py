@@ -28,6 +28,17 @@ def test_a_good_folder(mine):
     assert manifest.name == "mine" and manifest.contributors == ["ada"]
 
 
+@pytest.mark.parametrize("based_on", ["trim", "baseline-deduction", "2026-11-21_cpu-logic_trim_3"])
+@pytest.mark.parametrize("source", ["arXiv:2402.03300v2", "https://github.com/a/b/blob/main/x.py#L10-L20"])
+def test_where_a_recipe_comes_from(mine, based_on, source):
+    assert submission.load(mine).manifest.origins == ""
+    text = GOOD + f'based_on = "{based_on}"\nsource = "{source}"\ntechniques = ["no-kl", "muon"]\n'
+    (mine / "submission.toml").write_text(text, encoding="utf-8")
+    manifest = submission.load(mine).manifest
+    assert (manifest.based_on, manifest.source, manifest.techniques) == (based_on, source, ["no-kl", "muon"])
+    assert manifest.origins == f"based on {based_on}; source {source}; techniques no-kl, muon"
+
+
 def test_one_track_or_several(mine):
     assert submission.load(mine).manifest.every_track == ["cpu-logic"]
     (mine / "submission.toml").write_text(GOOD.replace('track = "cpu-logic"\n', SEVERAL), encoding="utf-8")
@@ -73,6 +84,15 @@ def test_the_track_is_the_one_that_all_folders_name(mine, tmp_path):
         (GOOD.replace('"t"', '"\\u009b31m"'), r"title.*U\+009B"),  # what terminals take for escape [
         (GOOD.replace('"c"', '"lean\\u202e x"'), r"change.*U\+202E"),
         (GOOD.replace('"ada"', '"a\\u200bda"'), r"contributors.*U\+200B"),
+        (GOOD + 'techniques = ["no-kll"]\n', r"techniques: there is no technique 'no-kll'; did you mean no-kl\?"),
+        (GOOD + 'techniques = ["GSPO"]\n', r"no technique 'GSPO'; did you mean sequence-ratio\?"),
+        (GOOD + 'techniques = ["magic"]\n', r"no technique 'magic'; harness/ledger/techniques.py lists them"),
+        (GOOD + 'techniques = ["muon", "muon"]\n', "techniques: a technique is named twice"),
+        (GOOD + "techniques = []\n", "techniques: .*at least 1"),
+        (GOOD + 'based_on = "../trim"\n', r"based_on: write a record's folder \(.*\(trim\)$"),
+        (GOOD + 'source = "2402.03300"\n', r'source: write a paper as "arXiv:2402.03300"'),
+        (GOOD + 'source = "http://x.example"\n', "source: write a paper"),
+        (GOOD + 'source = "https://x.example/a b"\n', "source: write a paper"),
         ("\xff", "submission.toml"),
         ("a = " + "[" * 100_000, "not TOML"),
         ("a = " + "9" * 5_000, "not TOML"),

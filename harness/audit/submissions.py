@@ -17,6 +17,9 @@ from harness.ledger.record import Submission as RecordedSubmission
 from harness.submission import Submission, SubmissionError
 from harness.tracks.schema import Baseline
 
+# What a record repeats of its submission's manifest.
+_COPIED = ("title", "change", "contributors", "based_on", "source", "techniques")
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -62,10 +65,9 @@ class SubmissionAudit:
         if source is not None:
             manifest = source.manifest
             same = track_id.partition("@")[0] in manifest.every_track and (
-                (recorded.title, recorded.change, recorded.contributors)
-                == (manifest.title, manifest.change, manifest.contributors)
+                all(getattr(recorded, field) == getattr(manifest, field) for field in _COPIED)
             )
-            message = "track, title, change and contributors are submission.toml's"
+            message = f"track, {', '.join(_COPIED)} are submission.toml's"
             yield CheckResult("submission manifest", file, same, message)
 
     def _load(self, path: str) -> Submission | SubmissionError:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -139,6 +140,7 @@ def _check_folders(folders: Sequence[Path], as_json: bool, as_markdown: bool) ->
         sys.stdout.write(markdown(results))
     else:
         _show_findings(results)
+        _show_origins(results)
     return not any(errors(findings) for findings in results.values())
 
 
@@ -152,3 +154,14 @@ def _show_findings(results: Mapping[str, Sequence[Finding]]) -> None:
             line = f"{place(finding)}: {finding.code}: {shown_line(finding.message)}. {finding.advice}"
             out.print(mark, escape(line), soft_wrap=True)
         out.print(f"{escape(shown(folder))}: {verdict(findings)}", soft_wrap=True)
+
+
+def _show_origins(folders: Iterable[str]) -> None:
+    """What each manifest says of where its recipe comes from; nothing where it cannot be read: a finding says why."""
+    from harness.screen.findings import shown, shown_line
+    from harness.submission import SubmissionError, read_manifest
+
+    for folder in folders:
+        with contextlib.suppress(SubmissionError, OSError):
+            if origins := read_manifest(Path(folder)).origins:
+                console().print(f"{escape(shown(folder))}: {escape(shown_line(origins))}", soft_wrap=True)

@@ -17,14 +17,25 @@ from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, Vali
 
 from harness.errors import first_problem
 from harness.ledger.errors import FileError, LedgerError
-from harness.ledger.record import Line, Model, Name, Record, RecordError, Sha256, Utc, dump, load, strict_json
+from harness.ledger.record import (
+    RECORD_FOLDER,
+    Line,
+    Model,
+    Name,
+    Record,
+    RecordError,
+    Sha256,
+    Utc,
+    dump,
+    load,
+    strict_json,
+)
 from harness.ledger.rules import RULES
 from harness.ledger.signature import LOG_NAMESPACE, RECORD_NAMESPACE, SignatureError, verify
 
 # Two levels, lower case, no dots but in the suffix: no path can leave the folder.
-_FOLDER = r"[0-9]{4}-[0-9]{2}-[0-9]{2}_[a-z0-9-]{1,64}_[a-z0-9-]{1,64}(_[2-9])?"
 LOG_PATH = re.compile(r"log/([a-z0-9][a-z0-9-]{0,63})\.json")
-RECORD_PATH = re.compile(rf"({_FOLDER})/record\.json")
+RECORD_PATH = re.compile(rf"({RECORD_FOLDER})/record\.json")
 _TRACK_ID = re.compile(r"([a-z0-9][a-z0-9-]{0,63})@[1-9][0-9]{0,5}")
 _EVIDENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -76,7 +87,7 @@ class StatusChange(Model):
     id: Name
     created_utc: Utc
     signer: Line
-    record: Annotated[str, StringConstraints(pattern=f"^{_FOLDER}$")]
+    record: Annotated[str, StringConstraints(pattern=f"^{RECORD_FOLDER}$")]
     status: Status
     rule: Annotated[str, AfterValidator(_check_rule)]
     reason: Line

@@ -20,6 +20,18 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 # Text that a submitter wrote: one line of printable characters. Rendering escapes it again.
 Line = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f]+$")]
+# <date>_<track>_<name>: lower case and no dots, so that no path can leave the ledger.
+RECORD_FOLDER = r"[0-9]{4}-[0-9]{2}-[0-9]{2}_[a-z0-9-]{1,64}_[a-z0-9-]{1,64}(_[2-9])?"
+# What a submission starts from: a record's folder, or the name of a submission or baseline.
+Origin = Annotated[str, StringConstraints(pattern=rf"^({RECORD_FOLDER}|[a-z0-9][a-z0-9-]{{0,63}})$")]
+# A paper, or a page without what could end a link in Markdown or change what it means.
+Source = Annotated[
+    str,
+    StringConstraints(
+        max_length=200,
+        pattern=r"^(arXiv:[0-9]{4}\.[0-9]{4,5}(v[1-9][0-9]?)?|https://[A-Za-z0-9.-]+(/[A-Za-z0-9._~/?=%+#-]*)?)$",
+    ),
+]
 Node = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}$")]  # a machine of a cluster, for as long as it was up
 Utc = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z$")]
 
@@ -28,7 +40,7 @@ def _absent(value: object) -> bool:
     return value is None
 
 
-# A field that records of before 2026-11-21 lack. Left out where it is None, so that their bytes still have one form.
+# A field that older records lack. Left out where it is None, so that their bytes still have one form.
 Later = Field(default=None, exclude_if=_absent)
 
 
@@ -49,6 +61,9 @@ class Submission(Model):
     title: Line
     change: Line  # what was changed from the baseline, in one line
     contributors: list[Line]
+    based_on: Annotated[Origin | None, Later] = None
+    source: Annotated[Source | None, Later] = None
+    techniques: Annotated[list[Name] | None, Later] = None  # of harness.ledger.techniques, as it was then
 
 
 class Opening(Model):

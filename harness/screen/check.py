@@ -20,12 +20,12 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from harness import submission
-from harness.errors import meant_beside
+from harness.errors import meant, meant_beside
 from harness.screen.code import Folder, Module
 from harness.screen.findings import MAX_PACKED, MAX_SOURCE, MUCH, Finding, finding, tidy
 from harness.screen.names import BUNDLED
 from harness.screen.text import check_characters, check_layout, check_name, encoded_runs
-from harness.submission import SubmissionError
+from harness.submission import Manifest, SubmissionError
 from harness.tracks import track as tracks
 from harness.tracks.track import ROOT, Track, TrackError
 
@@ -48,7 +48,9 @@ def check(folder: Path, repository: Path = ROOT) -> list[Finding]:
     findings: list[Finding] = []
     its_tracks: list[Track] = []
     try:
-        its_tracks = [tracks.load(name) for name in submission.load(folder).manifest.every_track]
+        manifest = submission.load(folder).manifest
+        findings += _origin_findings(manifest, repository, files["submission.toml"].decode())
+        its_tracks = [tracks.load(name) for name in manifest.every_track]
     except (SubmissionError, TrackError) as error:
         text = files.get("submission.toml", b"").decode(errors="replace")
         findings.append(_manifest_finding(_relative_message(folder, error), text))
@@ -143,6 +145,27 @@ def _relative_message(folder: Path, error: Exception) -> str:
     return str(error).replace(str(folder), folder.name)
 
 
+def _origin_findings(manifest: Manifest, repository: Path, text: str) -> list[Finding]:
+    """`based_on` names a submission, a baseline or a record that is here, and not the folder itself."""
+    name = manifest.based_on
+    if name is None:
+        return []
+    here = {path.parent.name for path in repository.glob("submissions/*/train.py")}
+    here |= {path.parent.name for path in repository.glob("records/*/record.json")}
+    here |= {track.baseline.folder for track in tracks.load_all()[0]}
+    if name in here - {manifest.name}:
+        return []
+    message = f"{name!r} is this folder" if name == manifest.name else f"there is no {name!r} here"
+    near = meant(name, here - {manifest.name})
+    return [finding("based-on", "submission.toml", _line_of("based_on", text), message + (f"; {near}" if near else ""))]
+
+
+def _line_of(key: str, text: str) -> int | None:
+    """The line of a manifest that assigns `key`, a regular expression."""
+    assignment = re.search(rf"^[ \t]*[\"']?{key}[\"']?[ \t]*=", text, re.MULTILINE)
+    return text.count("\n", 0, assignment.start()) + 1 if assignment else None
+
+
 def _manifest_finding(message: str, text: str) -> Finding:
     """With its line, where TOML or the schema names a place."""
     _, manifest, rest = message.partition("submission.toml")
@@ -151,8 +174,7 @@ def _manifest_finding(message: str, text: str) -> Finding:
     key = re.escape(field[1]) if field else "tracks?" if message.startswith("there is no track") else None
     line = int(at[1]) if at else None
     if line is None and key:
-        assignment = re.search(rf"^[ \t]*[\"']?{key}[\"']?[ \t]*=", text, re.MULTILINE)
-        line = text.count("\n", 0, assignment.start()) + 1 if assignment else None
+        line = _line_of(key, text)
     return finding("manifest", "submission.toml" if manifest or key else ".", line, message)
 
 

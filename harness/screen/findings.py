@@ -142,6 +142,11 @@ RULES: dict[str, Rule] = {
     "unchanged": Rule(
         "warning", "train.py equals the baseline's, except for comments and spaces.", "Change something."
     ),
+    "based-on": Rule(
+        "warning",
+        "`based_on` names no submission, baseline or record that is here, or the folder itself.",
+        "Correct the name, or leave the line out.",
+    ),
     "digest-known": Rule("warning", "The ledger has this exact folder already.", "Verify another one."),
 }
 

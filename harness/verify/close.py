@@ -112,6 +112,9 @@ class Closing:
                 title=manifest.title,
                 change=manifest.change,
                 contributors=manifest.contributors,
+                based_on=manifest.based_on,
+                source=manifest.source,
+                techniques=manifest.techniques,
             ),
             commitment=record.Opening(
                 entry=announcement.id,

@@ -22,6 +22,9 @@ track = "{{track}}"
 title = "{{name}}"
 change = "{PLACEHOLDER_CHANGE}"
 contributors = ["{PLACEHOLDER_CONTRIBUTOR}"]
+based_on = "{{baseline}}"
+# source = "arXiv:2402.03300"  # where the idea comes from: a paper, or a page as https://…
+# techniques = ["no-kl"]  # what it does otherwise than the baseline, by the names of harness/ledger/techniques.py
 """
 README = f"# {{name}}\n\n{PLACEHOLDER_README}\n"
 
@@ -39,6 +42,7 @@ def copy_baseline(track: Track, name: str, submissions: Path) -> Path:
         raise SubmissionError(f"{folder} exists; choose another name, or edit it")
     folder.mkdir(parents=True)
     shutil.copyfile(ROOT / track.baseline.folder / "train.py", folder / "train.py")
-    (folder / "submission.toml").write_text(MANIFEST.format(name=name, track=track.name), encoding="utf-8")
+    manifest = MANIFEST.format(name=name, track=track.name, baseline=track.baseline.folder)
+    (folder / "submission.toml").write_text(manifest, encoding="utf-8")
     (folder / "README.md").write_text(README.format(name=name), encoding="utf-8")
     return folder

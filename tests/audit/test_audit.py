@@ -101,12 +101,17 @@ def test_one_line_of_a_submission_changed(copy):
         path.write_text(before, encoding="utf-8")
 
 
-def test_a_record_is_on_a_track_that_its_submission_names(pristine):
+def test_a_record_repeats_its_manifest_and_is_on_a_track_that_that_names(pristine):
     record = records.load((pristine / "records" / RECORDS[-1] / "record.json").read_bytes())
     recorded = record.predicate.submission
     for track, good in ((record.predicate.track, True), ("gpu-logic@1", False)):
         results = SubmissionAudit(pristine).check("here", track, recorded)
         assert [result.ok for result in results if result.check == "submission manifest"] == [good]
+    for field, value in {"title": "another", "based_on": "trim", "techniques": ["muon"]}.items():
+        results = SubmissionAudit(pristine).check(
+            "here", record.predicate.track, recorded.model_copy(update={field: value})
+        )
+        assert [result.ok for result in results if result.check == "submission manifest"] == [False]
 
 
 def test_one_index_line_changed(copy):

@@ -16,6 +16,7 @@ def test_new_copies_the_baseline(tmp_path):
     made = tmp_path / "submissions" / "my-idea"
     assert (made / "train.py").read_bytes() == (ROOT / "baseline" / "train.py").read_bytes()
     assert 'name = "my-idea"' in (made / "submission.toml").read_text(encoding="utf-8")
+    assert load(made).manifest.based_on == "baseline"
     done = nano("new", "on-gpus", "--track", "1xh100-smol", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     made = tmp_path / "submissions" / "on-gpus"

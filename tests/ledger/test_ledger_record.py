@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from harness.ledger import record as records
 from harness.ledger.record import Record, RecordError
+from harness.tracks.track import ROOT
 
 H = "0123456789abcdef" * 4
 INTERVAL = {"low": 900_000, "mean": 910_000, "high": 920_000}
@@ -87,6 +88,22 @@ def test_a_record_has_exactly_one_byte_form() -> None:
             records.load(other)
 
 
+def test_where_a_recipe_comes_from_is_kept_and_older_records_keep_their_bytes() -> None:
+    for path in sorted((ROOT / "records").glob("*/record.json")):
+        data = path.read_bytes()
+        assert records.dump(records.load(data)) == data
+    plain = copy.deepcopy(SAMPLE)
+    origin = {
+        "based_on": "2026-11-21_cpu-logic_trim_3",
+        "source": "arXiv:2402.03300v2",
+        "techniques": ["no-kl", "muon"],
+    }
+    plain["predicate"]["submission"] |= origin
+    record = records.load(canonical(plain))
+    assert records.dump(record) == canonical(plain)
+    assert record.predicate.submission.model_dump(include={*origin}) == origin
+
+
 @pytest.mark.parametrize(
     ("path", "value", "where"),
     [
@@ -108,6 +125,11 @@ def test_a_record_has_exactly_one_byte_form() -> None:
         ("predicate/submission/name", "../up", "predicate.submission.name"),
         ("predicate/submission/title", "two\nlines", "predicate.submission.title"),
         ("predicate/submission/title", "\x1b[31m", "predicate.submission.title"),
+        ("predicate/submission/based_on", "../up", "predicate.submission.based_on"),
+        ("predicate/submission/based_on", None, "not in canonical form"),  # absent, never null
+        ("predicate/submission/source", "javascript:x", "predicate.submission.source"),
+        ("predicate/submission/source", "https://x.example/a)(b", "predicate.submission.source"),
+        ("predicate/submission/techniques", ["Muon"], "predicate.submission.techniques"),
         ("predicate/extra", 1, "predicate.extra"),
         ("_type", "https://in-toto.io/Statement/v2", "_type"),
         ("predicateType", "urn:other", "predicateType"),

@@ -26,6 +26,7 @@ def test_the_manifest_is_checked_with_its_line(tmp_path):
             (MANIFEST.replace('["ada"]', "[]"), 5, "at least one"),
             (MANIFEST.replace('title = "t"', 'title = "\\u0007"'), 3, "title"),
             (MANIFEST + "extra = 1\n", 6, "extra"),
+            (MANIFEST + 'techniques = ["no-kll"]\n', 6, "did you mean no-kl?"),
             (MANIFEST + "extra\n", 6, "not TOML"),
             (MANIFEST.replace('title = "t"\n', ""), None, "title"),
             ("a = " + "[" * 100_000, None, "not TOML"),
@@ -41,6 +42,16 @@ def test_the_manifest_is_checked_with_its_line(tmp_path):
     (entry,) = check(folder)
     assert entry.code == "manifest" and entry.file == "." and "no train.py" in entry.message
     assert "manifest" not in codes(check(folder_of(tmp_path / "good")))
+
+
+def test_what_a_recipe_is_based_on_is_here(tmp_path):
+    for number, name in enumerate(["trim", "baseline", "2026-11-21_cpu-logic_trim_3"]):
+        folder = folder_of(tmp_path / str(number), **{"submission.toml": MANIFEST + f'based_on = "{name}"\n'})
+        assert "based-on" not in codes(check(folder))
+    for name, words in (("mine", "is this folder"), ("trimm", "did you mean trim?"), ("2020-01-01_a_b", "there is no")):
+        folder = folder_of(tmp_path / f"bad-{name}", **{"submission.toml": MANIFEST + f'based_on = "{name}"\n'})
+        (entry,) = [entry for entry in check(folder) if entry.code == "based-on"]
+        assert (entry.line, entry.severity) == (6, "warning") and words in entry.message
 
 
 def test_a_folder_for_several_tracks_may_import_what_any_of_them_has(tmp_path):
@@ -157,8 +168,10 @@ def test_it_imports_and_executes_nothing(tmp_path):
 def test_the_command_exits_with_0_1_or_2(tmp_path):
     done = nano("check", "baseline", "submissions/lean")
     assert done.returncode == 0 and "0 errors, 1 warning" in done.stdout
-    bad = folder_of(tmp_path, "x = 1\nexec('1')\n")
+    origins = 'based_on = "trim"\ntechniques = ["no-kl"]\n'
+    bad = folder_of(tmp_path, "x = 1\nexec('1')\n", **{"submission.toml": MANIFEST + origins})
     done = nano("check", bad, "baseline")
+    assert "mine: based on trim; techniques no-kl\n" in done.stdout
     assert done.returncode == 1 and "train.py:2: hidden-code" in done.stdout and "1 error" in done.stdout
     refused(nano("check", tmp_path / "none"), "not a folder")
     refused(nano("check"), "--against")

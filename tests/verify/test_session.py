@@ -46,7 +46,8 @@ def make(folder, name, source):
     home.mkdir(parents=True)
     (home / "train.py").write_text(source, encoding="utf-8")
     (home / "submission.toml").write_text(
-        f'name = "{name}"\ntrack = "cpu-logic"\ntitle = "{name}"\nchange = "for a test"\ncontributors = ["tests"]\n',
+        f'name = "{name}"\ntrack = "cpu-logic"\ntitle = "{name}"\nchange = "for a test"\ncontributors = ["tests"]\n'
+        'based_on = "trim"\nsource = "arXiv:2402.03300"\ntechniques = ["muon"]\n',
         encoding="utf-8",
     )
     return submission.load(home)
@@ -91,6 +92,8 @@ def test_two_submissions_in_turn_with_the_baseline(setting):
         and predicate.isolation == "full"
         and all(predicate.isolation_checks.values())
     )
+    recorded = predicate.submission
+    assert (recorded.based_on, recorded.source, recorded.techniques) == ("trim", "arXiv:2402.03300", ["muon"])
     assert len(predicate.runs) == 2 and len(predicate.reference.wall_ms) == 2
     root = bytes.fromhex(predicate.commitment.root_hex)
     assert commitment(root, bytes.fromhex(predicate.commitment.nonce_hex)) == predicate.commitment.commitment_sha256
