@@ -84,6 +84,7 @@ def make_record(
         "machine": record.Machine(cpu="any", cores=2, memory_bytes=2**33, kernel="Linux 6", python="3", packages={}),
         "reference": record.Reference(tree_sha256=HEX, wall_ms=[150_000] * runs),
     }  # fmt: skip
+    submission |= {field: changes.pop(field) for field in ("based_on", "source", "techniques") if field in changes}
     for field, value in changes.items():
         next(part for part in (verdict, submission, predicate) if field in part)[field] = value
     return record.Record(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.board.render import front, rendered
+from harness.board.render import PARTS, front, rendered
 from harness.errors import NanoR1Error
 from harness.ledger.errors import CheckResult
 from harness.ledger.store import Ledger
@@ -23,7 +23,8 @@ def check_pages(ledger: Ledger, board: Path) -> Iterator[CheckResult]:
         same = path.is_file() and path.read_bytes() == data
         message = "as rendered from the ledger" if same else "not what the ledger renders to: run `nano-r1 leaderboard`"
         yield CheckResult("board", f"{board.name}/{name}", same, message)
-    stale = {path.relative_to(board).as_posix() for path in board.glob("curves/*.svg")} - pages.keys()
+    there = {path.relative_to(board).as_posix() for glob in PARTS for path in board.glob(glob)}
+    stale = there - pages.keys()
     for name in sorted(stale):
         yield CheckResult("board", f"{board.name}/{name}", False, "belongs to no record")
     readme = board.parent / "README.md"

@@ -60,20 +60,29 @@ def smooth(posts: Sequence[Post], task: str | None) -> list[Point]:
 
     The window counts the completions of all tasks, so that the panels of one record share their lag.
     """
-    answered, right, total = [0], [0], [0]
+    answered, right = [0], [0]
     for post in posts:
         pair = (post.completions, post.correct) if task is None else tuple(post.tasks.get(task, (0, 0)))
         answered.append(answered[-1] + pair[0])
         right.append(right[-1] + pair[1])
-        total.append(total[-1] + post.completions)
-    points, start = [], 0
-    for end in range(1, len(total)):
-        while start < end - 1 and total[end] - total[start] > WINDOW:
-            start += 1
+    points = []
+    for end, start in enumerate(window_starts(posts), 1):
         if answered[end] > answered[start]:
             accuracy = (right[end] - right[start]) / (answered[end] - answered[start])
             points.append((posts[end - 1].t_ms / 1000, accuracy))
     return points
+
+
+def window_starts(posts: Sequence[Post]) -> list[int]:
+    """For each post the first of its trailing window: as many whole posts as WINDOW completions hold, at least one."""
+    starts, start, held = [], 0, 0
+    for end, post in enumerate(posts):
+        held += post.completions
+        while start < end and held > WINDOW:
+            held -= posts[start].completions
+            start += 1
+        starts.append(start)
+    return starts
 
 
 def at(points: Sequence[Point], seconds: float) -> float:

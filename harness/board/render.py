@@ -16,7 +16,8 @@ from pathlib import Path
 
 from harness import files
 from harness.board import charts
-from harness.board.rows import benchmark_rows, cost_text, row, session_rows, ungated_row
+from harness.board.record_page import record_view
+from harness.board.rows import benchmark_rows, cost_text, queries_text, row, session_rows, ungated_row
 from harness.board.standings import (
     BoardError,
     Standings,
@@ -30,6 +31,7 @@ from harness.ledger.record import Run
 from harness.tracks.track import Track, load_all
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
+PARTS = ("curves/*.svg", "records/*.md")  # the files of a board that belong to records, relative to it
 TOP = 5  # rows a track has on the front page
 MARK = f"<!-- {charts.GENERATED} -->"  # in the first lines of all that may be overwritten or deleted
 
@@ -64,9 +66,11 @@ def rendered(ledger: Path, tracks: Sequence[Track] | None = None) -> dict[str, b
     views = [_view(board) for board in boards]
     front_page = environment.get_template("README.md.j2").render(mark=MARK, boards=views, waiting=waiting)
     pages = {"README.md": front_page.encode()}
-    page = environment.get_template("track.md.j2")
+    page, record_page = environment.get_template("track.md.j2"), environment.get_template("record.md.j2")
     for board, view in zip(boards, views, strict=True):
         pages[f"{board.track.name}.md"] = page.render(mark=MARK, **view).encode()
+        for record in board.all_records:
+            pages[record.page] = record_page.render(mark=MARK, **record_view(record, board.track)).encode()
         pages |= _charts(board)
     return dict(sorted(pages.items()))
 
@@ -89,7 +93,9 @@ def front(readme: str, page: str) -> str:
 def _view(board: Standings) -> dict[str, object]:
     """What a template sees of a track."""
     track = board.track
-    rows = [row(record, rank) for record, rank in zip(board.ranked, ranks(board.ranked), strict=True)]
+    costs = [record.predicate.verdict.relative_cost_ppm for record in board.ranked]
+    rows = [row(record, rank) for record, rank in zip(board.ranked, ranks(costs), strict=True)]
+    queries = [record.queries for record in board.by_queries]
     fixed, fixed_rows = benchmark_rows(board)
     return {
         "track": track,
@@ -98,6 +104,11 @@ def _view(board: Standings) -> dict[str, object]:
         "questions": f"{sum(suite.questions for suite in track.heldout.suites if suite.gate_ppm is not None):,}",
         "alpha": f"{track.verdict.alpha_ppb / 1e9:g}",
         "rows": rows,
+        "by_queries": [
+            (row(record, rank), queries_text(interval))
+            for record, rank, interval in zip(board.by_queries, ranks(queries), queries, strict=True)
+        ],
+        "origins": [row for row in rows if (row.origin, row.source, row.techniques) != ("–",) * 3],
         "reported": [suite.task for suite in track.heldout.suites if suite.gate_ppm is None],
         "reports": [(record.name, ungated_row(board, record)) for record in board.ranked],
         "fixed": fixed,
@@ -116,7 +127,7 @@ def _view(board: Standings) -> dict[str, object]:
 def _charts(board: Standings) -> dict[str, bytes]:
     """An SVG for each record with curves, and one for the track if any of its ranked records has."""
     drawings = {}
-    for record in [*board.ranked, *(record for record, _ in board.apart), *board.changed]:
+    for record in board.all_records:
         if record.curves:
             predicate = record.predicate
             gates = {name: test.gate_ppm / 1e6 for name, test in predicate.verdict.gates.items()}
@@ -172,7 +183,7 @@ def render(ledger: Path, out: Path, tracks: Sequence[Track] | None = None) -> li
             text = readme.read_text(encoding="utf-8")
             if (fresh := front(text, pages[out / "README.md"].decode())) != text:
                 files.write(readme, fresh)
-        for path in sorted([*out.glob("*.md"), *out.glob("curves/*.svg")]):
+        for path in sorted([*out.glob("*.md"), *(path for glob in PARTS for path in out.glob(glob))]):
             if path not in pages and _is_generated(path):
                 path.unlink()
     except OSError as error:

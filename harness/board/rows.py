@@ -35,43 +35,70 @@ class Row:
     runs: str
     p: str  # against the record that stood then
     record: bool
+    origin: str  # what it is based on
+    source: str
+    techniques: str
     reasons: str
     status: str
     chart: str | None  # relative to the leaderboard
 
 
-def row(record: BoardRecord, rank: str = "", reasons: Sequence[str] = ()) -> Row:
+def row(record: BoardRecord, rank: str = "", reasons: Sequence[str] = (), *, up: str = "") -> Row:
+    """`up`: the way from the page's folder to the leaderboard, such as "../"."""
     predicate = record.predicate
     submission, verdict, runs = predicate.submission, predicate.verdict, predicate.runs
     gate = verdict.gates.get("mean")
-    home = f"../records/{record.folder}"
-    chart = f"curves/{record.folder}.svg" if record.curves else None
-    links = [
-        ("code", f"../{record.code}" if record.code else None),
-        ("record", f"{home}/record.json"),
-        ("log", f"{home}/{LOG}" if LOG in predicate.files else None),
-        ("curve", chart),
-    ]
+    chart = f"{up}curves/{record.folder}.svg" if record.curves else None
     return Row(
         rank=rank,
         name=submission.name,
         cost=cost_text(verdict.relative_cost_ppm),
         wall=_mean_sd([run.wall_ms for run in runs], 1000),
         accuracy=accuracy_text(gate.accuracy_ppm) if gate else "–",
-        queries=_mean([run.reward_queries for run in runs], 1, 0),
+        queries=f"{record.queries.mean:,}",
         tokens=_mean([run.sampled_tokens for run in runs], 1_000_000, 2) + f"{NBSP}M",
         memory=f"{max((run.peak_memory_bytes for run in runs), default=0) / 2**30:.2f}{NBSP}GiB",
         date=predicate.created_utc[:10],
         change=f"**{plain(submission.title)}** — {plain(submission.change)}",
         contributors=", ".join(plain(name) for name in submission.contributors) or "–",
-        links=" ".join(f"[{word}]({target})" for word, target in links if target),
+        links=_links(record, up),
         runs=str(len(runs)),
         p=f"{verdict.standing_p_ppb / 1e9:.4f}" if verdict.standing_p_ppb is not None else "–",
         record=record.state.stood,
+        origin=_link(submission.based_on, record.origin, up),
+        source=_source(submission.source),
+        techniques=", ".join(submission.techniques or []) or "–",
         reasons="; ".join(plain(reason) for reason in reasons),
         status=_status(record.state),
         chart=chart,
     )
+
+
+def _links(record: BoardRecord, up: str) -> str:
+    home = f"{up}../records/{record.folder}"
+    links = [
+        ("page", None if up else record.page),
+        ("code", f"{up}../{record.code}" if record.code else None),
+        ("record", f"{home}/record.json"),
+        ("log", f"{home}/{LOG}" if LOG in record.predicate.files else None),
+        ("curve", f"{up}curves/{record.folder}.svg" if record.curves else None),
+    ]
+    return " ".join(f"[{word}]({target})" for word, target in links if target)
+
+
+def _link(name: str | None, target: str | None, up: str) -> str:
+    if name is None:
+        return "–"
+    return f"[{plain(name)}]({up}{target})" if target else plain(name)
+
+
+def _source(source: str | None) -> str:
+    """A paper or a page as a link. Its form (harness.ledger.record.Source) leaves nothing that could end the link."""
+    if source is None:
+        return "–"
+    paper = source.removeprefix("arXiv:")
+    target = source if paper == source else f"https://arxiv.org/abs/{paper}"
+    return f"[{plain(source.removeprefix('https://'))}]({target})"
 
 
 def ungated_row(standings: Standings, record: BoardRecord) -> list[str]:
@@ -156,6 +183,12 @@ def cost_text(cost: Interval) -> str:
     if cost.low == cost.high:  # one run has no interval
         return f"{cost.mean / 1e6:.3f}"
     return f"{cost.mean / 1e6:.3f} ({cost.low / 1e6:.3f}–{cost.high / 1e6:.3f})"
+
+
+def queries_text(queries: Interval) -> str:
+    if queries.low == queries.high:  # the same in every run
+        return f"{queries.mean:,}"
+    return f"{queries.mean:,} ({queries.low:,}–{queries.high:,})"
 
 
 def accuracy_text(accuracy: Interval) -> str:

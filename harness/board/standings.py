@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import stats
 from harness.board import curves
 from harness.errors import NanoR1Error
 from harness.ledger.errors import LedgerError
 from harness.ledger.index import read_file
-from harness.ledger.record import Predicate
+from harness.ledger.record import Interval, Predicate
 from harness.ledger.state import RecordState, Session
 from harness.ledger.store import Ledger, LoggedRecord
 from harness.tracks.track import Track
@@ -32,6 +33,7 @@ class BoardRecord:
     state: RecordState  # whose word it is, and what has become of it
     code: str | None  # the submission's folder beside the ledger, if it is there
     curves: list[list[curves.Post]]  # one list per run; empty if the record has none
+    origin: str | None = None  # what it is based on, relative to the leaderboard, if that is here
 
     @property
     def track(self) -> str:
@@ -40,6 +42,17 @@ class BoardRecord:
     @property
     def name(self) -> str:
         return self.predicate.submission.name
+
+    @property
+    def page(self) -> str:
+        """Relative to the leaderboard."""
+        return f"records/{self.folder}.md"
+
+    @property
+    def queries(self) -> Interval:
+        """Completions graded until the weights passed the gate: mean over runs with its 95% t-interval, rounded."""
+        low, mean, high = stats.t_interval([run.reward_queries for run in self.predicate.runs])
+        return Interval(low=round(low), mean=round(mean), high=round(high))
 
 
 @dataclass(frozen=True)
@@ -55,6 +68,15 @@ class Standings:
     sessions: list[Session]  # all that were announced on it, oldest first
 
     @property
+    def all_records(self) -> list[BoardRecord]:
+        return [*self.ranked, *(record for record, _ in self.apart), *self.changed]
+
+    @property
+    def by_queries(self) -> list[BoardRecord]:
+        """The ranked records, fewest reward queries first. In a tie the cheaper comes first."""
+        return sorted(self.ranked, key=lambda record: record.queries.mean)
+
+    @property
     def unanswered(self) -> list[Session]:
         """The sessions with a submission that has no record: abandoned, or still open."""
         return [session for session in self.sessions if session.abandoned or session.open]
@@ -64,8 +86,16 @@ def read_ledger(ledger: Path) -> tuple[list[BoardRecord], list[Session]]:
     """The records and the sessions of the log, oldest first. Raises BoardError; an empty folder is an empty ledger."""
     try:
         state, logged = Ledger(ledger).contents()
+        folders = {item.folder for item in logged}
         records = [
-            BoardRecord(item.folder, item.record.predicate, item.state, _code(ledger, item), _curves(ledger, item))
+            BoardRecord(
+                item.folder,
+                item.record.predicate,
+                item.state,
+                _code(ledger, item),
+                _curves(ledger, item),
+                _origin(ledger, item, folders),
+            )
             for item in logged
         ]
     except LedgerError as error:
@@ -76,9 +106,21 @@ def read_ledger(ledger: Path) -> tuple[list[BoardRecord], list[Session]]:
 def _code(ledger: Path, item: LoggedRecord) -> str | None:
     """A ledger of one's own, such as the quick start's, has no submissions beside it: no link beats a dead one."""
     submission = item.record.predicate.submission
-    is_baseline = submission.path == submission.name and submission.name.partition("-")[0] == "baseline"
-    listed = is_baseline or submission.path == f"submissions/{submission.name}"
-    return submission.path if listed and (ledger.resolve().parent / submission.path).is_dir() else None
+    is_home = submission.path in _homes(submission.name)
+    return submission.path if is_home and (ledger.resolve().parent / submission.path).is_dir() else None
+
+
+def _origin(ledger: Path, item: LoggedRecord, folders: Collection[str]) -> str | None:
+    """A record's page, or the code of a submission. `folders`: of all records."""
+    name = item.record.predicate.submission.based_on
+    if name is None or name in folders:
+        return name and f"records/{name}.md"
+    return next((f"../{home}" for home in _homes(name) if (ledger.resolve().parent / home).is_dir()), None)
+
+
+def _homes(name: str) -> list[str]:
+    """Where a submission of that name may lie in the repository."""
+    return [*([name] if name.partition("-")[0] == "baseline" else []), f"submissions/{name}"]
 
 
 def _curves(ledger: Path, item: LoggedRecord) -> list[list[curves.Post]]:
@@ -145,8 +187,7 @@ def reasons_no_record(record: BoardRecord) -> list[str]:
     return verdict.reasons
 
 
-def ranks(ranked: Sequence[BoardRecord]) -> list[str]:
+def ranks(intervals: Sequence[Interval]) -> list[str]:
     """1, 2, …; with ≈ where the interval overlaps the row above's: their order is not established."""
-    costs = [record.predicate.verdict.relative_cost_ppm for record in ranked]
-    overlaps = [i > 0 and cost.low <= costs[i - 1].high for i, cost in enumerate(costs)]
+    overlaps = [i > 0 and interval.low <= intervals[i - 1].high for i, interval in enumerate(intervals)]
     return [f"{i} ≈" if overlap else str(i) for i, overlap in enumerate(overlaps, 1)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import lzma
 import os
 import shutil
 import subprocess
@@ -10,13 +12,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from board_ledger import TRACK, BoardLedger, make_record, page, section
+from board_ledger import TRACK, BoardLedger, curves, make_record, page, section
 
 from harness.board.render import front, render, rendered
 from harness.board.standings import BoardError
 from harness.ledger import record
 from harness.ledger.entries import AnnouncedSubmission, Announcement
 from harness.ledger.store import Ledger
+from harness.ledger.techniques import TECHNIQUES
 from harness.tracks.track import ROOT, load, names
 from harness.verify.clock import utc_now
 from harness.verify.close import abandon
@@ -153,6 +156,7 @@ def test_render_writes_removes_its_own_and_nothing_else(ledger: BoardLedger, tmp
     assert {path.relative_to(out).as_posix(): path.read_bytes() for path in written} == rendered(ledger.folder)
     (out / "curves/stale.svg").write_bytes((out / "curves/cpu-logic.svg").read_bytes())
     (out / "stale.md").write_bytes((out / "README.md").read_bytes())
+    (out / "records/stale.md").write_bytes((out / "README.md").read_bytes())
     (out / "notes.md").write_text("mine\n", encoding="utf-8")
     (out / "curves/drawing.svg").write_text("<svg/>", encoding="utf-8")
     assert sorted(render(ledger.folder, out)) == sorted(written)
@@ -206,6 +210,49 @@ def test_code_is_linked_only_where_a_submission_lives(empty: BoardLedger) -> Non
         (empty.folder.parent / name).mkdir()
         empty.add(make_record(name, path=name, day=3))
     assert page(empty).count("[code](../baseline-gpu)") == 2 and "[code](../harness)" not in page(empty)
+
+
+def test_a_record_has_a_page_that_says_where_its_recipe_comes_from(ledger: BoardLedger) -> None:
+    home = "2026-01-02_cpu-logic_no-kl"
+    origins = [
+        {"based_on": home, "source": "arXiv:2402.03300", "techniques": ["no-kl", "muon"]},
+        {"based_on": "baseline", "source": "https://x.example/a_b/c#L1"},
+        {"based_on": "gone", "techniques": ["a-name-of-later"]},
+    ]
+    for day, origin in enumerate(origins, 5):
+        ledger.add(make_record(f"from-{day}", 0.7, day, **origin), curve=curves(8, 90, day))
+    table = section(page(ledger), "Where recipes come from")
+    assert [line for line in table.splitlines() if line.startswith("| from")] == [
+        f"| from-5 | [2026-01-02&#95;cpu-logic&#95;no-kl](records/{home}.md) "
+        "| [arXiv&#58;2402.03300](https://arxiv.org/abs/2402.03300) | no-kl, muon |",
+        "| from-6 | [baseline](../baseline) | [x&#46;example/a&#95;b/c＃L1](https://x.example/a_b/c#L1) | – |",
+        "| from-7 | gone | – | a-name-of-later |",
+    ]
+    pages = {name: data.decode() for name, data in rendered(ledger.folder).items() if name.startswith("records/")}
+    made = pages["records/2026-01-05_cpu-logic_from-5.md"]
+    assert f"based on [2026-01-02&#95;cpu-logic&#95;no-kl](../records/{home}.md);" in made
+    assert f"- `muon`: {TECHNIQUES['muon']}" in made and "[code](../../" not in made
+    assert "[code](../../submissions/no-kl)" in pages[f"records/{home}.md"]
+    assert "Where the recipe" not in pages[f"records/{home}.md"]
+    assert "Not ranked: self-reported" in pages["records/2026-01-04_cpu-logic_mine.md"]
+
+
+def test_a_records_page_says_what_each_share_of_the_gate_cost(empty: BoardLedger) -> None:
+    """Eight runs of 150 s whose accuracy at step s is s hundredths: 256 completions a step, a window of four steps."""
+    steps = [
+        {"run": run, "t_ms": 1500 * step, "completions": 256, "correct": 256 * step // 100, "tasks": {}}
+        for run in range(8)
+        for step in range(1, 81 if run else 101)
+    ]
+    data = lzma.compress("".join(json.dumps(step) + "\n" for step in steps).encode())
+    empty.add(make_record(), curve=data)
+    text = rendered(empty.folder)["records/2026-01-01_cpu-logic_baseline.md"].decode()
+    rows = [line for line in section(text, "On the way to the gate").splitlines() if line.startswith("| ")][1:]
+    assert rows[0] == "| 50% | 45% | 8 of 8 | 0.470 | 70.5 | 12,032 |"  # steps 44 to 47 are 45% right or more
+    assert rows[3:] == ["| 80% | 72% | 8 of 8 | 0.740 | 111.0 | 18,944 |", *(
+        f"| {share}% | {share * 9 / 10:g}% | 1 of 8 | – | – | – |" for share in (90, 100)
+    )]  # fmt: skip
+    assert "no held-out result" in text and "decides nothing" in text
 
 
 def test_suites_without_a_gate_have_a_table_of_their_own(ledger: BoardLedger) -> None:

@@ -18,7 +18,8 @@ from harness.tracks.track import load
 def test_ranks_valid_official_records_by_cost_and_marks_overlap(ledger: BoardLedger) -> None:
     board = standings(load("cpu-logic"), read_ledger(ledger.folder)[0])
     assert [record.name for record in board.ranked] == ["no-kl", "drop-groups", "baseline"]
-    assert ranks(board.ranked) == ["1", "2 ≈", "3"]
+    costs = [record.predicate.verdict.relative_cost_ppm for record in board.ranked]
+    assert ranks(costs) == ["1", "2 ≈", "3"]
     rows = [line for line in section(page(ledger), "Ranking").splitlines() if line.startswith("| ")][1:]
     assert [re.split(r" *\| *", row)[1:4] for row in rows] == [
         ["1", "no-kl", "0.610 (0.590–0.630)"],
@@ -58,6 +59,20 @@ def test_shows_apart_what_is_not_official_or_not_valid(
     assert any("| other |" in line and reason in line for line in apart.splitlines())
     assert "| other |" not in section(text, "Ranking") + section(text, "History")
     assert "Standing record: **no-kl**" in text
+
+
+def test_the_same_records_are_ranked_by_reward_queries_too(ledger: BoardLedger) -> None:
+    """Fewest first by the mean over runs, whatever they cost; equal ones in the order of cost, marked as equal."""
+    frugal = make_record("frugal", 0.9, 5)
+    runs = [run.model_copy(update={"reward_queries": 12_000 + 100 * (run.run % 2)}) for run in frugal.predicate.runs]
+    ledger.add(frugal.model_copy(update={"predicate": frugal.predicate.model_copy(update={"runs": runs})}))
+    rows = [line for line in section(page(ledger), "By reward queries").splitlines() if line.startswith("| ")][1:]
+    assert [re.split(r" *\| *", row)[1:4] for row in rows] == [
+        ["1", "frugal", "12,050 (12,005–12,095)"],  # t(7, 97.5%) 2.365 times sigma 53.45 / √8
+        ["2", "no-kl", "25,600"],
+        ["3 ≈", "drop-groups", "25,600"],
+        ["4 ≈", "baseline", "25,600"],
+    ]
 
 
 def test_one_run_has_no_interval(empty: BoardLedger) -> None:
