@@ -12,7 +12,7 @@ import typer
 
 from harness.cli.evaluate import evaluate_on_track
 from harness.cli.options import Json, SubmissionsTrack, TrackName
-from harness.cli.terminal import console, escape, print_json, stop
+from harness.cli.terminal import console, escape, make_table, print_json, stop
 
 if TYPE_CHECKING:
     from harness.screen.findings import Finding
@@ -75,6 +75,54 @@ def train(
     finished = development.train(chosen, loaded, seed, output, control, console(), seconds)
     if finished and evaluate:
         evaluate_on_track(chosen, output / "model.safetensors", seed, as_json=False)
+
+
+@app.command()
+def power(
+    track: Annotated[str, typer.Argument(metavar="TRACK", help="A track; see `nano-r1 tracks`.")] = "cpu-logic",
+    sigma: Annotated[
+        float | None,
+        typer.Option(metavar="S", help="Standard deviation of a run's mean accuracy, as 0.013. Default: the track's."),
+    ] = None,
+    cost_sigma: Annotated[
+        float | None,
+        typer.Option(metavar="S", help="That of its wall time, over the mean, as 0.05. Default: the track's."),
+    ] = None,
+    chance: Annotated[float, typer.Option(min=0.5, max=0.999, metavar="P", help="Of passing.")] = 0.9,
+    as_json: Json = False,
+) -> None:
+    """Say how many runs a claim needs.
+
+    For each number of runs: how far above the gate a recipe's true accuracy must lie, and how far below the standing
+    record its true cost, to pass with a given chance.
+    """
+    from dataclasses import asdict
+
+    from harness.planning import power as planning
+    from harness.tracks import track as tracks
+
+    chosen = tracks.load(track)
+    found = planning.power(chosen, planning.noise_of(chosen, sigma, cost_sigma), chance)
+    if as_json:
+        print_json(asdict(found))
+        return
+    out, noise = console(), found.noise
+    out.print(
+        f"{found.track}: a run's mean accuracy scatters by {noise.sigma * 100:.2f} points, of which drawing its "
+        f"questions alone makes {found.question_sigma * 100:.2f}, and its wall time by {noise.cost_sigma:.1%}.",
+        soft_wrap=True,
+    )
+    table = make_table("runs", "points above the gate", "of the record's cost")
+    for row in found.rows:
+        mark = " (the track's)" if row.runs == chosen.verdict.runs else ""
+        cost = "no test can pass" if row.relative_cost is None else f"{row.relative_cost:.3f}"
+        table.add_row(f"{row.runs}{mark}", f"{row.margin * 100:.2f}", cost)
+    out.print(table)
+    out.print(
+        f"True accuracy at least so far above the gate, and true cost at most so much of a standing record's of "
+        f"another session, pass at p < {found.alpha:g} with a chance of {chance:.0%}.",
+        soft_wrap=True,
+    )
 
 
 @app.command()

@@ -268,6 +268,16 @@ class VerdictRules(Part):
     alpha_ppb: Positive
 
 
+class Noise(Part):
+    """How much runs of the baseline scatter, as measured: for planning (`nano-r1 power`). It decides nothing.
+
+    `sigma_ppm`: standard deviation over runs of the mean accuracy. `cost_sigma_ppm`: of wall time, over its mean.
+    """
+
+    sigma_ppm: Annotated[int, Field(gt=0, lt=1_000_000)]
+    cost_sigma_ppm: Annotated[int, Field(gt=0, lt=1_000_000)]
+
+
 class Baseline(Part):
     folder: str
     tree_sha256: Sha256
@@ -286,6 +296,7 @@ class Track(Part):
     heldout: Heldout
     sampling: Sampling
     verdict: VerdictRules
+    noise: Noise | None = None
     baseline: Baseline
     packages: dict[str, str]
 

@@ -14,7 +14,7 @@ from harness.tracks.track import ROOT
 
 COMMANDS = (
     "tracks", "tasks", "ledger", "new", "check", "train", "eval", "regrade", "verify", "reproduce", "audit",
-    "leaderboard", "keygen", "doctor",
+    "leaderboard", "keygen", "doctor", "power",
 )  # fmt: skip
 
 
