@@ -19,4 +19,6 @@ RULES = {
     "R11": "What a revoked key signed stops counting",
     "R12": "Whoever made a record may ask for its withdrawal",
     "R13": "A reasoned doubt is a dispute, and a dispute is decided",
+    "R14": "A recipe is verified once",
+    "R15": "One open attempt a person",
 }
