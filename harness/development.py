@@ -29,6 +29,7 @@ from rich.text import Text
 from harness import files
 from harness.environment import Environment, development_key
 from harness.errors import NanoR1Error
+from harness.isolation import preload
 from harness.isolation.load import Load
 from harness.submission import Submission
 from harness.tracks.track import ROOT, Track
@@ -85,11 +86,11 @@ def train(
                 control=development_key(seed) if control else None,
             )
         )
-        load, before = Load(track.hardware.cores), _cpu_ms()
-        with _started(submission, Path(work) / "socket") as process:
+        with _started(submission, Path(work) / "socket", track.budget.preload, console) as (process, imports_cpu_ms):
+            start, load, before = time.monotonic(), Load(track.hardware.cores), _cpu_ms()
             reader = LogReader(process, log, console)
             ended = _watch(process, environment, (start, limit), reader, console)
-        elapsed, share = time.monotonic() - start, load.share(_cpu_ms() - before)
+        elapsed, share = time.monotonic() - start, load.share(_cpu_ms() - before - imports_cpu_ms)
         reader.join(timeout=5)
         console.print(_view(environment, elapsed, limit, "", console.width))
     log_file = output / "log.txt"
@@ -150,22 +151,43 @@ def _ending(returncode: int, last_line: str) -> str:
 
 
 @contextlib.contextmanager
-def _started(submission: Submission, socket: Path) -> Iterator[subprocess.Popen[str]]:
-    """The submission's process; whatever ends the block, the process has ended too."""
+def _started(
+    submission: Submission, socket: Path, modules: list[str], console: Console
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The submission's process, and the milliseconds of CPU time that it has imported the track's modules in.
+
+    Its clock starts now. Whatever ends the block, the process has ended too.
+    """
+    imports = preload.Imports(modules, str(ROOT)) if modules else None
     process = subprocess.Popen(
         [sys.executable, str(submission.folder.resolve() / "train.py")],
-        env={**os.environ, "NANO_R1_SOCKET": str(socket), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "NANO_R1_SOCKET": str(socket), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        | (imports.variables if imports else {}),
+        pass_fds=[imports.descriptor] if imports else [],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         errors="replace",
     )
     try:
-        yield process
+        yield process, _import(imports, process, console) if imports else 0
     finally:
         if process.poll() is None:
             process.kill()
         process.wait()
+
+
+def _import(imports: preload.Imports, process: subprocess.Popen[str], console: Console) -> int:
+    """Let the process import, then run train.py. Milliseconds of CPU time. Raises DevelopmentError."""
+    begun = time.monotonic()
+    cpu_ms = imports.wait()
+    if cpu_ms is None:
+        process.kill()
+        last = (process.communicate()[0].strip().splitlines() or [f"not within {preload.SECONDS} s"])[-1]
+        raise DevelopmentError(f"the track's modules could not be imported: {last[:500]}")
+    console.print(f"the track's modules are imported off the clock, in {time.monotonic() - begun:.1f} s")
+    imports.go()
+    return cpu_ms
 
 
 class LogReader(threading.Thread):

@@ -35,10 +35,12 @@ def folder_of(place, code):
     return submission.load(folder)
 
 
-def train(place, code, budget=600, **other):
+def train(place, code, budget=600, preload=(), **other):
     """Returns (what it returned, what it printed at 80 columns, the error that it raised)."""
     track = load("cpu-logic")
-    track = track.model_copy(update={"budget": track.budget.model_copy(update={"seconds": budget})})
+    track = track.model_copy(
+        update={"budget": track.budget.model_copy(update={"seconds": budget, "preload": [*preload]})}
+    )
     console = Console(file=io.StringIO(), width=80)
     finished = error = None
     try:
@@ -105,6 +107,21 @@ def test_the_step_is_read_from_the_log(log, step):
 def test_a_failure_says_what_happened(tmp_path, code, words):
     _, _, error = train(tmp_path, code)
     assert words in str(error)
+
+
+def test_modules_are_imported_off_the_clock_as_in_a_verification(tmp_path):
+    code = "import sys\nfrom harness.client import connect\nprint('colorsys' in sys.modules, sys.argv, sys.path[0])\n"
+    code += "print(connect().seconds_left() > 599)"
+    _, printed, error = train(tmp_path, code, preload=["colorsys", "harness.client"])
+    folder, log = tmp_path / "mine", (tmp_path / "out" / "log.txt").read_text(encoding="utf-8")
+    assert error is None and "the track's modules are imported off the clock, in 0." in printed
+    assert log == f"True ['{folder / 'train.py'}'] {folder}\nTrue\n"
+
+
+def test_modules_that_cannot_be_imported_are_named(tmp_path):
+    _, _, error = train(tmp_path, "", preload=["nothing_of_that_name"])
+    why = "ModuleNotFoundError: No module named 'nothing_of_that_name'"
+    assert str(error) == f"the track's modules could not be imported: cannot import 'nothing_of_that_name': {why}"
 
 
 def test_no_weights_are_not_evaluated(tmp_path):

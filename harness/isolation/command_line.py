@@ -7,8 +7,10 @@ import shlex
 import shutil
 import stat
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from harness.isolation import preload
 from harness.isolation.contract import Devices, Invocation, Limits, Mounts, SandboxError
 from harness.isolation.meter import Cgroup
 from harness.isolation.output import whole_pages
@@ -32,20 +34,22 @@ def command_line(invocation: Invocation, group: Cgroup | None, channel: int, cal
     rlimits = {"RLIMIT_CORE": 0}
     if invocation.level == "full":
         _admit(mounts)
-        prefix = bwrap(limits, ["--seccomp", str(calls), *_binds(mounts), *_device_binds(invocation.devices)])
+        binds = [*_binds(mounts), *_device_binds(invocation.devices), *_preloader_binds(invocation.preload)]
+        prefix = bwrap(limits, ["--seccomp", str(calls), *binds])
         submission, output = INSIDE.submission, INSIDE.output
         socket = None if socket is None else INSIDE.socket
-        library = "/opt/nano-r1"
+        library, preloader = "/opt/nano-r1", preload.INSIDE
     else:
         prefix = []
         submission, output = mounts.submission, mounts.output
-        library = str(HARNESS.parent)
+        library, preloader = str(HARNESS.parent), preload.FOLDER
         rlimits["RLIMIT_FSIZE"] = max(limits.output_bytes, limits.shm_bytes)
         if group is None:
             rlimits["RLIMIT_DATA"] = limits.memory_bytes
     plan = {
         "argv": [sys.executable, *invocation.argv],
-        "environment": _environment(invocation, library, socket),
+        "environment": _environment(invocation, library, socket)
+        | preload.environment(invocation.preload, preloader, library),
         "folder": str(submission),
         "output": str(output),
         "rlimits": rlimits,
@@ -139,6 +143,16 @@ def _device_binds(devices: Devices | None) -> list[str]:
     line = [word for node in devices.nodes for word in ("--dev-bind", str(node), str(node))]
     line += [word for folder in devices.folders for word in ("--ro-bind", str(folder), str(folder))]
     return line + [word for where, to in devices.links.items() for word in ("--symlink", to, where)]
+
+
+def _preloader_binds(modules: Sequence[str]) -> list[str]:
+    """Raises SandboxError where the sandbox's user cannot read it: Python would pass it over and run the submission."""
+    if not modules:
+        return []
+    for path in (preload.FOLDER, preload.FOLDER / "sitecustomize.py"):
+        if reason := unreadable(path):
+            raise SandboxError(f"{reason}; run `chmod -R go+rX {shlex.quote(str(preload.FOLDER))}`")
+    return ["--ro-bind", str(preload.FOLDER), str(preload.INSIDE)]
 
 
 def _environment(invocation: Invocation, library: str, socket: Path | None) -> dict[str, str]:

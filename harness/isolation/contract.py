@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -59,20 +59,23 @@ class Devices:
 
 @dataclass(frozen=True)
 class Invocation:
-    """`python *argv` in the submission's folder, and all that it is given."""
+    """`python *argv` in the submission's folder, and all that it is given. `preload`: modules that it imports before
+    the clock starts, see preload.py."""
 
     argv: list[str]
     mounts: Mounts
     limits: Limits
     level: Level
     devices: Devices | None = None
+    preload: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Hooks:
     """How the caller takes part in a run. An exception from a hook (KeyboardInterrupt too) ends the run and is raised.
 
-    `on_start` is called as the clock starts, `on_tick` about ten times a second with the milliseconds since.
+    `on_start` is called as the clock starts, at the spawn or when all is preloaded; `on_tick` about ten times a second
+    with the milliseconds since.
     `wait_until_free` is called when no process of the run is alive and the clock still runs: it waits for what the run
     held elsewhere, a GPU, and returns why the run has failed, or None. Setting `cancel` ends the run with the failure
     "cancelled".
@@ -86,10 +89,13 @@ class Hooks:
 
 @dataclass(frozen=True)
 class Usage:
-    """The bill of one run and how it ended. `failure` is a sentence for people, None if all went well."""
+    """The bill of one run and how it ended. `failure` is a sentence for people, None if all went well.
 
-    wall_ms: int  # from the spawn until nothing was alive
-    cpu_ms: int
+    What was preloaded is in the peak of memory and in no time.
+    """
+
+    wall_ms: int  # from the start of the clock until nothing was alive
+    cpu_ms: int  # likewise
     peak_memory_bytes: int  # of all processes together; without a cgroup, of the largest one
     exit_code: int | None  # of the main process; -N: killed by signal N; None: it never ended by itself
     failure: str | None

@@ -44,11 +44,14 @@ class Share:
 
 
 class Load:
-    """Watches the cores that a run begins on, from the moment it is made."""
+    """Watches the cores that a run begins on, from the moment it is made, or from its last `restart`."""
 
     def __init__(self, cores: int) -> None:
         self._cores = sorted(os.sched_getaffinity(0))[:cores]
         self._count = cores
+        self.restart()
+
+    def restart(self) -> None:
         self._before = self._now()
 
     def share(self, cpu_ms: int) -> Share:

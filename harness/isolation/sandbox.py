@@ -19,7 +19,8 @@ When it dies the kernel kills the whole namespace; and it dies when bwrap does, 
 bwrap's parent (the verifier) does, or when the verifier's end of the socket closes. A verifier that is killed
 with SIGKILL therefore takes its sandbox with it.
 
-The clock is the verifier's and runs from the spawn until the cgroup is empty, whatever the supervisor says.
+The clock is the verifier's and runs from the spawn until the cgroup is empty, whatever the supervisor says. Where a
+track names modules to preload, it runs from when they are imported; nothing of the submission has been opened by then.
 
 Why /output is a tmpfs. The kernel then enforces its size to the page and the submission meets an ordinary
 "no space left on device"; nothing is written to the host while untrusted code runs. The supervisor passes a
@@ -27,9 +28,9 @@ descriptor of it out before the trainer starts, which keeps it alive after the n
 everything is dead, `model.safetensors` alone is copied from it, if it is a plain file. Like /tmp and /dev/shm
 it is charged to the memory budget.
 
-This module is what others use. Behind it: contract.py (the types), command_line.py, supervisor.py, seccomp.py,
-watch.py (the verifier's side of a run), budgets.py (how it can fail), output.py (log and weights), meter.py (cgroup),
-obstacles.py (why none starts here).
+This module is what others use. Behind it: contract.py (the types), command_line.py, supervisor.py, preload.py (what is
+imported before the clock), seccomp.py, watch.py (the verifier's side of a run), budgets.py (how it can fail), output.py
+(log and weights), meter.py (cgroup), obstacles.py (why none starts here).
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,14 +81,18 @@ def run(
     level: Level,
     devices: Devices | None = None,
     hooks: Hooks | None = None,
+    preload: Sequence[str] = (),
 ) -> Usage:
     """Run `python *argv` in the submission's folder and wait until nothing of it is alive.
+
+    `preload`: modules that its interpreter imports before the clock starts and before it opens anything of the
+    submission's.
 
     Whatever the submission does is in the Usage. Raises SandboxError where the machine fails, not the submission, and
     what a hook raises.
     Call it from a thread that outlives the run: the sandbox dies with the thread that started it.
     """
-    invocation = Invocation(argv, mounts, limits, level, devices)
+    invocation = Invocation(argv, mounts, limits, level, devices, preload)
     try:
         group = Cgroup.create(limits.memory_bytes, limits.processes + OWN_PROCESSES)
     except MeterError as error:

@@ -30,6 +30,7 @@ Repo = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*$")]
 PackageName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?$")]
 PackageVersion = Annotated[str, StringConstraints(pattern=r"^[0-9][A-Za-z0-9.!+]*$")]
+ModuleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
 MemberName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)*\.gguf$")]
 # What harness.tracks.gguf_base makes of a GGUF file.
 CONVERTED = (
@@ -78,7 +79,11 @@ Hardware = Annotated[CpuHardware | GpuHardware, Field(discriminator="kind")]
 
 
 class Budget(Part):
-    """`seconds`: from the spawn of the sandbox, so what CUDA, NCCL and an engine take to start is in it."""
+    """`seconds`: from the spawn of the sandbox, so what CUDA, NCCL and an engine take to start is in it.
+
+    `preload`: modules that the interpreter imports before the clock starts (harness/isolation/preload.py). `seconds`
+    then runs from there, before train.py is opened.
+    """
 
     seconds: Positive
     memory_bytes: Positive
@@ -88,6 +93,7 @@ class Budget(Part):
     processes: Positive
     reward_queries: Positive
     queries_per_prompt: Positive
+    preload: list[ModuleName] = []
 
 
 class Wheel(Part):
@@ -306,6 +312,12 @@ class Track(Part):
             if suite.task not in GENERATED:
                 names = ", ".join(GENERATED)
                 raise ValueError(f"{suite.task!r} is no generated task, and only those are held out: {names}")
+        return self
+
+    @model_validator(mode="after")
+    def _preloads_in_one_interpreter(self) -> Track:
+        if self.budget.preload and self.hardware.kind == "gpu":
+            raise ValueError("a GPU track preloads nothing: torchrun starts an interpreter for each rank")
         return self
 
     @model_validator(mode="after")

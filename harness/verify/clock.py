@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 
 class Clock:
-    """Milliseconds since the sandbox was spawned. Monotonic: nobody can set it."""
+    """Milliseconds since a run's clock started. Monotonic: nobody can set it."""
 
     def __init__(self) -> None:
         self.start()

@@ -137,6 +137,11 @@ def _train(spec: RunSpec, submission: Path, output: Path, context: RunContext) -
         meter or nullcontext(),
     ):
         load = Load(track.hardware.cores)
+
+        def start() -> None:
+            timer.start()
+            load.restart()
+
         usage = sandbox.run(
             ["train.py"],
             mounts=sandbox.Mounts(submission=submission, base=track.base_folder, output=output, socket=socket),
@@ -144,11 +149,12 @@ def _train(spec: RunSpec, submission: Path, output: Path, context: RunContext) -
             level=context.level,
             devices=devices,
             hooks=sandbox.Hooks(
-                on_start=timer.start,
+                on_start=start,
                 on_tick=_watcher(environment, meter, reporter),
                 wait_until_free=None if meter is None else meter.wait_until_free,
                 cancel=context.cancel,
             ),
+            preload=track.budget.preload,
         )
         share = load.share(usage.cpu_ms)
     if context.cancel.is_set():
@@ -234,5 +240,6 @@ def training_summary(environment: Environment) -> str:
 
 def sandbox_limits(track: Track) -> sandbox.Limits:
     """The track's budget, as the sandbox takes it."""
-    budget = track.budget.model_dump(exclude={"reward_queries", "queries_per_prompt"})  # those the environment keeps
+    kept_elsewhere = {"reward_queries", "queries_per_prompt", "preload"}  # by the environment; and no limit
+    budget = track.budget.model_dump(exclude=kept_elsewhere)
     return sandbox.Limits(**budget, cores=track.hardware.cores)

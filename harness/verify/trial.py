@@ -85,6 +85,7 @@ def _trial(track: Track, item: Submission, cancel: threading.Event) -> tuple[str
                 level=level,
                 devices=None if lease is None else lease.sandbox_devices(level),
                 hooks=sandbox.Hooks(on_start=timer.start, on_tick=stop_at_first_score, cancel=enough),
+                preload=track.budget.preload,
             )
         if cancel.is_set():
             raise Interrupted("nothing was announced")

@@ -165,7 +165,7 @@ def representatives() -> list[Case]:
 
 
 def small(seconds: int, cores: int, folder: Path) -> Track:
-    """The CPU track with two questions a task, a baseline of a second, and less memory and fewer queries.
+    """The CPU track with two questions a task, a baseline of a second, less memory, fewer queries and a preload.
 
     With two questions chance would fail the control run: that it fails those it should is for the full track to show.
     """
@@ -179,7 +179,7 @@ def small(seconds: int, cores: int, folder: Path) -> Track:
     baseline = Baseline(folder=str(home), tree_sha256=submission.load(home).tree_sha256)
     gated = [suite for suite in track.heldout.suites if suite.gate_ppm is not None]
     suites = [suite.model_copy(update={"questions": 2, "gate_ppm": 1_000_001}) for suite in gated]
-    budget = {"seconds": seconds, "memory_bytes": 1 << 30, "reward_queries": 20_000}
+    budget = {"seconds": seconds, "memory_bytes": 1 << 30, "reward_queries": 20_000, "preload": ["colorsys"]}
     return track.model_copy(
         update={
             "baseline": baseline,

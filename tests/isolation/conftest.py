@@ -1,4 +1,4 @@
-"""What the tests of isolation share: a stand-in for NVML, compiled once."""
+"""What the tests of isolation share: the folders of a run, and a stand-in for NVML, compiled once."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ from pathlib import Path
 
 import pytest
 from nvml_machine import Machine
+from sandbox_place import Place
 
 from harness.tracks.track import ROOT
 
 # Not in pytest's own folder: every session of pytest that starts closes that to the sandbox's user.
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    with tempfile.TemporaryDirectory(prefix="nano-r1-test-") as folder:
+        yield Place(Path(folder))
 
 
 @pytest.fixture(scope="session")

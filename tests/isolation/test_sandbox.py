@@ -12,51 +12,20 @@ import socket
 import stat
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from needs import needs_sandbox
+from sandbox_place import LIMITS, Place, both_levels
 
 from harness.isolation import command_line, sandbox
 from harness.isolation.budgets import CoreTime
 from harness.isolation.meter import Cgroup
-from harness.isolation.sandbox import Hooks, Level, Limits, Mounts, SandboxError, Usage
+from harness.isolation.sandbox import Hooks, Level, Mounts, SandboxError
 
-both_levels = pytest.mark.parametrize("level", [pytest.param("full", marks=needs_sandbox), "none"])
-
-LIMITS = Limits(
-    seconds=20, memory_bytes=1 << 28, shm_bytes=1 << 22, output_bytes=1 << 20, log_bytes=1 << 16, processes=24, cores=1
-)
 DAEMON = "import os, time\nif os.fork() == 0:\n os.setsid()\n if os.fork() == 0:\n  {}\n os._exit(0)\n"
-
-
-class Place:
-    """A submission's folders on the host; `run` writes train.py and runs it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.submission, self.base, self.output = folder / "submission", folder / "base", folder / "output"
-        for path in [self.submission, self.base, self.output]:
-            path.mkdir()
-        for path in [folder, self.submission, self.base]:
-            path.chmod(0o755)
-        self.socket: Path | None = None
-
-    def run(self, program: str, level: Level = "full", limits: Limits = LIMITS, hooks: Hooks | None = None) -> Usage:
-        (self.submission / "train.py").write_text(program, encoding="utf-8")
-        mounts = Mounts(self.submission, self.base, self.output, self.socket)
-        return sandbox.run(["train.py"], mounts=mounts, limits=limits, level=level, hooks=hooks)
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    """Not in tmp_path: every session of pytest that starts closes the folder of them all to the sandbox's user."""
-    with tempfile.TemporaryDirectory(prefix="nano-r1-test-") as folder:
-        yield Place(Path(folder))
 
 
 # ---------------------------------------------------------------- when all goes well

@@ -9,6 +9,8 @@ import tiny
 from sessions import Listener, verifier_at
 
 from harness import submission
+from harness.isolation.sandbox import SandboxError
+from harness.tracks import files
 from harness.tracks import track as tracks
 from harness.verify import trial
 from harness.verify.executor import Interrupted, VerifyError
@@ -51,6 +53,14 @@ def test_a_trial_ends_with_the_first_score(tiny_place):
     lines, seconds = try_out(tiny_place, SCORE + "import time\ntime.sleep(50)\nraise SystemExit(3)\n")
     assert "one: a short trial before anything is announced" in lines and seconds < 30
     assert not (tiny_place / "records").exists()
+
+
+def test_a_trial_preloads_what_the_track_does(tiny_place):
+    path = files.TRACKS / "cpu-logic.toml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("reward_queries", 'preload = ["gone_from_here"]\nreward_queries', 1), encoding="utf-8")
+    with pytest.raises(SandboxError, match="cannot import 'gone_from_here': ModuleNotFoundError"):
+        try_out(tiny_place, SCORE)
 
 
 def test_a_slow_start_is_no_failure(tiny_place, monkeypatch):
