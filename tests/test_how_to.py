@@ -54,7 +54,7 @@ def test_add_a_benchmark(monkeypatch):
 
 def test_add_a_track():
     lines = (ROOT / "harness" / "tracks" / "cpu-logic.toml").read_text(encoding="utf-8").splitlines()
-    (changes,), (suite, wheel) = code("add-a-track.md", "diff"), code("add-a-track.md", "toml")
+    (changes,), (suite, preload, wheel) = code("add-a-track.md", "diff"), code("add-a-track.md", "toml")
     assert tomllib.loads(wheel)["base"]["wheel"] == tracks.load("gpu-smol").base.wheel.model_dump()
     removed = [line[1:] for line in changes.splitlines() if line.startswith("-")]
     added = [line[1:] for line in changes.splitlines() if line.startswith("+")]
@@ -64,7 +64,9 @@ def test_add_a_track():
         lines[lines.index(old)] = new
     table = tomllib.loads("\n".join(lines))
     table["heldout"]["suites"] = tomllib.loads(suite)["heldout"]["suites"]
+    table["budget"] |= tomllib.loads(preload)
     track = Track.model_validate(table)
+    assert track.budget.preload[:2] == ["torch", "transformers"]
     assert track.id == "cpu-nim@1" and track.heldout.gates == {"nim": 950_000} and track.tasks == ["nim"]
 
 
