@@ -180,7 +180,10 @@ def _started(
 def _import(imports: preload.Imports, process: subprocess.Popen[str], console: Console) -> int:
     """Let the process import, then run train.py. Milliseconds of CPU time. Raises DevelopmentError."""
     begun = time.monotonic()
-    cpu_ms = imports.wait()
+    try:
+        cpu_ms = imports.wait()
+    except KeyboardInterrupt:
+        raise RunInterrupted("interrupted before the clock started") from None
     if cpu_ms is None:
         process.kill()
         last = (process.communicate()[0].strip().splitlines() or [f"not within {preload.SECONDS} s"])[-1]

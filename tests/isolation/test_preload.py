@@ -42,7 +42,8 @@ def modules(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
 def test_the_clock_and_the_bill_begin_when_the_modules_are_imported(modules: Place, level: Level) -> None:
     called, started = time.monotonic(), []
     hooks = Hooks(on_start=lambda: started.append(time.monotonic() - called))
-    code = "import slow, time\nbegun = time.process_time()\nwhile time.process_time() < begun + 0.2: pass"
+    code = "import gc, slow, time\nassert gc.get_freeze_count()\nbegun = time.process_time()\n"
+    code += "while time.process_time() < begun + 0.2: pass"
     usage = modules.run(code, level, ONE_SECOND, hooks, preload=["slow"])
     assert (usage.failure, usage.log) == (None, b"")
     assert started[0] >= 1.2 and time.monotonic() - called >= started[0] + usage.wall_ms / 1000
