@@ -58,8 +58,9 @@ try:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from harness import files, judge
+    from harness import files
     from harness.errors import NanoR1Error
+    from harness.evaluation import judging
     from harness.isolation import compiler, gpu
     from harness.ledger.store import Ledger
     from harness.tracks.track import ROOT, load
@@ -306,7 +307,7 @@ def verification(show: Show) -> dict[str, Any]:
         "reasons": predicate.verdict.reasons,
         "gate": gate,
         "wall": walls,
-        "accuracy": [judge.mean_accuracy(track, run.tasks) for run in predicate.runs],
+        "accuracy": [judging.mean_accuracy(track, run.tasks) for run in predicate.runs],
         "first_at_gate": [first_at_gate(curves, run.run, gate) for run in predicate.runs],
         "gpu": [None if run.gpu is None else run.gpu.model_dump(mode="json") for run in predicate.runs],
     }

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from harness.frozen.draw import Split, Task, sample
+from harness.frozen.format import Sample
 from harness.tasks import GENERATED as REGISTERED
-from harness.tasks import Sample, Split, Task, sample
 from harness.tasks.aiw import AliceInWonderland
 from harness.tasks.aiw_circles import AliceInWonderlandCircles
 from harness.tasks.aiw_plus import AliceInWonderlandPlus

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from harness.tasks import Task
-from harness.tasks.task import Stream
+from harness.frozen.draw import Stream, Task
 
 PIECES = [
     *"0123456789+-*/() ", "<think>", "</think>", "<answer>", "</answer>", "\n", "٣", "３", "²", "½", "⁄", "−", "\u200b",

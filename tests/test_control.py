@@ -9,7 +9,8 @@ import torch
 from sessions import Listener
 from tiny import make_submission
 
-from harness import judge, submission
+from harness import submission
+from harness.evaluation import judging
 from harness.ledger import record
 from harness.ledger.check import check
 from harness.ledger.signature import generate, load_key
@@ -43,7 +44,7 @@ def test_the_control_run_and_nothing_else_refuses(tmp_path, name):
     assert outcome.folder is not None, outcome.reason
     predicate = record.load((outcome.folder / "record.json").read_bytes()).predicate
     (run,) = predicate.runs
-    assert judge.mean_accuracy(track, run.tasks) * 1_000_000 > track.heldout.mean_gate_ppm
+    assert judging.mean_accuracy(track, run.tasks) * 1_000_000 > track.heldout.mean_gate_ppm
     for suite in track.heldout.suites:
         assert run.tasks[suite.task].correct / suite.questions * 1_000_000 > suite.gate_ppm
     assert not predicate.verdict.valid

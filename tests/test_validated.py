@@ -32,7 +32,7 @@ def edited(monkeypatch, path):
     [
         "harness/tasks/nim_hard.py",
         "harness/tasks/nim.py",
-        "harness/tasks/task.py",
+        "harness/frozen/draw.py",
         "tests/tasks/test_tasks.py",
         "tests/task_helpers.py",
     ],

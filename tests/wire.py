@@ -8,8 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness.environment import Environment, Grader
-from harness.tasks import TASKS, Sample, sample
+from harness.environment.server import Environment
+from harness.frozen.draw import sample
+from harness.frozen.format import Sample
+from harness.frozen.grader import Grader
+from harness.tasks import TASKS
 from harness.tracks.track import Track
 
 KEY = b"tests of the environment"

@@ -19,7 +19,7 @@ from typing import ClassVar
 
 from harness.answers.grade import LONGEST_BOX, final_part, last_box
 from harness.answers.kind import Kind
-from harness.tasks.task import Sample
+from harness.frozen.format import Sample
 
 _WRAP = r"(?:\\(?:text|textbf|mathrm|mathbf|boxed|fbox)\{\s*)?"
 _BOXED = re.compile(

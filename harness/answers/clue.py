@@ -22,7 +22,7 @@ from typing import ClassVar
 
 from harness.answers.grade import final_part
 from harness.answers.kind import Kind, required
-from harness.tasks.task import Sample
+from harness.frozen.format import Sample
 
 _LINE = re.compile(r"^[ \t*_#>-]{0,10}([A-Z])[.):][ \t*_]{0,10}([^\n]{1,100})$", re.MULTILINE)
 

@@ -30,7 +30,7 @@ from typing import ClassVar, Protocol
 from harness.answers import exam
 from harness.answers.grade import Grade, GraderError, answer_of, final_part
 from harness.answers.kind import Kind, required
-from harness.tasks.task import Sample
+from harness.frozen.format import Sample
 
 LONGEST_ANSWER = 50_000  # characters
 LONGEST_PAPER = 32 << 20  # bytes of a problem, its tests in it, as the examiner reads it

@@ -6,11 +6,12 @@ from typing import ClassVar
 
 from harness.answers.grade import Grade
 from harness.answers.kind import Kind
-from harness.tasks.task import Sample, Task, score
+from harness.frozen.draw import Task
+from harness.frozen.format import Sample, score
 
 
 class Generated(Kind):
-    """Strict is what counts in training and for a gate: harness.tasks.task.score."""
+    """Strict is what counts in training and for a gate: harness.frozen.format.score."""
 
     name: ClassVar[str] = "task"
 

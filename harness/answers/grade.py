@@ -13,11 +13,11 @@ import re
 from dataclasses import dataclass
 
 from harness.errors import NanoR1Error
+from harness.frozen import format
 
 LONGEST = 1_000_000  # characters of a completion; a longer one has no answer
 LONGEST_BOX = 500
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 
 class GraderError(NanoR1Error):
@@ -38,23 +38,12 @@ class Grade:
 
 
 def answer_of(completion: str, longest: int = 200) -> str | None:
-    """The text between the answer tags, or None. Total, linear in the length.
+    """The text between the answer tags, or None without the format. Total, linear in the length.
 
-    Each of the four tags stands once, in this order, with nothing before, after or between but one white space before
-    `<answer>`. This is the format of harness.tasks.task, for answers that need `<` (inequalities, programs) or more
-    room: at most `longest` characters.
+    The format of harness.frozen.format, for answers that need `<` (inequalities, programs) or more room: at most
+    `longest` characters.
     """
-    if len(completion) > LONGEST or any(completion.count(tag) != 1 for tag in _TAGS):
-        return None
-    if not completion.startswith("<think>") or not completion.endswith("</answer>"):
-        return None
-    rest = completion.partition("</think>")[2]
-    if rest[:1] in tuple(" \t\n\r\f\v"):
-        rest = rest[1:]
-    if not rest.startswith("<answer>"):
-        return None
-    answer = rest[len("<answer>") : -len("</answer>")]
-    return answer.strip(" ") if len(answer) <= longest else None
+    return None if len(completion) > LONGEST else format.answer_of(completion, longest, brackets=True)
 
 
 def last_box(text: str) -> tuple[str, str, str] | None:

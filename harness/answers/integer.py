@@ -1,7 +1,7 @@
 """Integers by exact match: GSM8K, AIME, AIW.
 
-Strict: the canonical form and nothing else, `-12`, `0`, `1234`. `1,234`, `+7`, `07`, `7.0`, `-0` and `٧` are not
-canonical; the form is asked for and costs nothing to meet. Numbers are compared as text, so no number is too large.
+Strict: the canonical form and nothing else, `-12`, `0`, `1234` (harness.frozen.format.is_integer). The form is asked
+for and costs nothing to meet.
 
 Lenient: the number in the last `\\boxed{}`, else behind the last `####` or "answer" that has one, else the last number,
 with `$`, thousands commas, a sign, a unit and `.00` read as people do; a box that holds two numbers, a fraction or a
@@ -19,9 +19,9 @@ from typing import ClassVar
 
 from harness.answers.grade import LONGEST_BOX, final_part, last_box
 from harness.answers.kind import Kind
-from harness.tasks.task import Sample, integer_attacks
+from harness.frozen.format import Sample, is_integer
+from harness.tasks.attacks import integer_attacks
 
-_CANONICAL = re.compile(r"-?[1-9][0-9]*|0", re.ASCII)
 _GROUPED = re.compile(r"-?[0-9]{1,3}(?:,[0-9]{3})+|-?[0-9]+", re.ASCII)
 _NUMBER = re.compile(
     r"(?<!\w)(?<!\d\.)[-−]?\$?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?"
@@ -54,7 +54,7 @@ class Integer(Kind):
         return "The answer is an integer in digits."
 
     def strict(self, sample: Sample, answer: str) -> bool:
-        return answer == sample.target and _CANONICAL.fullmatch(answer) is not None
+        return is_integer(answer, sample.target)
 
     def lenient(self, sample: Sample, completion: str) -> bool:
         number = _stated(final_part(completion))

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from harness.answers.grade import Grade, GraderError, answer_of, final_part
-from harness.tasks.task import Sample
+from harness.frozen.format import Sample
 
 
 class Kind(ABC):

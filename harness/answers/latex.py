@@ -18,7 +18,7 @@ from harness.answers.kind import Kind
 from harness.answers.latex_spelling import number, read, without_text
 from harness.answers.latex_tokens import Tokens, joined
 from harness.answers.shapes import same_shape
-from harness.tasks.task import Sample
+from harness.frozen.format import Sample
 
 _WORDS = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox|operatorname)\{([^{}]*)\}")
 _UNSAID = re.compile(r"\$|\\%|(?<![0-9]) | (?![0-9])")

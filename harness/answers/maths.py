@@ -18,7 +18,7 @@ from typing import ClassVar
 from harness.answers.grade import Grade, answer_of, final_part
 from harness.answers.latex import Latex
 from harness.answers.pool import Pool, PoolError
-from harness.tasks.task import Sample
+from harness.frozen.format import Sample
 
 CPU_SECONDS = 5
 WALL_SECONDS = 60

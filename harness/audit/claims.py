@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness import judge
 from harness.audit.context import RecordContext
-from harness.evaluation import reported
+from harness.evaluation import judging, reported
+from harness.frozen.judge import JudgeError
+from harness.frozen.keys import commitment, seed_of
 from harness.isolation import doctor, gpu
-from harness.keys import commitment, seed_of
 from harness.ledger.errors import CheckResult
 from harness.tracks.track import Track
 
@@ -97,12 +97,12 @@ def check_verdict(context: RecordContext, track: Track) -> Iterator[CheckResult]
         )
         yield context.result("standing", True, message)
     try:
-        verdict = judge.judge(
+        verdict = judging.judge(
             track, predicate.runs, predicate.reference, predicate.isolation, context.opponent, predicate.control
         )
         message = "statistics and verdict recomputed from the runs"
         yield context.result("verdict", verdict == predicate.verdict, message)
-    except judge.JudgeError as error:
+    except JudgeError as error:
         yield context.result("verdict", False, f"cannot be recomputed: {error}")
     same = predicate.reference.tree_sha256 == track.baseline.tree_sha256
     yield context.result("reference", same, "timed against the track's frozen baseline")

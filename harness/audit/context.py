@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness import judge
+from harness.frozen.judge import Standing
 from harness.ledger.errors import CheckResult
 from harness.ledger.record import Predicate, Record
 
@@ -13,7 +13,7 @@ from harness.ledger.record import Predicate, Record
 class RecordContext:
     folder: str
     record: Record
-    opponent: judge.Standing | None = None  # the record that it names as the standing one, if that ever stood before it
+    opponent: Standing | None = None  # the record that it names as the standing one, if that ever stood before it
     incumbent: str | None = None  # the record that stood
     current: bool = True  # its track is just what this harness has: the same questions and the same grader
     graded: bool = False  # its completions are graded again

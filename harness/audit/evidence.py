@@ -7,10 +7,10 @@ import lzma
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from harness import evaluate
 from harness.audit.context import RecordContext
-from harness.environment import Grader
-from harness.keys import derive
+from harness.evaluation import gated
+from harness.frozen.grader import Grader
+from harness.frozen.keys import derive
 from harness.ledger.errors import CheckResult
 from harness.tracks.track import Track
 
@@ -33,8 +33,8 @@ def check_completions(
         lines = map(json.loads, read_lines(ledger / context.folder / COMPLETIONS))
         stored = {line["run"]: line["completions"] for line in lines}
         for run in runs:
-            samples = evaluate.questions(track, derive(root, "heldout", tree, run.run))
-            tasks = evaluate.tally(track, grader(track), samples, stored.get(run.run, []))
+            samples = gated.questions(track, derive(root, "heldout", tree, run.run))
+            tasks = gated.tally(track, grader(track), samples, stored.get(run.run, []))
             correct, questions = (
                 sum(getattr(row, name) for row in tasks.values()) for name in ("correct", "questions")
             )

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from harness import judge
 from harness.audit.context import RecordContext
 from harness.audit.records import RecordAuditor
+from harness.evaluation import judging
+from harness.frozen.judge import Standing
 from harness.ledger.errors import CheckResult
 from harness.ledger.record import Record, Submission
 from harness.ledger.state import State
@@ -40,7 +41,7 @@ class LogAudit:
     def __init__(self, folder: Path, repository: Path, graded: Set[str], processes: int) -> None:
         self._graded, self._auditor = graded, RecordAuditor(folder, repository)
         self.recorded: set[tuple[str, str]] = set()
-        self._once_standing: dict[tuple[str, str], judge.Standing] = {}  # by track id and folder
+        self._once_standing: dict[tuple[str, str], Standing] = {}  # by track id and folder
         self._outdated: list[OutdatedRecord] = []
         self._state: State | None = None
         self._batch: list[RecordContext] = []
@@ -73,7 +74,7 @@ class LogAudit:
         if difference is not None:
             self._outdated.append(OutdatedRecord(folder, predicate.track, predicate.submission, difference))
         if summary.stood:
-            self._once_standing[predicate.track, folder] = judge.standing_from(record, folder)
+            self._once_standing[predicate.track, folder] = judging.standing_from(record, folder)
         if self._pool is None:
             yield from self._auditor.check(context)
             return

@@ -8,9 +8,10 @@ from pathlib import Path
 from harness.audit import claims, evidence
 from harness.audit.context import RecordContext
 from harness.audit.submissions import SubmissionAudit
-from harness.environment import Grader
+from harness.frozen.grader import Grader
 from harness.ledger.errors import CheckResult
 from harness.ledger.record import Predicate, Submission
+from harness.tracks import rules
 from harness.tracks import track as tracks
 from harness.tracks.track import Track, TrackError
 
@@ -75,5 +76,5 @@ class RecordAuditor:
 
     def _grader(self, track: Track) -> Grader:
         if track.id not in self._graders:
-            self._graders[track.id] = Grader(track)
+            self._graders[track.id] = rules.grader(track)
         return self._graders[track.id]

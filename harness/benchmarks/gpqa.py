@@ -11,7 +11,7 @@ from string import ascii_uppercase
 
 from harness.benchmarks.pinned import Row, Source
 from harness.benchmarks.question import Benchmark, LeftOut, Question, lettered
-from harness.tasks.task import Stream
+from harness.frozen.draw import Stream
 
 _RIGHT = "Correct Answer"
 _WRONG = ("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")

@@ -3,7 +3,7 @@
 Two measures, for two kinds of set.
 
     same     Questions with the same normalised text: lower case, punctuation off, words sorted as in
-             `harness.tasks.task.split_of`, so that `from 3, 7 and 8` and `from 8, 3 and 7` are one question. For
+             `harness.frozen.draw.split_of`, so that `from 3, 7 and 8` and `from 8, 3 and 7` are one question. For
              generated tasks, whose questions are short and alike but for their numbers. Sorting makes it an upper
              bound: `3 brothers and 4 sisters` and `4 brothers and 3 sisters` count as one.
     n-grams  Runs of n words that both sets contain: 13, as for GPT-3 (Brown et al., arXiv 2005.14165, appendix C), and
@@ -28,7 +28,8 @@ from dataclasses import dataclass, replace
 
 from harness.benchmarks import BENCHMARKS, Question, stream
 from harness.errors import NanoR1Error, meant
-from harness.tasks import GENERATED, Split, sample
+from harness.frozen.draw import Split, sample
+from harness.tasks import GENERATED
 
 GRAMS = (13, 8)
 COVERED = 0.7  # the share of its n-grams from which a question counts as covered

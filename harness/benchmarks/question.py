@@ -9,7 +9,7 @@ from string import ascii_uppercase
 from typing import Literal
 
 from harness.benchmarks.pinned import Row, Source, SourceError, load, unknown
-from harness.tasks.task import Sample
+from harness.frozen.format import Sample
 
 Grader = Literal[
     "integer",  # target: canonical digits, such as -3

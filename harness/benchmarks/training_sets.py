@@ -1,8 +1,8 @@
 """The training sets of harness.benchmarks as tasks, so that `[train] tasks` of a track can name them.
 
 Prompts go out and answers stay, as with generated questions: the environment draws them, with replacement, and grades
-in the track's own form. One question in four lies on the held-out side by its text (harness.tasks.split_of) and is
-never handed out; nor does anything gate on it: everyone may know it by heart.
+in the track's own form. One question in four lies on the held-out side by its text (harness.frozen.draw.split_of) and
+is never handed out; nor does anything gate on it: everyone may know it by heart.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from harness.benchmarks import BENCHMARKS, TRAINING_SETS
 from harness.benchmarks.pinned import SourceError
 from harness.benchmarks.question import Question, stream
 from harness.errors import NanoR1Error
+from harness.frozen.draw import Stream, split_of
+from harness.frozen.format import Sample
 from harness.tasks import TASKS
-from harness.tasks.task import Sample, Stream, split_of
 
 WIDEST = 1 << 16  # what Stream.integer can tell apart
 # What rewards an answer, by the grader that a question names. Mathematics by normal form: math-verify, which grades the

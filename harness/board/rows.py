@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness import stats
 from harness.board.markdown import plain
 from harness.board.standings import BoardRecord, Standings
+from harness.frozen import stats
 from harness.ledger.record import BenchmarkScore, Interval
 from harness.ledger.state import RecordState
 

@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import stats
 from harness.board import curves
 from harness.errors import NanoR1Error
+from harness.frozen import stats
 from harness.ledger.errors import LedgerError
 from harness.ledger.index import read_file
 from harness.ledger.record import Interval, Predicate

@@ -17,18 +17,10 @@ import typer
 from harness.cli import audit, evaluate, keys, ledger, submissions, tasks, tracks, verify
 from harness.cli.terminal import stop
 from harness.errors import NanoR1Error
+from harness.frozen.errors import FrozenError
 
-# Errors of files that a track's digest covers: they cannot derive from NanoR1Error before the tracks' next versions.
-FROZEN_ERRORS = (
-    ("harness.stats", "StatsError"),
-    ("harness.checkpoint", "CheckpointError"),
-    ("harness.environment", "EnvironmentFailed"),
-    ("harness.judge", "JudgeError"),
-    ("harness.client", "EnvironmentRefused"),
-    ("harness.client", "SaveError"),
-    ("harness.engines.vllm", "EngineFailed"),
-    ("harness.tasks.clue", "ClueError"),
-)
+# Of harness.client, which imports nothing of ours.
+CLIENT_ERRORS = (("harness.client", "EnvironmentRefused"), ("harness.client", "SaveError"))
 
 app = typer.Typer(
     help="The GRPO speedrun: make, verify, reproduce and audit records.",
@@ -69,6 +61,8 @@ def main() -> None:
         exit_code = app(prog_name="nano-r1", standalone_mode=False)
     except NanoR1Error as error:
         stop(str(error), error.exit_code)
+    except FrozenError as error:
+        stop(str(error))
     except typer.TyperException as error:
         stop_at_usage(error)
     except PermissionError as error:
@@ -76,7 +70,7 @@ def main() -> None:
     except OSError as error:
         stop(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
     except (ValueError, RuntimeError) as error:
-        if (type(error).__module__, type(error).__name__) not in FROZEN_ERRORS:
+        if (type(error).__module__, type(error).__name__) not in CLIENT_ERRORS:
             raise
         stop(str(error))
     raise SystemExit(exit_code or 0)

@@ -100,8 +100,7 @@ def evaluate_on_track(track: Track, weights: Path, seed: int, as_json: bool) -> 
 
 
 def _show_on_track(track: Track, result: HeldoutResult, title: str) -> None:
-    from harness import stats
-    from harness.evaluation import heldout
+    from harness.evaluation import heldout, intervals
 
     gates = track.heldout.gates
     gated = {task: row for task, row in result.tasks.items() if task in gates}
@@ -110,7 +109,7 @@ def _show_on_track(track: Track, result: HeldoutResult, title: str) -> None:
     table = make_table("task", "accuracy", "95% interval", "gate", "formatted", "truncated", "tokens", title=title)
     for section in (gated, {"mean": heldout.total(list(gated.values()))}, reported):
         for name, row in section.items():
-            low, high = stats.wilson(row.correct, row.questions)
+            low, high = intervals.wilson(row.correct, row.questions)
             gate = f"{needed[name] / 1e6:.2f}" if name in needed else "none"
             accuracy, formatted, truncated = (
                 f"{count / row.questions:.4f}" for count in (row.correct, row.formatted, row.truncated)

@@ -65,7 +65,8 @@ def train(
     There is no sandbox. Reward and accuracy are shown as the harness measures them, while the run goes on; Ctrl-C and
     --seconds end it, and what was measured stays on the screen.
     """
-    from harness import development, submission
+    from harness import submission
+    from harness.environment import development
     from harness.tracks import track as tracks
 
     loaded = submission.load(folder)

@@ -1,9 +1,9 @@
 """Greedy decoding with transformers, on whatever device torch has: token ids in, token ids out.
 
-The engine contract (vLLM's will be the same): `generate(folder, weights, prompts, …)` loads the base
-model's code and configuration from `folder`, which is the track's, and only the tensors from `weights`.
-float32 throughout: an evaluation that runs once can afford it, and greedy argmax is then as stable
-across batch shapes as it gets.
+The engine contract is harness.frozen.evaluation.Generate: `generate(folder, weights, prompts, …)` loads the base
+model's code and configuration from `folder`, which is the track's, and only the tensors from `weights`. float32
+throughout: an evaluation that runs once can afford it, and greedy argmax is then as stable across batch shapes as it
+gets.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def generate(
 ) -> list[list[int]]:
     """The greedy completion of each prompt, end token included if it came within `max_new_tokens`.
 
-    `weights` is a checked safetensors file (see harness.checkpoint). `on_progress` hears how many prompts
-    are done.
+    `weights` is a checked safetensors file (see harness.frozen.checkpoint). `on_progress` hears at each step how many
+    prompts are done.
     """
     import torch
     from safetensors.torch import load
@@ -83,14 +83,21 @@ def generate(
     with torch.inference_mode():
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
-            for i, ids in zip(rows, _greedy(model, [prompts[i] for i in rows], end_id, max_new_tokens), strict=True):
+
+            def on_step(ended: int, start: int = start) -> None:
+                on_progress(start + ended)
+
+            completions = _greedy(model, [prompts[i] for i in rows], end_id, max_new_tokens, on_step)
+            for i, ids in zip(rows, completions, strict=True):
                 done[i] = ids
             on_progress(start + len(rows))
     return done
 
 
-def _greedy(model: Any, prompts: list[list[int]], end_id: int, max_new_tokens: int) -> list[list[int]]:
-    """One batch, left-padded. Rows leave the batch once a quarter of it has ended."""
+def _greedy(
+    model: Any, prompts: list[list[int]], end_id: int, max_new_tokens: int, on_step: Callable[[int], None]
+) -> list[list[int]]:
+    """One batch, left-padded. Rows leave the batch once a quarter of it has ended. `on_step`: how many have ended."""
     import torch
 
     device, config = model.device, model.config
@@ -124,6 +131,7 @@ def _greedy(model: Any, prompts: list[list[int]], end_id: int, max_new_tokens: i
         out[alive, step] = token
         going = token != end_id
         left = int(going.sum())
+        on_step(rows - left)
         if left == 0:
             break
         if left <= 0.75 * len(alive):

@@ -33,6 +33,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.errors import NanoR1Error
+
 if TYPE_CHECKING:
     import torch
 
@@ -59,7 +61,7 @@ ENVIRONMENT = {
 }
 
 
-class EngineFailed(RuntimeError):
+class EngineFailed(NanoR1Error):
     """vLLM is not there, or did not answer; the message says which and what it said last."""
 
 
@@ -196,7 +198,7 @@ def generate(
 ) -> list[list[int]]:
     """The greedy completion of each prompt, end token included if it came within `max_new_tokens`.
 
-    `weights` is a checked safetensors file (see harness.checkpoint); of `folder` only config.json is used.
+    `weights` is a checked safetensors file (see harness.frozen.checkpoint); of `folder` only config.json is used.
     At most `batch` sequences at a time. `on_progress` hears how many prompts are done. Raises EngineFailed.
     """
     if importlib.util.find_spec("vllm") is None:

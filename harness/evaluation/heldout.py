@@ -8,13 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import checkpoint, judge
-from harness.evaluate import evaluate
+from harness.evaluation import judging
+from harness.evaluation.gated import evaluate
 from harness.evaluation.model import EvaluationError
+from harness.frozen import checkpoint
 from harness.ledger.record import TaskResult
 from harness.tracks.track import Track
 
-# What harness.checkpoint says of tensors that are not the base's.
+# What harness.frozen.checkpoint says of tensors that are not the base's.
 _OTHER_MODEL = re.compile(r"\bbase\b|is missing$")
 
 
@@ -51,8 +52,8 @@ def evaluate_weights(track: Track, weights: Path, seed: int, on_progress: Callab
     return HeldoutResult(
         weights_sha256=checked.sha256,
         tasks=result.tasks,
-        mean_accuracy=judge.mean_accuracy(track, result.tasks),
-        passed_gate=judge.passed_gate(track, result.tasks),
+        mean_accuracy=judging.mean_accuracy(track, result.tasks),
+        passed_gate=judging.passed_gate(track, result.tasks),
         evaluate_ms=result.evaluate_ms,
     )
 

@@ -25,7 +25,9 @@ from harness.answers.maths import Maths
 from harness.benchmarks import BENCHMARKS, LeftOut, Question, complete, stream
 from harness.benchmarks.suites import SuiteError
 from harness.evaluation import programs
-from harness.tasks import GENERATED, Sample, sample
+from harness.frozen.draw import sample
+from harness.frozen.format import Sample
+from harness.tasks import GENERATED
 
 if TYPE_CHECKING:
     import datasets

@@ -18,18 +18,19 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
-from importlib import import_module
 
-from harness import stats
 from harness.answers.grade import GraderError
 from harness.answers.pool import PoolError
 from harness.benchmarks import BENCHMARKS, SourceError, suites
 from harness.benchmarks.suites import SuiteError
-from harness.environment import Grader
 from harness.errors import NanoR1Error
+from harness.evaluation import intervals
+from harness.evaluation.gated import engine
 from harness.evaluation.questions import Item, Part, part, probe
+from harness.frozen import stats
 from harness.isolation.sandbox import SandboxError
 from harness.ledger.record import BenchmarkResult, BenchmarkScore, Interval, Predicate, Run
+from harness.tracks import rules
 from harness.tracks.track import Track
 
 PPM = 1_000_000
@@ -107,8 +108,8 @@ def ask(
     names, _ = benchmarks(track)
     if not names:
         return {}
-    generate = import_module(f"harness.engines.{track.sampling.engine}").generate
-    grader = Grader(track)
+    generate = engine(track)
+    grader = rules.grader(track)
     items = [item for name in names for item in questions(name).items]
     prompts = [grader.text_ids(track.base.template.format(prompt=item.question)) for item in items]
     room = context(track) - track.sampling.max_new_tokens
@@ -123,12 +124,11 @@ def ask(
         on_progress=on_progress,
     )
     completions = dict(zip(fitting, answers, strict=True))
-    decode = decoder(track, grader)
     results, first = {}, 0
     for name in names:
         benchmark = questions(name)
         rows = [completions.get(i) for i in range(first, first + len(benchmark.items))]
-        results[name] = tally(benchmark, rows, decode)
+        results[name] = tally(benchmark, rows, grader.text_of)
         first += len(benchmark.items)
     return results
 
@@ -139,27 +139,13 @@ def context(track: Track) -> int:
     return int(config.get("max_position_embeddings", sys.maxsize))
 
 
-def decoder(track: Track, grader: Grader) -> Callable[[list[int]], str | None]:
-    """Token ids to what is graded, as the track's grader reads them: None if the end token never came."""
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_str((track.base_folder / "tokenizer.json").read_text(encoding="utf-8"))
-
-    def decode(ids: list[int]) -> str | None:
-        body = ids[:-1]
-        if grader.end_id not in ids:
-            return None
-        if ids[-1] != grader.end_id or grader.end_id in body or not grader.in_vocabulary(body):
-            return ""
-        return str(tokenizer.decode(body, skip_special_tokens=False))
-
-    return decode
-
-
 def tally(
     part: Part, completions: Sequence[list[int] | None], decode: Callable[[list[int]], str | None]
 ) -> BenchmarkResult:
-    """Grade a benchmark's completions, one a question, and count. None: the question did not fit, and is wrong."""
+    """Grade a benchmark's completions, one a question, and count. None: the question did not fit, and is wrong.
+
+    decode: what is graded of a completion, None if its end token never came (Grader.text_of).
+    """
     correct = formatted = truncated = tokens = 0
     for item, ids in zip(part.items, completions, strict=True):
         completion = None if ids is None else decode(ids)
@@ -187,7 +173,7 @@ def tally(
 
 
 def wilson(correct: int, questions: int) -> Interval:
-    low, high = stats.wilson(correct, questions)
+    low, high = intervals.wilson(correct, questions)
     return _ppm(low, correct / questions, high)
 
 

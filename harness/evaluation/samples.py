@@ -5,7 +5,7 @@
     samples.parquet    one row an answer, with all that grading it again needs; of a set that its authors ask not to
                        publish again the scores alone
 
-This is for looking at models. A verification asks its own questions, in harness.evaluate, and only those gate.
+This is for looking at models. A verification asks its own questions, in harness.evaluation.gated, and only those gate.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from harness import files, stats
+from harness import files
 from harness.answers.generated import Generated
 from harness.answers.grade import Grade, GraderError
 from harness.answers.pool import PoolError
 from harness.benchmarks import BENCHMARKS
+from harness.evaluation import intervals
 from harness.evaluation.model import SAMPLING, EvaluationError, Model
 from harness.evaluation.questions import Item, Part, kind_of, probe
+from harness.frozen import stats
+from harness.frozen.format import Sample
 from harness.isolation.sandbox import SandboxError
-from harness.tasks import GENERATED, Sample
+from harness.tasks import GENERATED
 
 if TYPE_CHECKING:
     import pandas
@@ -144,7 +147,7 @@ def summary(part: Part, answers: Sequence[Answer], seconds: float) -> Result:
         by_question.setdefault(answer.item.sample.id, []).append(answer)
     samples = max(map(len, by_question.values()))
     if samples == 1:
-        low, high = stats.wilson(sum(a.grade.strict for a in answers), len(answers))
+        low, high = intervals.wilson(sum(a.grade.strict for a in answers), len(answers))
     else:
         low, _, high = stats.t_interval([mean(a.grade.strict for a in group) for group in by_question.values()])
     return Result(

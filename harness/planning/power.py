@@ -1,8 +1,8 @@
 """What a number of runs can show: how far above a gate, or below the record's cost, a recipe must lie.
 
 Judged are a one-sided t-test over runs at each gate and, between two sessions, a Welch test over four arms of wall
-times (harness/judge.py). Where noise is normal both are noncentral t under a true difference, so the difference that
-passes with a given chance has a closed form: no simulation. Decides nothing.
+times (harness/frozen/judge.py). Where noise is normal both are noncentral t under a true difference, so the difference
+that passes with a given chance has a closed form: no simulation. Decides nothing.
 """
 
 from __future__ import annotations

@@ -104,8 +104,8 @@ def judge(changes: Sequence[Change], recorded: Mapping[str, str]) -> tuple[list[
             refusals.append(f"the branch adds {_names(new)} and changes {what} ({_names(kinds[name])}): {remedy}")
     if "frozen" in kinds:
         notes.append(
-            f"{_names(kinds['frozen'])} decides results: a track's digest changes with it. Raise the track's version "
-            "or verify its standing records again, in the same piece of work"
+            f"{_names(kinds['frozen'])} decides results: a track's digest changes with what it does. Raise the track's "
+            "version or verify its standing records again, in the same piece of work"
         )
     if "ledger" in kinds and not new:
         notes.append("records/ or leaderboard/ changes: `nano-r1 audit` says whether `nano-r1` wrote it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.frozen.draw import Task
 from harness.tasks.aiw import AliceInWonderland
 from harness.tasks.aiw_circles import AliceInWonderlandCircles
 from harness.tasks.aiw_plus import AliceInWonderlandPlus
@@ -25,7 +26,6 @@ from harness.tasks.nim_hard import NimHard
 from harness.tasks.sudoku import Sudoku
 from harness.tasks.syllogism import Syllogism
 from harness.tasks.syllogism_choice import SyllogismChoice
-from harness.tasks.task import SPLITS, Sample, Score, Split, Task, sample, score, split_of
 
 _REGISTERED: tuple[Task, ...] = (
     # the puzzles of cpu-logic, larger ones, and microR1's originals
@@ -46,5 +46,3 @@ GENERATED: dict[str, Task] = {task.name: task for task in _REGISTERED}
 # What questions are drawn from and graded by: the generated tasks, and each training set that a track has named
 # (harness.benchmarks.training_sets.register). Whoever means the generated tasks alone says GENERATED.
 TASKS: dict[str, Task] = dict(GENERATED)
-
-__all__ = ["GENERATED", "SPLITS", "TASKS", "Sample", "Score", "Split", "Task", "sample", "score", "split_of"]

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.frozen.draw import Stream
+from harness.frozen.format import Sample, is_integer
 from harness.tasks.aiw import SEXES, counted, noun, others
-from harness.tasks.task import Sample, Stream, integer_attacks, is_integer
+from harness.tasks.attacks import integer_attacks
 
 
 def joined(alice: dict[str, int], bob: dict[str, int]) -> dict[str, int]:

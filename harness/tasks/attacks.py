@@ -11,20 +11,11 @@ from collections.abc import Iterator
 from typing import Literal, get_args
 
 from harness.errors import NanoR1Error
-from harness.tasks.task import Sample, Task
+from harness.frozen.draw import Task
+from harness.frozen.format import Sample
 
 # What a grader may take for the same answer, if its task says so in `tolerates`. Nothing else can be tolerated.
 Tolerance = Literal["another case", "parentheses"]
-# The same of tasks whose files a track's digest covers: they get the line with the track's next version.
-_OF_DIGESTED_TASKS: dict[str, frozenset[Tolerance]] = {
-    # an expression in parentheses is the same expression
-    "countdown": frozenset({"parentheses"}),
-    "countdown-hard": frozenset({"parentheses"}),
-    "micror1-countdown": frozenset({"parentheses"}),
-    # `Yes` or `yes`: their prompts show neither
-    "syllogism": frozenset({"another case"}),
-    "entailment": frozenset({"another case"}),
-}
 
 
 class TaskError(NanoR1Error):
@@ -33,13 +24,25 @@ class TaskError(NanoR1Error):
 
 def tolerances(task: Task) -> frozenset[str]:
     """What the task's grader takes for the same answer. Raises TaskError."""
-    declared: frozenset[str] = frozenset(getattr(task, "tolerates", ())) | _OF_DIGESTED_TASKS.get(
-        task.name, frozenset()
-    )
+    declared: frozenset[str] = frozenset(getattr(task, "tolerates", ()))
     if unknown := sorted(declared - {*get_args(Tolerance)}):
         known = " and ".join(map(repr, get_args(Tolerance)))
         raise TaskError(f"{task.name} tolerates {unknown[0]!r}; all that a task may tolerate is {known}")
     return declared
+
+
+def integer_attacks(sample: Sample) -> list[str]:
+    """What graders of integer answers elsewhere have accepted."""
+    target = sample.target
+    wrong = str(int(target) + 1)
+    arabic = target.translate({ord("0") + d: 0x660 + d for d in range(10)})
+    return [
+        "", " ", wrong, f"-{target}" if target != "0" else "-0", f"0{target}", f"+{target}",
+        f"{target}.0", f"{target}e0", f"{target} or {wrong}", f"{wrong},{target}", f"I guess {target}",
+        f"{target}={target}", f"\\boxed{{{target}}}", arabic, f"{target}\u200b", f"{target}\n",
+        "9" * 100, "1" + "0" * 150, "9**9**9**9", "int('" + target + "')", sample.prompt[:200],
+        " ".join(str(i) for i in range(60)), "None", "nan", "inf", "\x00",
+    ]  # fmt: skip
 
 
 def common_attacks(task: Task, sample: Sample) -> Iterator[tuple[str, str]]:

@@ -18,7 +18,9 @@ from importlib import import_module
 from itertools import combinations, pairwise, product
 from typing import Any
 
-from harness.tasks.task import Sample, Stream
+from harness.errors import NanoR1Error
+from harness.frozen.draw import Stream
+from harness.frozen.format import Sample
 
 VICTIM = "Lord Ash"
 SUSPECTS = ["Ms Amber", "Mr Brown", "Dr Cyan", "Mrs Green", "Miss Indigo", "Sir Olive", "Lady Plum", "Captain Teal"]
@@ -35,7 +37,7 @@ Clue = tuple[str, list[list[Fact]]]  # the sentence, and the ways it can be true
 Evening = dict[str, str]  # each variable's value
 
 
-class ClueError(ValueError):
+class ClueError(NanoR1Error):
     """The solver is not there; the message says what to do."""
 
 

@@ -12,7 +12,8 @@ import re
 from fractions import Fraction
 from typing import Any
 
-from harness.tasks.task import Sample, Stream
+from harness.frozen.draw import Stream
+from harness.frozen.format import Sample
 
 _TOKEN = re.compile(r"0|[1-9][0-9]{0,2}|[-+*/()]", re.ASCII)
 
@@ -20,6 +21,7 @@ _TOKEN = re.compile(r"0|[1-9][0-9]{0,2}|[-+*/()]", re.ASCII)
 class Countdown:
     name = "countdown"
     distinct = 18_891  # reachable ({a, b, c}, target) pairs, whatever the order; enumerated by the test
+    tolerates = ("parentheses",)  # an expression in parentheses is the same expression
 
     def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
         while True:

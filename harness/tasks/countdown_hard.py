@@ -10,8 +10,9 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+from harness.frozen.draw import Stream
+from harness.frozen.format import Sample
 from harness.tasks.countdown import Countdown, _apply
-from harness.tasks.task import Sample, Stream
 
 
 class CountdownHard(Countdown):

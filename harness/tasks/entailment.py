@@ -13,7 +13,7 @@ from functools import cache
 from itertools import product
 from typing import Any
 
-from harness.tasks.task import Stream
+from harness.frozen.draw import Stream
 from harness.tasks.yes_no import YesNo
 
 LETTERS = "BCDFGHJKLMNPQRSTVWXZ"

@@ -9,6 +9,9 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
+from harness.frozen.draw import Stream
+from harness.frozen.format import Sample, is_integer
+from harness.tasks.attacks import integer_attacks
 from harness.tasks.entailment import (
     ASKED,
     Statement,
@@ -21,7 +24,6 @@ from harness.tasks.entailment import (
     tell,
     write,
 )
-from harness.tasks.task import Sample, Stream, integer_attacks, is_integer
 
 
 class EntailmentChoice:

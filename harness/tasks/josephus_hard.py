@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.frozen.draw import Stream
 from harness.tasks.josephus import Josephus
-from harness.tasks.task import Stream
 
 
 class JosephusHard(Josephus):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.tasks.task import Sample, Stream, integer_attacks, is_integer
+from harness.frozen.draw import Stream
+from harness.frozen.format import Sample, is_integer
+from harness.tasks.attacks import integer_attacks
 
 
 class Linear:

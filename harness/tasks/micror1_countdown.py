@@ -12,8 +12,8 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+from harness.frozen.draw import Stream
 from harness.tasks.countdown import Countdown
-from harness.tasks.task import Stream
 
 _APPLY = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.floordiv}
 

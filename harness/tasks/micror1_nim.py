@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.frozen.draw import Stream
 from harness.tasks.nim import Nim
-from harness.tasks.task import Stream
 
 
 class MicroR1Nim(Nim):

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from harness.tasks.task import Sample, Stream
+from harness.frozen.draw import Stream
+from harness.frozen.format import Sample
 
 Grid = list[int]  # row by row, 0 is empty
 

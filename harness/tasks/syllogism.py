@@ -14,7 +14,7 @@ from functools import cache
 from itertools import product
 from typing import Any
 
-from harness.tasks.task import Stream
+from harness.frozen.draw import Stream
 from harness.tasks.yes_no import YesNo
 
 Statement = tuple[str, int, int]  # which kind, of which term, about which term

@@ -10,8 +10,10 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from harness.frozen.draw import Stream
+from harness.frozen.format import Sample, is_integer
+from harness.tasks.attacks import integer_attacks
 from harness.tasks.syllogism import Form, Mood, draw_mood, draw_names, moods, tell, write
-from harness.tasks.task import Sample, Stream, integer_attacks, is_integer
 
 
 class SyllogismChoice:

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
+from harness.frozen.draw import SPLITS, Task, sample
+from harness.frozen.format import Sample, score
 from harness.tasks import GENERATED
 from harness.tasks.attacks import common_attacks, tolerances
-from harness.tasks.task import SPLITS, Sample, Task, sample, score
 
 QUESTIONS = 1000  # of each split,
 CPU_SECONDS = 60.0  # or as many as are drawn and tried in that time: some puzzles take a fifth of a second to draw,

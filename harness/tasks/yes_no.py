@@ -5,10 +5,12 @@ A constant is right half the time at least, so each of these tasks draws the ans
 
 from __future__ import annotations
 
-from harness.tasks.task import Sample
+from harness.frozen.format import Sample
 
 
 class YesNo:
+    tolerates = ("another case",)  # the prompts show neither `Yes` nor `yes`
+
     def accepts(self, sample: Sample, answer: str) -> bool:
         return answer.isascii() and answer.lower() == sample.target
 

@@ -2,17 +2,20 @@
 
 - The track's TOML, which names the hashes of the base model's files and of the warm-up traces, and of a base on the
   Hub its revision.
-- The code that decides on every track (FROZEN), the track's engine, and the files of its tasks with those of ours that
-  they import. A training set's file names the revision and hashes of its data.
+- The code that decides on every track (FROZEN), the track's engine, and each of its tasks; of these two all files of
+  ours that they import, since a parent class decides results too. A training set's file names the revision and hashes
+  of its data.
 - The rendered prompts of a fixed probe set, which would show a generator that changed with Python or a package.
 
-Computed from the files as they are in this checkout, without weights, network or sandbox.
+Each part is named by its role, not by its path, and code is hashed by what it does (harness.tracks.source): a comment,
+a docstring, the text of an error, a file that moved change no digest. Computed from the files as they are in this
+checkout, without weights, network or sandbox.
 
-The records of cpu-logic@4 and cpu-deduction@1 were made by code that has moved since. For these two the digest is over
-the bytes of that code, kept in harness/tracks/standing/ and imported by nothing, with today's TOML and probes. So what
-stands there is what those records were made by, and their digests stay. That today's code decides the same is not shown
-by the digest but by the audit, which grades every completion of those records again with it. The folder goes when the
-tracks' next versions are verified.
+The records of cpu-logic@4 and cpu-deduction@1 were made by code that has moved since, and was hashed byte by byte. For
+these two the digest is over the bytes of that code, kept in harness/tracks/standing/ and imported by nothing, with
+today's TOML and probes. So what stands there is what those records were made by, and their digests stay. That today's
+code decides the same is not shown by the digest but by the audit, which grades every completion of those records again
+with it. The folder goes when the tracks' next versions are verified.
 """
 
 from __future__ import annotations
@@ -20,40 +23,44 @@ from __future__ import annotations
 import ast
 import hashlib
 import tomllib
+from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.tasks import SPLITS, TASKS, sample
+from harness.frozen.draw import SPLITS, sample
+from harness.tasks import TASKS
 from harness.tracks import files
+from harness.tracks.source import canonical
 
 if TYPE_CHECKING:
     from harness.tracks.schema import Track
 
-# The code that decides results on every track, relative to harness/. Each file's path and bytes are hashed, comments
-# too, so an edit or a move of one gives every track a new digest and supersedes its records (rule R10). Until
-# cpu-logic@5 and cpu-deduction's next version are verified, these wait for it:
-#   - the move to harness/frozen/ and a digest over the code alone, its parts named by role and not by path;
-#   - environment.py, of which only the grader and the control scores decide: the socket server leaves it;
-#   - judge.py and evaluate.py, which import harness.ledger.record and harness.tracks.track: both get plain numbers;
-#   - ValueErrors of these files become harness.errors.NanoR1Error.
-# The engines (harness/engines/), the tasks and harness/client.py wait with them; `ignore_imports` in pyproject.toml
-# lists the imports that do.
-FROZEN = [
-    "keys.py",
-    "tasks/task.py",
-    "evaluate.py",
-    "stats.py",
-    "judge.py",
-    "checkpoint.py",
-    "environment.py",
-]
+# What decides on every track: the role in the digest, and the file below harness/ that plays it today.
+FROZEN = {
+    "answer format": "frozen/format.py",
+    "draw of questions": "frozen/draw.py",
+    "keys": "frozen/keys.py",
+    "grader": "frozen/grader.py",
+    "control scores": "frozen/control.py",
+    "reader of weights": "frozen/checkpoint.py",
+    "evaluation": "frozen/evaluation.py",
+    "statistics": "frozen/stats.py",
+    "judge": "frozen/judge.py",
+    "errors": "frozen/errors.py",
+}
+# Files that tasks and engines import and that decide nothing: what an error is called, which answers a task is attacked
+# with, how data is downloaded whose hash is pinned.
+_DECIDE_NOTHING = {"errors.py", "files.py", "tasks/attacks.py", "benchmarks/remote.py"}
+STANDING = "tracks/standing"  # below harness/
 PROBES = 16  # questions of each split of each generated task
 
 
 def sources(track: Track) -> list[str]:
     """The source files that decide a result on the track, relative to harness/."""
-    used = {source for task in track.tasks for source in task_sources(task)}
-    return [*FROZEN, f"engines/{track.sampling.engine}.py", *sorted(used - set(FROZEN))]
+    parts = [_decide(_engine(track)), *(_decide(task_sources(task)) for task in track.tasks)]
+    kept = [f"{STANDING}/sources.toml", *(f"{STANDING}/{name}.txt" for name in _standing(track) or ())]
+    return [*FROZEN.values(), *sorted(set().union(*parts)), *(kept if len(kept) > 1 else [])]
 
 
 def digest(track: Track) -> str:
@@ -67,10 +74,8 @@ def digest(track: Track) -> str:
     add("track", toml)
     if (trained := track.train.tasks) != tomllib.loads(toml.decode())["train"]["tasks"]:
         add("train", " ".join(trained).encode())  # a suite's tasks, in an order that stands in another file
-    standing = _standing(track)
-    for source in standing if standing is not None else sources(track):
-        path = files.TRACKS.parent / source if standing is None else files.TRACKS / "standing" / f"{source}.txt"
-        add(source, path.read_bytes())
+    for label, data in _kept(track) or _code(track):
+        add(label, data)
     for name in (task for task in track.tasks if task not in track.train.sets):
         for split in SPLITS:
             for i in range(PROBES):
@@ -79,28 +84,69 @@ def digest(track: Track) -> str:
     return total.hexdigest()
 
 
-def _standing(track: Track) -> list[str] | None:
-    """What the records of a track of before the move were made by, in the order of its digest; None for the others."""
-    text = (files.TRACKS / "standing" / "sources.toml").read_text(encoding="utf-8")
-    entry = tomllib.loads(text).get(track.id)
-    return None if entry is None else list(entry["sources"])
+def _code(track: Track) -> list[tuple[str, bytes]]:
+    """(role, what its code does) of all that decides."""
+    return [
+        *((role, _hash_of([source])) for role, source in FROZEN.items()),
+        ("engine", _hash_of(_decide(_engine(track)))),
+        *((f"task {name}", _hash_of(_decide(task_sources(name)))) for name in track.tasks),
+    ]
+
+
+def _hash_of(names: Iterable[str]) -> bytes:
+    """Over what the files do, whatever they are called."""
+    each = [hashlib.sha256(canonical(_path(name).read_text(encoding="utf-8"))).digest() for name in names]
+    return hashlib.sha256(b"".join(sorted(each))).digest()
+
+
+def _path(name: str) -> Path:
+    return files.TRACKS.parent / name
+
+
+# ---------------------------------------------------------------- which files
 
 
 @cache
 def task_sources(name: str) -> frozenset[str]:
-    """The task's file and those of ours that it imports, relative to harness/: a parent class decides results too.
+    """The task's file and those of ours that it imports, and so on, relative to harness/.
 
     A package's __init__ only lists what there is, and is none of them.
     """
     task = TASKS[name]
-    covered, modules = set[str](), [type(task).__module__, *getattr(task, "modules", ())]
+    return _imported([type(task).__module__, *getattr(task, "modules", ())])
+
+
+def _engine(track: Track) -> frozenset[str]:
+    return _imported([f"harness.engines.{track.sampling.engine}"])
+
+
+def _imported(modules: list[str]) -> frozenset[str]:
+    covered = set[str]()
     while modules:
         source = "/".join(modules.pop().split(".")[1:]) + ".py"
-        path = files.TRACKS.parent / source
-        if source in covered or not path.is_file():
+        if source in covered or not _path(source).is_file():
             continue
         covered.add(source)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(ast.parse(_path(source).read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("harness."):
                 modules.append(str(node.module))
     return frozenset(covered)
+
+
+def _decide(names: Iterable[str]) -> set[str]:
+    """Those that decide something and are no part of FROZEN, which is covered for every track."""
+    return {name for name in names if name not in _DECIDE_NOTHING and not name.startswith("frozen/")}
+
+
+# ---------------------------------------------------------------- what stands
+
+
+def _standing(track: Track) -> list[str] | None:
+    """What the records of a track of before the move were made by, in the order of its digest; None for the others."""
+    entry = tomllib.loads(_path(f"{STANDING}/sources.toml").read_text(encoding="utf-8")).get(track.id)
+    return None if entry is None else list(entry["sources"])
+
+
+def _kept(track: Track) -> list[tuple[str, bytes]]:
+    """(path of that time, bytes); empty where nothing is kept."""
+    return [(name, _path(f"{STANDING}/{name}.txt").read_bytes()) for name in _standing(track) or ()]

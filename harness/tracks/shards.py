@@ -4,8 +4,8 @@ The joined file is a function of the shards alone: tensors by falling width and 
 aligned, their bytes copied, the only metadata that the strict reader allows. Nothing is loaded: the weights pass
 through in pieces. Format: https://github.com/huggingface/safetensors#format
 
-The strict reader, harness.checkpoint, cannot read shards: it refuses the metadata that their makers wrote into them.
-The safetensors library hands out tensors, and this needs where their bytes lie.
+The strict reader, harness.frozen.checkpoint, cannot read shards: it refuses the metadata that their makers wrote into
+them. The safetensors library hands out tensors, and this needs where their bytes lie.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from harness import files
-from harness.checkpoint import WIDTHS
 from harness.errors import NanoR1Error
+from harness.frozen.checkpoint import WIDTHS
 
 PIECE = 1 << 24  # bytes held in memory
 

@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness import files, judge, submission
-from harness.evaluation import reported
+from harness import files, submission
+from harness.evaluation import judging, reported
+from harness.frozen.judge import Standing
 from harness.ledger import record
 from harness.ledger.entries import Abandonment, Announcement, fresh_id
 from harness.ledger.signature import Key
@@ -133,7 +134,7 @@ class Closing:
             cluster=self._cluster(participant) if session.cluster else None,
             benchmarks=reported.scores(runs, control),
             reference=timed,
-            verdict=judge.judge(track, runs, timed, session.isolation, standing_record(self.ledger, track), control),
+            verdict=judging.judge(track, runs, timed, session.isolation, standing_record(self.ledger, track), control),
             files={name: hashlib.sha256(data).hexdigest() for name, data in evidence.items()},
         )
 
@@ -168,12 +169,12 @@ def no_earlier_than(announcement: Announcement) -> str:
     return max(clock.utc_now(), announcement.created_utc)
 
 
-def standing_record(ledger: Ledger, track: Track) -> judge.Standing | None:
+def standing_record(ledger: Ledger, track: Track) -> Standing | None:
     """The official record that a new one must beat: same version of the track, same rules."""
     folder = ledger.standing(track.id)
     if not folder:
         return None
-    return judge.standing_from(record.load((ledger.folder / folder / "record.json").read_bytes()), folder)
+    return judging.standing_from(record.load((ledger.folder / folder / "record.json").read_bytes()), folder)
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,9 @@ def compare_with_board(made: Path, board: Ledger) -> BoardComparison | None:
     standing = standing_record(board, track)
     if standing is None:
         return None
-    verdict = judge.judge(track, predicate.runs, predicate.reference, predicate.isolation, standing, predicate.control)
+    verdict = judging.judge(
+        track, predicate.runs, predicate.reference, predicate.isolation, standing, predicate.control
+    )
     best = record.load(board.read(f"{standing.folder}/record.json")).predicate
     assert verdict.standing_p_ppb is not None
     return BoardComparison(best.submission.name, best.verdict.relative_cost_ppm, verdict.standing_p_ppb, verdict.record)

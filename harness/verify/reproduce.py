@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import geometric_mean
 
-from harness import judge, submission
+from harness import submission
+from harness.evaluation import judging
 from harness.isolation import load
 from harness.ledger import record
 from harness.ledger.git import Git, GitError
@@ -89,11 +90,11 @@ def reproduce(
         raise VerifyError(f"{'cannot tell on this machine' if doubt else 'it did not finish here'}: {failure}")
     made = [result.run for result in participant.results.values() if result.run is not None]
 
-    accuracy = [judge.mean_accuracy(track, run.tasks) for run in predicate.runs]
-    comparisons = [compare("mean accuracy", accuracy, [judge.mean_accuracy(track, run.tasks) for run in made])]
+    accuracy = [judging.mean_accuracy(track, run.tasks) for run in predicate.runs]
+    comparisons = [compare("mean accuracy", accuracy, [judging.mean_accuracy(track, run.tasks) for run in made])]
     if participant is not reference:
         baseline_ms = geometric_mean([result.wall_ms for result in reference.results.values()])
-        recorded = judge.relative_costs(predicate.runs, predicate.reference)
+        recorded = judging.relative_costs(predicate.runs, predicate.reference)
         cost = compare("relative cost", recorded, [run.wall_ms / baseline_ms for run in made])
         comparisons.append(replace(cost, doubt=doubt))
     queries = [float(run.reward_queries) for run in predicate.runs]

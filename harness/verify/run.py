@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness import checkpoint, judge
-from harness.development import step_after
-from harness.environment import Environment
-from harness.evaluate import Evaluation, evaluate
-from harness.evaluation import reported
+from harness.environment.development import step_after
+from harness.environment.server import Environment
+from harness.evaluation import judging, reported
+from harness.evaluation.gated import Evaluation, evaluate
+from harness.frozen import checkpoint
 from harness.isolation import gpu, sandbox
 from harness.isolation.command_line import INSIDE
 from harness.isolation.load import Load, Share
@@ -194,7 +194,7 @@ def _ask_heldout(spec: RunSpec, weights: bytes, context: RunContext) -> Evaluati
     total = sum(suite.questions for suite in track.heldout.suites)
     reporter.begin(spec.name, spec.run, "evaluate", total)
     evaluation = _ask(context, total, evaluate, track, weights, spec.heldout)
-    accuracy = judge.mean_accuracy(track, evaluation.tasks)
+    accuracy = judging.mean_accuracy(track, evaluation.tasks)
     by_task = ", ".join(f"{task} {row.correct / row.questions:.3f}" for task, row in evaluation.tasks.items())
     reporter.say(f"{spec.name} {spec.label}: held-out accuracy {accuracy:.4f} ({by_task})")
     return evaluation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from harness.keys import control_round, derive, seed_of
+from harness.frozen.keys import control_round, derive, seed_of
 from harness.tracks.track import Track
 from harness.verify.journal import RunResult, SessionSubmission
 

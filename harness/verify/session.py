@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness import submission
-from harness.keys import commitment
+from harness.frozen.keys import commitment
 from harness.ledger.entries import AnnouncedSubmission, Announcement, fresh_id
 from harness.ledger.signature import Key
 from harness.ledger.store import Ledger
@@ -251,7 +251,7 @@ def _resume_hint(entry: str, ledger: Ledger) -> str:
 
 
 def _message(error: BaseException) -> str:
-    """An error as a sentence. Ours are sentences already; those of the frozen files are no NanoR1Error yet."""
+    """An error as a sentence. Ours are sentences already."""
     if isinstance(error, OSError):
         return f"{error.strerror}: {error.filename}" if error.filename else str(error)
     return str(error) if type(error).__module__.startswith("harness.") else f"{type(error).__name__}: {error}"

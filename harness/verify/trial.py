@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness import files, submission
-from harness.environment import Environment
+from harness.environment.server import Environment
 from harness.isolation import load, sandbox
 from harness.submission import Submission
 from harness.tracks.track import Track

@@ -8,7 +8,7 @@ from typing import Any
 import pages
 
 from acceptance.work import ARMS, SHAPES, Work, step_flops
-from harness import stats
+from harness.frozen import stats
 from harness.planning.declared import Shape
 
 CPU_SAMPLER = "each its own loop, float32, one thread, CPU time beside other work (it says nothing about a GPU)"

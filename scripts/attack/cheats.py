@@ -62,15 +62,16 @@ import pages
 from harness import submission
 from harness.board.render import rendered
 from harness.engines.transformers import generate
-from harness.environment import Environment, Grader
-from harness.evaluate import questions
+from harness.environment.server import Environment
+from harness.evaluation.gated import questions
+from harness.frozen.keys import derive
 from harness.isolation import doctor, sandbox
-from harness.keys import derive
 from harness.ledger import record
 from harness.ledger.check import check
 from harness.ledger.signature import Key, load_key
 from harness.ledger.signature import generate as generate_key
 from harness.ledger.store import Ledger
+from harness.tracks import rules
 from harness.tracks.schema import Baseline
 from harness.tracks.track import ROOT, Track, load
 from harness.verify import run as training
@@ -289,7 +290,7 @@ def _secrets(statements: dict[str, record.Record]) -> list[str]:
 
 def answers(track: Track, statements: list[record.Record]) -> dict[str, list[list[list[int]]]]:
     """What the base model answers to the questions of each record's runs, under the track's own settings."""
-    grader, prompts = Grader(track), []
+    grader, prompts = rules.grader(track), []
     for statement in statements:
         for run in statement.predicate.runs:
             root = bytes.fromhex(statement.predicate.commitment.root_hex)

@@ -1,7 +1,7 @@
 """Throw corrupted input at the three doors through which a submission's bytes come in.
 
-    python scripts/attack/fuzz.py checkpoint     200,000 safetensors files to harness.checkpoint.read
-    python scripts/attack/fuzz.py frames         200,000 frames to a real harness.environment.Environment on its socket
+    python scripts/attack/fuzz.py checkpoint     200,000 safetensors files to harness.frozen.checkpoint.read
+    python scripts/attack/fuzz.py frames         200,000 frames to a real environment on its socket
     python scripts/attack/fuzz.py graders        100,000 completions of each puzzle of cpu-logic to its score, and
                                                  123,300 to the graders of the fixed benchmarks
 

@@ -35,7 +35,9 @@ from tokenizers import Regex, pre_tokenizers
 from torch import nn
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from harness.tasks import TASKS, Sample, sample, score
+from harness.frozen.draw import sample
+from harness.frozen.format import Sample, score
+from harness.tasks import TASKS
 
 # ---------------------------------------------------------------- constants
 

@@ -43,7 +43,9 @@ from torch import nn
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from harness import files
-from harness.tasks import TASKS, Sample, sample, split_of
+from harness.frozen.draw import sample, split_of
+from harness.frozen.format import Sample
+from harness.tasks import TASKS
 
 # ---------------------------------------------------------------- constants
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from make_base_model import clean, hasty
 
 from harness import files
-from harness.tasks import TASKS, sample
+from harness.frozen.draw import sample
+from harness.tasks import TASKS
 
 SEED = 20261129
 KEY = b"nano-r1 smol traces v1"

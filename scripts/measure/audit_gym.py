@@ -25,10 +25,11 @@ from pathlib import Path
 
 from rich.progress import track
 
+from harness.frozen.draw import Stream, split_of
+from harness.frozen.format import Sample
 from harness.tasks.gym.forms import Form
 from harness.tasks.gym.sets import GYM
 from harness.tasks.gym.task import VERSION, Gym, factory
-from harness.tasks.task import Sample, Stream, split_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "gym.md"
 DRAWS = 12_000  # of each task

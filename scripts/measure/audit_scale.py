@@ -33,14 +33,16 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from harness import evaluate, judge, submission
+from harness import submission
 from harness.audit.audit import audit
-from harness.environment import Grader
-from harness.keys import commitment, derive, seed_of
+from harness.evaluation import gated, judging
+from harness.frozen.judge import Standing
+from harness.frozen.keys import commitment, derive, seed_of
 from harness.ledger import record, signature, trust
 from harness.ledger.entries import AnnouncedSubmission, Announcement, fresh_id
 from harness.ledger.index import Entry, sign_head
 from harness.ledger.store import Ledger
+from harness.tracks import rules
 from harness.tracks import track as tracks
 from harness.tracks.track import ROOT, Track
 
@@ -70,11 +72,11 @@ def shape(track: Track, path: str, accuracy: float, rng: random.Random) -> Shape
     from tokenizers import Tokenizer
 
     source = submission.load(ROOT / path)
-    grader = Grader(track)
+    grader = rules.grader(track)
     tokenizer = Tokenizer.from_str((track.base_folder / "tokenizer.json").read_text(encoding="utf-8"))
     answers, results, points = [], [], []
     for run in range(track.verdict.runs + 1):  # the last is the control run
-        samples = evaluate.questions(track, derive(SHARED_ROOT, "heldout", source.tree_sha256, run))
+        samples = gated.questions(track, derive(SHARED_ROOT, "heldout", source.tree_sha256, run))
         share = (accuracy if run < track.verdict.runs else 0.25) + rng.uniform(-0.01, 0.01)
         completions = []
         for sample in samples:
@@ -84,7 +86,7 @@ def shape(track: Track, path: str, accuracy: float, rng: random.Random) -> Shape
             else:
                 completions.append([rng.randrange(4, grader.vocabulary) for _ in range(rng.randrange(40))])
         answers.append({"run": run, "completions": completions})
-        results.append(evaluate.tally(track, grader, samples, completions))
+        results.append(gated.tally(track, grader, samples, completions))
         counts = {"completions": 256, "correct": 128, "formatted": 250, "tokens": 8192, "tasks": {}}
         points += [{"run": run, "t_ms": 1000 * step, **counts} for step in range(64)]
     files = {"completions.jsonl.xz": packed(answers), "curves.jsonl.xz": packed(points), "log.txt.xz": packed([])}
@@ -124,7 +126,7 @@ class SyntheticLedger:
         line = trust.allowed_line(public, self.key.identity, FIRST_DAY, FIRST_DAY + timedelta(days=20_000))
         (folder / "allowed_signers").write_text(f"{line}\n", encoding="utf-8")
         self.entries: list[Entry] = []
-        self.standing: judge.Standing | None = None
+        self.standing: Standing | None = None
 
     def add_session(self, forms: list[Shape], day: datetime) -> None:
         """A commitment, and one record for each shape."""
@@ -153,7 +155,7 @@ class SyntheticLedger:
         track, manifest, tree = self.track, form.source.manifest, form.source.tree_sha256
         every_run = runs(form, 120_000 * self.rng.uniform(0.5, 1.1), moment, self.rng)
         *gated, control = every_run
-        verdict = judge.judge(track, gated, reference, "full", self.standing, control)
+        verdict = judging.judge(track, gated, reference, "full", self.standing, control)
         digests = {manifest.name: tree} | {f"run-{run.run}/model.safetensors": run.weights_sha256 for run in every_run}
         predicate = record.Predicate(
             track=track.id, track_digest=track.digest, created_utc=moment, signer=self.key.identity, isolation="full",
@@ -173,7 +175,7 @@ class SyntheticLedger:
         statement = record.Record(subject=subjects, predicate=predicate)
         self._write(f"{home}/record.json", statement, signature.RECORD_NAMESPACE)
         if verdict.record:
-            self.standing = judge.standing_from(statement, home)
+            self.standing = judging.standing_from(statement, home)
 
     def _write(self, path: str, content: Announcement | record.Record, namespace: str) -> None:
         data = record.dump(content)

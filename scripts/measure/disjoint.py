@@ -32,7 +32,8 @@ from rich.table import Table
 
 from harness import files
 from harness.benchmarks.overlap import fingerprint
-from harness.tasks import GENERATED, SPLITS, Split, sample
+from harness.frozen.draw import SPLITS, Split, sample
+from harness.tasks import GENERATED
 
 ROOT = Path(__file__).parents[2]
 PAGE, KEPT = ROOT / "docs" / "measured" / "disjoint.md", ROOT / "runs" / "disjoint"

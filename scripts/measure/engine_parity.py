@@ -44,13 +44,18 @@ import torch
 from safetensors.torch import save
 from transformers import AutoModelForCausalLM
 
-from harness import checkpoint, files, judge, stats
+from harness import files
 from harness.engines import transformers
-from harness.environment import Environment, Grader, development_key
-from harness.evaluate import evaluate, questions
-from harness.keys import derive, seed_of
+from harness.environment.server import Environment
+from harness.environment.training import development_key
+from harness.evaluation import judging
+from harness.evaluation.gated import evaluate, questions
+from harness.frozen import checkpoint, stats
+from harness.frozen.draw import sample
+from harness.frozen.keys import derive, seed_of
 from harness.ledger import record
-from harness.tasks import TASKS, sample
+from harness.tasks import TASKS
+from harness.tracks import rules
 from harness.tracks.track import ROOT, Track, load
 
 RECORD = ROOT / "records" / "2026-11-21_cpu-logic_baseline_4"
@@ -71,7 +76,7 @@ SPEED_PROMPTS, ROUNDS = 1024, 10
 
 def heldout(track: Track, n: int | None = None) -> list[list[int]]:
     """Prompts of held-out questions, all tasks alike; all of them, or `n` spread over the whole."""
-    grader, items = Grader(track), questions(track, development_key(5))
+    grader, items = rules.grader(track), questions(track, development_key(5))
     return [grader.prompt_ids(item) for item in (items if n is None else items[:: -(-len(items) // n)])]
 
 
@@ -81,7 +86,7 @@ def by_transformers(track: Track, weights: bytes, prompts: list[list[int]]) -> l
 
 def asked(track: Track) -> dict[str, int]:
     sampling = track.sampling
-    return {"end_id": Grader(track).end_id, "max_new_tokens": sampling.max_new_tokens, "batch": sampling.batch}
+    return {"end_id": rules.grader(track).end_id, "max_new_tokens": sampling.max_new_tokens, "batch": sampling.batch}
 
 
 @torch.no_grad()
@@ -123,7 +128,7 @@ def model_of(track: Track) -> Any:
 
 def tokens(track: Track) -> dict[str, Any]:
     """Every held-out question greedily by both; log-probs of what vLLM samples, at temperature 1 and another."""
-    base, end_id = (track.base_folder / "model.safetensors").read_bytes(), Grader(track).end_id
+    base, end_id = (track.base_folder / "model.safetensors").read_bytes(), rules.grader(track).end_id
     prompts = heldout(track)
     ours = by_transformers(track, base, prompts)
     theirs = vllm.generate(track.base_folder, base, prompts, **asked(track))
@@ -139,7 +144,7 @@ def tokens(track: Track) -> dict[str, Any]:
 
 def sync(track: Track) -> dict[str, Any]:
     """Ten updates of the baseline's loss on vLLM's rollouts, and after each whether vLLM has the model's weights."""
-    trainer, grader = trainer_modules.load("baseline"), Grader(track)
+    trainer, grader = trainer_modules.load("baseline"), rules.grader(track)
     torch.manual_seed(0)
     engine, model = resident(track, track.base_folder), model_of(track)
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, (0.9, 0.95), weight_decay=0.0)
@@ -281,7 +286,7 @@ def evaluate_record(track: Track) -> dict[str, Any]:
     item, root, tree = official()
     weights, recorded = TRAINED.read_bytes(), item.predicate.runs[RUN]
     figures: dict[str, Any] = {"identical": hashlib.sha256(weights).hexdigest() == recorded.weights_sha256}
-    figures["recorded"] = judge.mean_accuracy(track, recorded.tasks)
+    figures["recorded"] = judging.mean_accuracy(track, recorded.tasks)
     completions = {}
     for engine in ("transformers", "vllm"):
         # Without the schema's checks: cpu-logic answers with transformers, and this tries the other engine.
@@ -289,7 +294,7 @@ def evaluate_record(track: Track) -> dict[str, Any]:
         result = evaluate(other, weights, derive(root, "heldout", tree, RUN))
         completions[engine] = result.completions
         figures[engine] = {
-            "accuracy": judge.mean_accuracy(track, result.tasks),
+            "accuracy": judging.mean_accuracy(track, result.tasks),
             "correct": {task: row.correct for task, row in result.tasks.items()},
             "seconds": result.evaluate_ms / 1000,
         }

@@ -28,8 +28,8 @@ from harness.answers.clue import gold_lines
 from harness.answers.grade import Grade
 from harness.answers.integer import gold_of
 from harness.evaluation.questions import KINDS
+from harness.frozen.format import Sample
 from harness.isolation import sandbox
-from harness.tasks import Sample
 
 FILES = ("gsm8k_train.jsonl", "gsm8k_test.jsonl", "HumanEval.jsonl.gz", "temporal_clue_test.json", "aiw_prompts.json")
 

@@ -15,8 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness import stats, submission
-from harness.environment import Environment, development_key
+from harness import submission
+from harness.environment.server import Environment
+from harness.environment.training import development_key
+from harness.frozen import stats
 from harness.isolation import sandbox
 from harness.tracks.track import ROOT, Track, load
 from harness.verify.clock import Clock
@@ -28,12 +30,14 @@ BARE = """
 import pathlib, runpy, sys
 import harness.client
 from harness.client import Prompt, Score
-from harness.environment import Grader, development_key
-from harness.tasks import TASKS, sample
+from harness.environment.training import development_key
+from harness.frozen.draw import sample
+from harness.tasks import TASKS
+from harness.tracks import rules
 from harness.tracks.track import load
 
 track = load("cpu-logic")
-grader, key = Grader(track), development_key(0)
+grader, key = rules.grader(track), development_key(0)
 
 class Bare:
     base, output, seed = track.base_folder, pathlib.Path(sys.argv[2]), 0

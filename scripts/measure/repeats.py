@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 from statistics import mean, stdev
 
-from harness import judge, stats
+from harness.evaluation import judging
+from harness.frozen import stats
 from harness.ledger import record
 from harness.tracks import track as tracks
 
@@ -39,7 +40,7 @@ def main() -> None:
         }
         print(f"{name:22s} " + "  ".join(f"{label} {value:.{digits}f}" for label, value in spread.items()))
 
-    row("accuracy, mean", [judge.mean_accuracy(track, run.tasks) for run in runs], 4)
+    row("accuracy, mean", [judging.mean_accuracy(track, run.tasks) for run in runs], 4)
     for task in runs[0].tasks:
         row(f"accuracy, {task}", [run.tasks[task].correct / run.tasks[task].questions for run in runs], 4)
     walls = [run.wall_ms / 1000 for run in runs]

@@ -34,16 +34,21 @@ import pages
 import trainer_modules
 
 from harness.engines import vllm
+from harness.evaluation import intervals
 
 os.environ.update(vllm.ENVIRONMENT)  # before torch is imported
 
 import torch
 from transformers import AutoModelForCausalLM
 
-from harness import files, stats
-from harness.environment import Grader, development_key
-from harness.evaluate import questions, tally
-from harness.tasks import TASKS, Sample, sample
+from harness import files
+from harness.environment.training import development_key
+from harness.evaluation.gated import questions, tally
+from harness.frozen.draw import sample
+from harness.frozen.format import Sample
+from harness.frozen.grader import Grader
+from harness.tasks import TASKS
+from harness.tracks import rules
 from harness.tracks.track import ROOT, Track, load
 
 train = trainer_modules.load("baseline-gpu-warmup")
@@ -81,7 +86,7 @@ def policy_of(track: Track) -> Any:
 def rollouts(track: Track, policy: Any, prompts: list[list[int]], seed: int = 0) -> tuple[str, list[Any]]:
     """The sampler's name, and a completion of each prompt at temperature 1, as the trainer would draw it."""
     kind = train.VLLMSampler if find_spec("vllm") else train.PlainSampler
-    run = SimpleNamespace(base=track.base_folder, end_token_id=Grader(track).end_id)
+    run = SimpleNamespace(base=track.base_folder, end_token_id=rules.grader(track).end_id)
     sampler = kind(run, LONGEST, policy.model.config.vocab_size, DEVICE)
     sampler.load(policy.model.state_dict().items())
     torch.manual_seed(seed)
@@ -90,7 +95,7 @@ def rollouts(track: Track, policy: Any, prompts: list[list[int]], seed: int = 0)
 
 def mismatch(track: Track) -> dict[str, Any]:
     """Log-probs of what the base samples for held-out prompts: the sampler's against the trainer's, in nats a token."""
-    grader, policy, computes = Grader(track), policy_of(track), train.COMPUTE
+    grader, policy, computes = rules.grader(track), policy_of(track), train.COMPUTE
     prompts = [grader.prompt_ids(item) for item in questions(track, development_key(7))]
     prompts = prompts[:: len(prompts) // SAMPLED][:SAMPLED]
     name, drawn = rollouts(track, policy, prompts)
@@ -118,7 +123,7 @@ def _name(dtype: torch.dtype) -> str:
 
 def warmed_up(track: Track, rate: float, count: int, epochs: int) -> dict[str, Any]:
     """The base after the first `count` traces at this rate, and what its rollouts are worth."""
-    grader, policy = Grader(track), policy_of(track)
+    grader, policy = rules.grader(track), policy_of(track)
     start = time.monotonic()
     if rate:
         train.WARMUP_EPOCHS, train.WARMUP_ROWS = epochs, ROWS
@@ -138,7 +143,7 @@ def warmed_up(track: Track, rate: float, count: int, epochs: int) -> dict[str, A
 
 def grpo(track: Track) -> dict[str, Any]:
     """The recipe's optimisation (16 minibatches, its ramp and rate), a short warm-up before it: a row a rollout."""
-    grader, policy, recipe = Grader(track), policy_of(track), train.LANGUAGE
+    grader, policy, recipe = rules.grader(track), policy_of(track), train.LANGUAGE
     train.WARMUP_EPOCHS, train.WARMUP_ROWS = EPOCHS, ROWS
     train.warm_up(policy, traces(track, grader, TRACES), GRPO_WARMUP, 0, DEVICE)
     adam = torch.optim.AdamW(policy.parameters(), recipe.learning_rate, train.BETAS, weight_decay=train.WEIGHT_DECAY)
@@ -244,7 +249,7 @@ def _shares(figures: dict[str, Any]) -> list[str]:
 
     def share(name: str) -> str:
         count = sum(task[name] for task in tasks.values())
-        low, high = stats.wilson(count, total)
+        low, high = intervals.wilson(count, total)
         return f"{count / total:.2f} ({low:.2f}–{high:.2f})"
 
     total = sum(task["questions"] for task in tasks.values())

@@ -15,7 +15,7 @@ from harness.answers.grade import Grade
 from harness.answers.kind import Kind
 from harness.evaluation import programs
 from harness.evaluation.questions import KINDS
-from harness.tasks import Sample
+from harness.frozen.format import Sample
 
 needs_compiler = pytest.mark.skipif(not Path(exam.COMPILER[0]).exists(), reason=f"no {exam.COMPILER[0]}: {INSTALL}")
 needs_math_verify = pytest.mark.skipif(

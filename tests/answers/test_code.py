@@ -19,8 +19,8 @@ from needs import needs_sandbox
 from harness.answers import code, exam
 from harness.answers.code import Cases, Problem, lenient_program
 from harness.answers.grade import LONGEST, GraderError
+from harness.frozen.format import Sample
 from harness.isolation import sandbox
-from harness.tasks import Sample
 
 grade = graders.code.grade
 

@@ -20,9 +20,10 @@ from harness.answers.code import Cases, Problem
 from harness.answers.integer import gold_of
 from harness.answers.maths import TOO_LONG, Maths, _pools
 from harness.answers.pool import Pool
+from harness.frozen.format import Sample
 from harness.isolation import command_line
 from harness.isolation.sandbox import SandboxError
-from harness.tasks import TASKS, Sample
+from harness.tasks import TASKS
 
 ADD = Problem(
     prompt='def add(a, b):\n    """The sum."""\n',

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.answers.latex import Latex, normal
-from harness.tasks import Sample
+from harness.frozen.format import Sample
 
 
 def strict(answer: str, gold: str) -> bool:

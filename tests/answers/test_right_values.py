@@ -12,7 +12,7 @@ from graders import choice, completion, integer, maths, needs_math_verify
 from harness.answers.latex import Latex
 from harness.answers.latex_spelling import read
 from harness.answers.latex_tokens import joined
-from harness.tasks import Sample
+from harness.frozen.format import Sample
 
 # kind: gold answer, what it equals, what it does not equal
 MATHS: dict[str, list[tuple[str, list[str], list[str]]]] = {

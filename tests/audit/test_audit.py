@@ -15,15 +15,15 @@ from ledger_samples import needs_ssh_keygen, ssh_keygen
 from harness import submission
 from harness.audit import audit as audit_module
 from harness.audit import evidence, log
-from harness.audit import records as audit_records
 from harness.audit.audit import audit
 from harness.audit.context import RecordContext
 from harness.audit.submissions import SubmissionAudit
-from harness.environment import EnvironmentFailed
+from harness.frozen.grader import TokenizerError
 from harness.ledger import record as records
 from harness.ledger import signature, trust
 from harness.ledger.entries import status_change
 from harness.ledger.store import Ledger
+from harness.tracks import rules
 from harness.tracks import track as tracks
 from harness.tracks.track import ROOT, Track
 
@@ -289,13 +289,13 @@ def test_evidence_nested_too_deep_is_a_finding(tmp_path):
 @pytest.mark.all
 def test_a_base_model_without_its_tokenizer_is_a_finding_and_the_audit_goes_on(copy, monkeypatch):
     def broken(track):
-        raise EnvironmentFailed("no usable tokenizer there")
+        raise TokenizerError("no usable tokenizer there")
 
-    monkeypatch.setattr(audit_records, "Grader", broken)
+    monkeypatch.setattr(rules, "grader", broken)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})
     results = all_results(copy, sample=len(RECORDS))
     messages = [result.message for result in results if not result.ok]
-    assert messages and all("cannot be graded: EnvironmentFailed" in message for message in messages)
+    assert messages and all("cannot be graded: TokenizerError" in message for message in messages)
     assert results[-1].check == "board"
 
 

@@ -27,7 +27,8 @@ from harness.benchmarks import (
 )
 from harness.benchmarks.boxed import boxed
 from harness.benchmarks.pinned import Row, read
-from harness.tasks import GENERATED, Sample
+from harness.frozen.format import Sample
+from harness.tasks import GENERATED
 
 DATA = Path(__file__).parents[1] / "data" / "benchmarks"
 BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be, for a moment

@@ -30,7 +30,8 @@ from harness.benchmarks.overlap import (
     words,
 )
 from harness.benchmarks.rows import read
-from harness.tasks import GENERATED, split_of
+from harness.frozen.draw import split_of
+from harness.tasks import GENERATED
 
 DATA = Path(__file__).parents[1] / "data" / "benchmarks"
 BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be, for a moment

@@ -16,9 +16,10 @@ from harness.benchmarks.pinned import read
 from harness.benchmarks.training_sets import TrainingSetError
 from harness.cli import tasks as tasks_commands
 from harness.client import connect
-from harness.environment import Environment
-from harness.tasks import GENERATED, TASKS, Sample, Task, sample, score, split_of
-from harness.tasks.task import Stream
+from harness.environment.server import Environment
+from harness.frozen.draw import Stream, Task, sample, split_of
+from harness.frozen.format import Sample, score
+from harness.tasks import GENERATED, TASKS
 from harness.tracks import files
 from harness.tracks.files import TRACKS
 from harness.tracks.track import ROOT, Track, TrackError, load, names
@@ -200,27 +201,27 @@ def test_show_prints_a_set_as_it_is_asked(gsm8k: None, capsys: pytest.CaptureFix
 
 @pytest.fixture
 def toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """cpu-logic's, where it can be changed, with the sources of a track that trains on GSM8K."""
-    sources = {*load("cpu-logic").sources, *load("1xh100-smol").sources, "benchmarks/openthoughts.py"}
-    for name in [*sources, "tracks/cpu-logic.toml"]:
+    """gpu-logic's, where it can be changed, with the sources of a track that trains on GSM8K."""
+    sources = {*load("gpu-logic").sources, *load("1xh100-smol").sources, "benchmarks/openthoughts.py"}
+    for name in [*sources, "tracks/gpu-logic.toml", "tracks/standing/sources.toml"]:
         target = tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((TRACKS.parent / name).read_bytes())
     monkeypatch.setattr(files, "TRACKS", tmp_path / "tracks")
-    return tmp_path / "tracks" / "cpu-logic.toml"
+    return tmp_path / "tracks" / "gpu-logic.toml"
 
 
 def training(toml: Path, tasks: str) -> Track:
-    text = (TRACKS / "cpu-logic.toml").read_text(encoding="utf-8")
+    text = (TRACKS / "gpu-logic.toml").read_text(encoding="utf-8")
     head, rest = text.split("[train]\n")
     toml.write_text(f"{head}[train]\ntasks = {tasks}\n{rest.partition(chr(10))[2]}", encoding="utf-8")
-    return load("cpu-logic")
+    return load("gpu-logic")
 
 
 def test_a_track_names_sets_and_suites(toml: Path) -> None:
     logic = ["countdown", "linear", "nim", "josephus"]
     assert training(toml, '["gsm8k-train", "logic"]').train.tasks == ["gsm8k-train", *logic]
-    assert load("cpu-logic").train.sets == ["gsm8k-train"]
+    assert load("gpu-logic").train.sets == ["gsm8k-train"]
     for tasks, message in (
         ('["logic", "nim"]', "each once"),
         ("[]", "at least one task"),
@@ -237,20 +238,20 @@ def test_a_published_set_cannot_gate(toml: Path) -> None:
         toml.read_text(encoding="utf-8").replace('task = "nim"', 'task = "gsm8k-train"', 1), encoding="utf-8"
     )
     with pytest.raises(TrackError, match="'gsm8k-train' is no generated task, and only those are held out"):
-        load("cpu-logic")
+        load("gpu-logic")
 
 
 def test_the_digest_has_the_pin_and_needs_no_data(toml: Path) -> None:
     before = training(toml, '["gsm8k-train", "logic"]').digest
-    sources = {*load("cpu-logic").sources}
+    sources = {*load("gpu-logic").sources}
     assert {"benchmarks/training_sets.py", "benchmarks/gsm8k.py", "benchmarks/pinned.py"} <= sources
     assert {"answers/integer.py", "answers/latex.py", "answers/choice.py", "answers/kind.py"} <= sources
     assert not {"answers/code.py", "answers/maths.py", "evaluation/questions.py"} & sources
     for name, changes in (("benchmarks/gsm8k.py", True), ("benchmarks/openthoughts.py", False)):
         source = toml.parents[1] / name
         text = source.read_bytes()
-        source.write_bytes(text + b"# one more line\n")
-        assert (load("cpu-logic").digest != before) is changes
+        source.write_bytes(text + b"limit = 1\n")
+        assert (load("gpu-logic").digest != before) is changes
         source.write_bytes(text)
 
 
@@ -280,9 +281,9 @@ def test_a_set_with_nothing_to_hand_out_is_refused(monkeypatch: pytest.MonkeyPat
 
 def test_a_suite_in_another_order_is_another_track(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     track = training(toml, '["logic"]')
-    assert track.digest == load("cpu-logic").digest
+    assert track.digest == load("gpu-logic").digest
     logic = suites.suites()["logic"]
     turned = {**suites.suites(), "logic": logic.model_copy(update={"tasks": logic.tasks[::-1]})}
     monkeypatch.setattr(suites, "suites", lambda: turned)
-    assert load("cpu-logic").train.tasks == track.train.tasks[::-1]
-    assert load("cpu-logic").digest != track.digest
+    assert load("gpu-logic").train.tasks == track.train.tasks[::-1]
+    assert load("gpu-logic").digest != track.digest

@@ -105,20 +105,20 @@ def test_an_error_has_its_exit_code(monkeypatch, capsys):
     assert capsys.readouterr().err == "nano-r1: gone; look\nnano-r1: stopped\ufffd[2J\n"
 
 
-def test_errors_of_frozen_files_are_told_from_faults_of_ours(monkeypatch, capsys):
-    from harness import checkpoint
-    from harness.engines import vllm
+def test_errors_that_are_no_nano_r1_error_are_told_from_faults_of_ours(monkeypatch, capsys):
+    from harness import client
+    from harness.frozen import checkpoint
 
     assert exit_code_of(monkeypatch, checkpoint.CheckpointError("bad header")) == 2
-    assert exit_code_of(monkeypatch, vllm.EngineFailed("no start")) == 2
-    assert capsys.readouterr().err == "nano-r1: bad header\nnano-r1: no start\n"
+    assert exit_code_of(monkeypatch, client.SaveError("no weights")) == 2
+    assert capsys.readouterr().err == "nano-r1: bad header\nnano-r1: no weights\n"
     for fault in (ValueError("a fault of ours"), RuntimeError("another"), KeyError("a third")):
         with pytest.raises(type(fault)):
             exit_code_of(monkeypatch, fault)
 
 
-def test_every_frozen_error_exists():
-    for module, name in app.FROZEN_ERRORS:
+def test_every_error_of_the_client_exists():
+    for module, name in app.CLIENT_ERRORS:
         assert issubclass(getattr(__import__(module, fromlist=[name]), name), Exception)
 
 

@@ -32,10 +32,11 @@ with tempfile.TemporaryDirectory() as place:
     print([path.read_text(), eval(subprocess.run(child, capture_output=True, text=True).stdout)])
 """
 GRADE = """
-from harness.environment import Grader
-from harness.tasks import sample
+from harness.frozen.draw import sample
+from harness.tasks import TASKS
+from harness.tracks import rules
 from harness.tracks.track import load
-print(Grader(load("cpu-logic")).prompt_ids(sample("nim", bytes(32), 0)))
+print(rules.grader(load("cpu-logic")).prompt_ids(sample(TASKS["nim"], bytes(32), "train", 0)))
 """
 UNCOERCED = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 COMMAND = (
@@ -153,7 +154,6 @@ def test_the_command_reads_utf_8_in_any_locale(locale_of: LocaleOf, encoding: st
     assert process(line, ROOT, UNCOERCED).stdout == "['–', '–']\n"
 
 
-@pytest.mark.xfail(strict=True, reason="waits for cpu-logic@5: harness/environment.py reads the tokenizer as UTF-8")
 def test_a_grader_outside_the_command_reads_its_tokenizer_as_utf_8(locale_of: LocaleOf) -> None:
     """What a trainer meets that is started by hand, and any program that imports the grader."""
     line = [sys.executable, "-c", GRADE]

@@ -16,8 +16,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 
 from harness.engines import transformers, vllm
-from harness.environment import Grader
-from harness.evaluate import evaluate, questions
+from harness.evaluation.gated import evaluate, questions
+from harness.tracks import rules
 from harness.tracks.track import ROOT, load
 
 INSTALLED = importlib.util.find_spec("vllm") is not None
@@ -39,7 +39,7 @@ def weights(track):
 
 @pytest.fixture(scope="module")
 def prompts(track):
-    grader = Grader(track)
+    grader = rules.grader(track)
     return [grader.prompt_ids(item) for item in questions(track, b"k" * 32)]
 
 
@@ -59,7 +59,7 @@ def test_without_vllm_the_message_says_what_to_install(track, weights):
 @needs_vllm
 def test_both_engines_give_the_same_tokens(track, weights, prompts):
     """Also cut off at the limit, and with progress told up to the last prompt."""
-    grader = Grader(track)
+    grader = rules.grader(track)
     for limit in (128, 7):
         seen: list[int] = []
         asked = {"end_id": grader.end_id, "max_new_tokens": limit, "batch": 16}
@@ -167,7 +167,7 @@ def test_rollouts_have_the_models_log_probs_and_new_weights_reach_the_sampler(tr
     done = subprocess.run(
         [sys.executable, "-c", ROLLOUTS],
         env={**os.environ, **vllm.ENVIRONMENT, "PYTHONPATH": str(ROOT)},
-        input=json.dumps({"prompts": prompts[::4], "end_id": Grader(track).end_id}),
+        input=json.dumps({"prompts": prompts[::4], "end_id": rules.grader(track).end_id}),
         capture_output=True,
         encoding="utf-8",
         check=False,

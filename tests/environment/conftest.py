@@ -11,7 +11,9 @@ import pytest
 from wire import serve
 
 from harness.client import Run, connect
-from harness.environment import Environment, Grader
+from harness.environment.server import Environment
+from harness.frozen.grader import Grader
+from harness.tracks import rules
 from harness.tracks.track import Track, load
 
 
@@ -22,7 +24,7 @@ def track() -> Track:
 
 @pytest.fixture(scope="session")
 def grader(track: Track) -> Grader:
-    return Grader(track)
+    return rules.grader(track)
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from wire import serve
 
-from harness import checkpoint
 from harness.client import Run, SaveError, connect
+from harness.frozen import checkpoint
 from harness.tracks.track import ROOT, Track
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.environment import development_key
+from harness.environment.training import development_key
 from harness.tracks.track import ROOT, load
 
 

@@ -6,9 +6,12 @@ import dataclasses
 import functools
 import hashlib
 import json
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,8 +19,11 @@ from hypothesis import strategies as st
 from wire import Wire, answer, item, serve
 
 from harness.client import Run, connect
-from harness.environment import Environment, EnvironmentFailed, Grader
-from harness.tasks import TASKS, split_of
+from harness.environment.server import Environment
+from harness.environment.training import EnvironmentFailed
+from harness.frozen.draw import split_of
+from harness.frozen.grader import Grader
+from harness.tasks import TASKS
 from harness.tracks.schema import Warmup
 from harness.tracks.track import Track
 
@@ -71,7 +77,7 @@ def test_warmup_hands_every_rank_all_traces(
     rows = [{"task": "nim", "prompt": f"Nim: {n} stones", "completion": right} for n in range(700)]
     file = place / "traces.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    monkeypatch.setattr("harness.environment.ROOT", place)
+    monkeypatch.setattr("harness.environment.training.ROOT", place)
     traces_of = Warmup(file=file.name, sha256=hashlib.sha256(file.read_bytes()).hexdigest())
     warm = track.model_copy(update={"warmup": traces_of})
     with serve(warm, place / "w"):
@@ -188,6 +194,35 @@ def test_the_budget_of_reward_queries_holds_over_all_ranks(track: Track, grader:
         assert len(second.ask(op="score", completions=[["1", []]] * 2)["ok"]) == 2
         assert first.ask(op="score", completions=[["0", []]]) == used_up
         assert environment.totals().reward_queries == 5
+
+
+def test_counts_are_told_while_a_batch_is_graded_and_a_budget_is_not_overdrawn_meanwhile(
+    track: Track, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sandbox's watchdog asks for them: it must not wait for a long batch, nor a fault in one leave traces."""
+    poor = track.model_copy(update={"budget": track.budget.model_copy(update={"reward_queries": 5})})
+    begun, go_on = threading.Event(), threading.Event()
+    with serve(poor, place / "s") as environment, Wire(place / "s") as first, Wire(place / "s") as second:
+        grade = environment._grader.grade_all
+
+        def slowly(*arguments: Any) -> Any:
+            begun.set()
+            assert go_on.wait(10)
+            return grade(*arguments)
+
+        monkeypatch.setattr(environment._grader, "grade_all", slowly)
+        for rank, wire in enumerate((first, second)):
+            wire.hello(rank, 2)
+            wire.ask(op="prompts", n=1)
+        with ThreadPoolExecutor(2) as pool:
+            replies = [pool.submit(first.ask, op="score", completions=[["0", []]] * 3)]
+            assert begun.wait(10)
+            replies.append(pool.submit(second.ask, op="score", completions=[["1", []]] * 3))
+            assert (environment.totals().reward_queries, environment.curve) == (0, [])
+            go_on.set()
+            assert len(replies[0].result()["ok"]) == 3
+            assert replies[1].result() == {"error": "reward query budget of 5 used up"}
+        assert environment.totals().reward_queries == sum(point["completions"] for point in environment.curve) == 3
 
 
 def test_a_prompt_may_be_asked_about_so_often_and_no_oftener(track: Track, grader: Grader, place: Path) -> None:

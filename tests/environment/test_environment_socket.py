@@ -19,7 +19,11 @@ from hypothesis import strategies as st
 from wire import Wire, answer, item, serve
 
 from harness.client import EnvironmentRefused, Run, connect
-from harness.environment import MAX_FRAME, MAX_RANKS, Environment, EnvironmentFailed, Grader
+from harness.environment.server import MAX_RANKS, Environment
+from harness.environment.training import EnvironmentFailed
+from harness.environment.wire import MAX_FRAME
+from harness.frozen.grader import Grader, TokenizerError
+from harness.tracks import rules
 from harness.tracks.track import Track
 
 # ---------------------------------------------------------------- what is refused
@@ -267,11 +271,11 @@ def test_a_socket_that_cannot_be_made(track: Track, place: Path) -> None:
 
 def test_a_base_without_a_tokenizer(track: Track, place: Path) -> None:
     bare = track.model_copy(update={"base": track.base.model_copy(update={"folder": str(place)})})
-    with pytest.raises(EnvironmentFailed, match="no usable tokenizer"):
-        Grader(bare)
+    with pytest.raises(TokenizerError, match="no usable tokenizer"):
+        rules.grader(bare)
     strange = track.model_copy(update={"base": track.base.model_copy(update={"end_token": "<|stop|>"})})
-    with pytest.raises(EnvironmentFailed, match=r"no token '<\|stop\|>'"):
-        Grader(strange)
+    with pytest.raises(TokenizerError, match=r"no token '<\|stop\|>'"):
+        rules.grader(strange)
 
 
 def test_another_user_may_connect(environment: Environment, place: Path) -> None:

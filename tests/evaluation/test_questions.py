@@ -14,8 +14,10 @@ from harness.benchmarks import BENCHMARKS, Question, SourceError, stream, suites
 from harness.benchmarks.pinned import read
 from harness.evaluation import questions
 from harness.evaluation.questions import KINDS, Item, Part, kind_of
+from harness.frozen.draw import sample
+from harness.frozen.format import Sample
 from harness.isolation import sandbox
-from harness.tasks import GENERATED, Sample, sample
+from harness.tasks import GENERATED
 
 KEY = b"a key of these tests"
 FUNCTION = {

@@ -20,7 +20,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from real_data import needs, whole
 
-from harness import stats
 from harness.audit import claims
 from harness.audit.audit import audit
 from harness.audit.context import RecordContext
@@ -28,16 +27,16 @@ from harness.benchmarks import BENCHMARKS
 from harness.benchmarks.rows import read
 from harness.board.render import rendered
 from harness.engines.transformers import generate
-from harness.environment import Grader
-from harness.evaluation import reported
+from harness.evaluation import intervals, reported
 from harness.evaluation.questions import KINDS, Item, Part
 from harness.evaluation.reported import ReportedError
+from harness.frozen import stats
+from harness.frozen.format import Sample
 from harness.ledger import record
 from harness.ledger.record import BenchmarkResult, BenchmarkScore, Interval
 from harness.ledger.signature import load_key
 from harness.ledger.store import Ledger
-from harness.tasks import Sample
-from harness.tracks import files
+from harness.tracks import files, rules
 from harness.tracks.track import ROOT, load, names
 from harness.verify.executor import VerifyError
 from harness.verify.session import Verifier, verify
@@ -186,8 +185,7 @@ def part_of(*pairs):
 
 
 def test_each_completion_counts_once_for_what_it_is():
-    grader = Grader(TRACK)
-    decode = reported.decoder(TRACK, grader)
+    grader = rules.grader(TRACK)
     end = [grader.end_id]
 
     def completion(answer):
@@ -202,7 +200,7 @@ def test_each_completion_counts_once_for_what_it_is():
         [grader.vocabulary, *completion("7")],  # no token of the tokenizer's
         None,  # did not fit
     ]
-    found = reported.tally(part_of(*[("How many?", "7")] * len(rows)), rows, decode)
+    found = reported.tally(part_of(*[("How many?", "7")] * len(rows)), rows, grader.text_of)
     assert (found.questions, found.correct, found.formatted, found.truncated, found.too_long) == (7, 1, 2, 1, 1)
     assert found.tokens == sum(len(row) for row in rows if row is not None)
     assert found.accuracy_ppm == reported.wilson(1, 7) and found.revision == BENCHMARKS["gsm8k"].source.revision
@@ -235,7 +233,7 @@ def test_a_model_is_asked_what_fits_it_in_the_tracks_own_template(hub, monkeypat
     aiw = found["aiw-paper"]
     assert aiw.too_long < aiw.questions and done[-1] == sum(row.questions - row.too_long for row in found.values())
 
-    grader, decode = Grader(track), reported.decoder(track, Grader(track))
+    grader = rules.grader(track)
     items = reported.questions("aiw-paper").items
     form = "<|user|>{}\n\nThe answer is an integer in digits.<|assistant|>"
     prompts = [grader.text_ids(form.format(item.sample.prompt)) for item in items]
@@ -243,7 +241,7 @@ def test_a_model_is_asked_what_fits_it_in_the_tracks_own_template(hub, monkeypat
     answers = generate(
         track.base_folder, weights, [ids for _, ids in fits], end_id=grader.end_id, max_new_tokens=48, batch=7
     )
-    said = [(item.sample.target, decode(ids)) for (item, _), ids in zip(fits, answers, strict=True)]
+    said = [(item.sample.target, grader.text_of(ids)) for (item, _), ids in zip(fits, answers, strict=True)]
     assert aiw.tokens == sum(map(len, answers)) and aiw.truncated == sum(text is None for _, text in said)
     assert aiw.correct == sum((text or "").endswith(f"</think><answer>{target}</answer>") for target, text in said)
 
@@ -296,7 +294,7 @@ def test_scores_follow_from_the_runs_and_have_no_flaw(corrects, questions, contr
 
 
 def test_one_run_has_wilsons_interval_and_several_a_t_interval():
-    low, high = stats.wilson(3, 10)
+    low, high = intervals.wilson(3, 10)
     assert predicate([3]).benchmarks["gsm8k"].accuracy_ppm == Interval(
         low=round(low * 1e6), mean=300_000, high=round(high * 1e6)
     )

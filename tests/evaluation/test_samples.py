@@ -23,8 +23,8 @@ from harness.evaluation.heldout import evaluate_weights
 from harness.evaluation.model import EvaluationError, Model, check_model
 from harness.evaluation.questions import Item, Part, kind_of
 from harness.evaluation.samples import Answer, ask
+from harness.frozen.format import Sample
 from harness.isolation.sandbox import SandboxError
-from harness.tasks import Sample
 from harness.tracks import track as tracks
 from harness.tracks.track import ROOT
 
@@ -60,12 +60,12 @@ def asked(model):
 
 def test_the_base_answers_as_the_track_evaluates_it(asked):
     from harness.engines.transformers import generate
-    from harness.environment import Grader
+    from harness.tracks import rules
     from harness.tracks.track import load
 
     result, answers = asked
     track = load("cpu-logic")
-    grader = Grader(track)
+    grader = rules.grader(track)
     weights = (track.base_folder / "model.safetensors").read_bytes()
     prompts = [grader.prompt_ids(answer.item.sample) for answer in answers]
     ids = generate(track.base_folder, weights, prompts, end_id=grader.end_id, max_new_tokens=128, batch=12)

@@ -12,7 +12,7 @@ import pytest
 from nano import nano, refused
 from pydantic import ValidationError
 
-from harness import stats
+from harness.frozen import stats
 from harness.planning import power
 from harness.planning.power import Noise, PowerError, margin, noise_of, question_sigma, relative_cost
 from harness.tracks.files import TRACKS

@@ -40,7 +40,9 @@ def repository(tmp_path):
     folder = tmp_path / "project"
     for name in ("baseline", "submissions", "records"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(".lock", "__pycache__"))
-    write(folder, {"harness/judge.py": "1", "harness/cli.py": "1", "README.md": "1", "leaderboard/README.md": "1"})
+    write(
+        folder, {"harness/frozen/judge.py": "1", "harness/cli.py": "1", "README.md": "1", "leaderboard/README.md": "1"}
+    )
     git(folder, "init", "-q", "-b", "main")
     draft = {
         name.replace("mine", "draft"): text.replace("mine", "draft").replace("x = 1", "x = 2")
@@ -64,7 +66,7 @@ def test_a_submission_alone_passes(repository):
 @pytest.mark.parametrize(
     ("path", "word"),
     [
-        ("harness/judge.py", "decides its result"),
+        ("harness/frozen/judge.py", "decides its result"),
         ("harness/tasks/nim.py", "decides its result"),
         ("harness/tracks/cpu-logic.toml", "decides its result"),
         ("harness/models/logic-base/config.json", "decides its result"),
@@ -90,9 +92,9 @@ def test_a_submission_with_anything_else_is_refused(repository, path, word):
 def test_the_project_may_change_without_a_submission(repository):
     commit(repository, {"harness/cli.py": "2", "docs/a.md": "2"})
     assert review(repository, "main").passed
-    commit(repository, {"harness/judge.py": "2", "records/index": "2"})
+    commit(repository, {"harness/frozen/judge.py": "2", "records/index": "2"})
     result = review(repository, "main")
-    assert result.passed and "harness/judge.py decides results" in result.notes[0] and "audit" in result.notes[1]
+    assert result.passed and "harness/frozen/judge.py decides results" in result.notes[0] and "audit" in result.notes[1]
     commit(repository, {"baseline/train.py": "x = 1\n"})
     assert "baseline/train.py" in review(repository, "main").notes[0]
 
@@ -164,7 +166,7 @@ def test_the_branch_is_read_from_git_and_never_checked_out(repository):
 def test_only_what_the_branch_changed_counts(repository):
     commit(repository, MINE)
     git(repository, "checkout", "-q", "main")
-    commit(repository, {"harness/judge.py": "changed on main meanwhile"})
+    commit(repository, {"harness/frozen/judge.py": "changed on main meanwhile"})
     result = review(repository, "main", "topic")
     assert result.passed and {change.path for change in result.changes} == set(MINE)
 
@@ -231,16 +233,17 @@ def test_frozen_is_what_the_tracks_digest_covers():
     """Every frozen file matters: the digest, the base's hashes or the baseline's would change with it."""
     track = load("cpu-logic")
     files = frozen()
-    assert {f"harness/{name}" for name in FROZEN} < files and "harness/tracks/cpu-logic.toml" in files
+    assert {f"harness/{name}" for name in FROZEN.values()} < files and "harness/tracks/cpu-logic.toml" in files
     assert {f"harness/tasks/{task}.py" for task in track.train.tasks} < files
     assert {f"{track.base.folder}/{name}" for name in track.base.files} < files and "baseline/train.py" in files
+    assert "harness/tracks/standing/judge.py.txt" in files
     assert all((ROOT / path).is_file() for path in files)
     assert "harness/verify/session.py" not in files and kind("harness/verify/session.py") == "harness"
 
 
 def test_the_list_is_computed_and_not_copied(monkeypatch):
     frozen.cache_clear()
-    monkeypatch.setattr(digest, "FROZEN", [*FROZEN, "verify/session.py"])
+    monkeypatch.setattr(digest, "FROZEN", {**FROZEN, "session": "verify/session.py"})
     try:
         assert kind("harness/verify/session.py") == "frozen"
     finally:

@@ -118,7 +118,7 @@ def test_a_snippet_is_found_and_a_near_miss_is_not(name, trigger, miss, tmp_path
         ("def f():\n    import subprocess", "review-import", 2),
         ("import signal, gc, inspect, mmap, threading, multiprocessing", "review-import", 1),
         ("from harness import environment", "harness-import", 1),
-        ("import harness.judge", "harness-import", 1),
+        ("import harness.frozen.judge", "harness-import", 1),
         ("import harness", "harness-import", 1),
         ("from harness.client import subprocess", "harness-import", 1),
         ("import harness.client\nimport sympy", "foreign-import", 2),

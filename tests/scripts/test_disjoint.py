@@ -10,7 +10,8 @@ import disjoint
 import pytest
 
 from harness.benchmarks.overlap import fingerprint
-from harness.tasks import GENERATED, SPLITS, sample
+from harness.frozen.draw import SPLITS, sample
+from harness.tasks import GENERATED
 
 ROOT = Path(__file__).parents[2]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import mmap
 import re
 import signal
@@ -15,8 +16,9 @@ from fuzzing import checkpoint as files
 from fuzzing import frames, graders
 from fuzzing.tally import Tally, drive
 
-from harness import checkpoint, environment
-from harness.tasks import josephus, linear, nim, task
+from harness.environment import server, wire
+from harness.frozen import checkpoint, format
+from harness.tasks import josephus, linear, nim
 
 Cases = Callable[[int, int, Tally], Generator[None, None, None]]
 
@@ -96,26 +98,26 @@ def test_a_weakened_reader_is_found_out(
     assert is_found(files.checkpoint_cases, 800, finding)
 
 
-def no_limits(self: environment.Environment, session: Any, row: Any) -> int:
+def no_limits(self: server.Environment, session: Any, row: Any) -> int:
     return int(row[0])
 
 
-def tokens_forgotten(self: environment.Environment, items: list[Any], bodies: list[Any], scores: list[Any]) -> None:
+def tokens_forgotten(self: server.Environment, items: list[Any], bodies: list[Any], scores: list[Any]) -> None:
     self._queries += len(items)
 
 
 def trusting(frame: bytearray) -> Any:
-    return environment.json.loads(frame)
+    return json.loads(frame)
 
 
 @pytest.mark.parametrize(
     ("owner", "name", "weaker", "finding"),
     [
-        (environment.Environment, "_check", no_limits, "expected refused|the environment failed"),
-        (environment.Environment, "_count", tokens_forgotten, "counted"),
-        (environment, "_request", trusting, "not closed with a reason|the environment failed"),
-        (environment, "MAX_PROMPTS", 3, "got .*n must be 1 to 3"),
-        (environment.Grader, "in_vocabulary", lambda self, ids: True, "expected refused|the environment failed"),
+        (server.Environment, "_check", no_limits, "expected refused|the environment failed"),
+        (server.Environment, "_count", tokens_forgotten, "counted"),
+        (wire, "parse", trusting, "not closed with a reason|the environment failed"),
+        (server, "MAX_PROMPTS", 3, "got .*n must be 1 to 3"),
+        (server.rules, "model_ids", lambda track: 1 << 62, "expected refused|the environment failed"),
     ],
 )
 def test_a_weakened_environment_is_found_out(
@@ -137,8 +139,8 @@ def test_weakened_graders_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_lenient_format_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    anything = re.compile(r"<think>(.*)</think>\s?<answer>(.*)</answer>", re.DOTALL)
-    monkeypatch.setattr(task, "_COMPLETION", anything)
+    anything = re.compile(r"\s*<think>(.*)</think>\s*<answer>(.*)</answer>\s*", re.DOTALL)
+    monkeypatch.setattr(format, "_COMPLETION", anything)
     assert fuzzed(graders.puzzle_cases, 600).findings
 
 

@@ -7,7 +7,9 @@ from fractions import Fraction
 import make_base_model as make
 import pytest
 
-from harness.tasks import TASKS, sample, score, split_of
+from harness.frozen.draw import sample, split_of
+from harness.frozen.format import score
+from harness.tasks import TASKS
 from harness.tracks.track import load
 
 

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.tasks import TASKS, Sample, sample, score, split_of
+from harness.frozen.draw import sample, split_of
+from harness.frozen.format import Sample, score
+from harness.tasks import TASKS
 from harness.tracks.track import ROOT, load
 
 FOLDER = ROOT / "harness" / "models" / "deduction-base"

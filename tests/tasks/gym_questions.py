@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness.tasks import TASKS, Sample, Split, sample
+from harness.frozen.draw import Split, sample
+from harness.frozen.format import Sample
+from harness.tasks import TASKS
 from harness.tasks.gym.sets import GYM
 from harness.tasks.gym.task import Gym, draw_item
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from gym_questions import metadata
 
-from harness.tasks import Sample
+from harness.frozen.format import Sample
 
 
 def numbers(text: str) -> list[int]:

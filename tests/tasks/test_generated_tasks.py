@@ -22,8 +22,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from task_helpers import PIECES, completion
 
-from harness.tasks import SPLITS, Sample, Task, sample, score, split_of
-from harness.tasks.task import HELDOUT_SHARE, Stream
+from harness.frozen.draw import HELDOUT_SHARE, SPLITS, Stream, Task, sample, split_of
+from harness.frozen.format import Sample, score
 
 # ---------------------------------------------------------------- gold and attacks
 
@@ -132,7 +132,8 @@ def test_keys_and_indices_give_different_questions(task: Task) -> None:
 
 DIGEST = """
 import hashlib, sys
-from harness.tasks import TASKS, sample
+from harness.frozen.draw import sample
+from harness.tasks import TASKS
 for name in sys.argv[2:]:
     rows = (sample(TASKS[name], b"golden", s, i) for s in ("train", "heldout") for i in range(int(sys.argv[1])))
     text = "\\n".join(f"{r.id}|{r.prompt}|{r.target}|{sorted(r.metadata.items())}" for r in rows)

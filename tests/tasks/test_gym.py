@@ -24,12 +24,12 @@ from gym_questions import BY_NAME, KEY, draws, every_task, metadata, needs_gym
 from gym_solvers import SOLVERS, written
 from task_helpers import completion
 
-from harness.tasks import SPLITS, Sample, sample, score
+from harness.frozen.draw import SPLITS, Stream, sample
+from harness.frozen.format import Sample, score
 from harness.tasks.gym import edits, forms, rules, sets
 from harness.tasks.gym import task as gym
 from harness.tasks.gym.sets import GYM
 from harness.tasks.gym.task import VERSION, Gym, GymError, draw_item
-from harness.tasks.task import Stream
 
 ROOT = Path(__file__).parents[2]
 pytestmark = needs_gym
@@ -159,7 +159,7 @@ def test_threads_draw_the_same_questions() -> None:
 
 DIGEST = """
 import hashlib
-from harness.tasks import sample
+from harness.frozen.draw import sample
 from harness.tasks.gym.sets import GYM
 from harness.tasks.gym.task import draw_item
 rows = (sample(task, b"golden", split, i) for task in GYM for split in ("train", "heldout") for i in range(3))

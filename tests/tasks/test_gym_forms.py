@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from task_helpers import PIECES
 
-from harness.tasks import Sample
+from harness.frozen.format import Sample
 from harness.tasks.gym import forms
 from harness.tasks.gym.rules import Rule
 from harness.tasks.gym.sets import GYM

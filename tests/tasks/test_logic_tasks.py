@@ -13,7 +13,8 @@ import pytest
 from generated_tasks import TASKS, draws, each, in_any_order
 from task_helpers import every_question
 
-from harness.tasks import Task, entailment, syllogism
+from harness.frozen.draw import Task
+from harness.tasks import entailment, syllogism
 from harness.tasks.entailment import Entailment
 from harness.tasks.entailment_choice import EntailmentChoice, versions
 from harness.tasks.syllogism import Syllogism

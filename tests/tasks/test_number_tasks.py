@@ -15,8 +15,8 @@ import pytest
 from generated_tasks import KEY, TASKS, draws
 from task_helpers import every_question
 
-from harness.tasks import Sample
-from harness.tasks.task import Stream
+from harness.frozen.draw import Stream
+from harness.frozen.format import Sample
 
 
 def value_of(expression: str) -> Fraction:

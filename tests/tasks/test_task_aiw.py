@@ -16,11 +16,11 @@ import pytest
 from generated_tasks import KEY, each
 from real_data import whole
 
-from harness.tasks import Sample, Task, sample
+from harness.frozen.draw import Stream, Task, sample
+from harness.frozen.format import Sample
 from harness.tasks.aiw import AliceInWonderland, others
 from harness.tasks.aiw_circles import AliceInWonderlandCircles, joined
 from harness.tasks.aiw_plus import AliceInWonderlandPlus, cousins
-from harness.tasks.task import Stream
 
 EXCERPT = Path(__file__).parents[1] / "data" / "benchmarks" / "aiw.json"
 

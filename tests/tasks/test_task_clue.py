@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from task_helpers import completion
 
-from harness.tasks import Sample, sample, score
+from harness.frozen.draw import sample
+from harness.frozen.format import Sample, score
 from harness.tasks.clue import SUSPECTS, Clue, ClueError, Evening, House, MurderMystery, Proof
 
 PYSAT = pytest.mark.skipif(find_spec("pysat") is None, reason="PySAT is not installed (extra `tasks`)")

@@ -24,12 +24,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from task_helpers import PIECES, completion, every_question
 
-from harness.tasks import GENERATED, SPLITS, TASKS, Sample, Score, Split, Task, sample, score, split_of
+from harness.frozen.draw import HELDOUT_SHARE, SPLITS, Split, Stream, Task, sample, split_of
+from harness.frozen.format import Sample, Score, score
+from harness.tasks import GENERATED, TASKS
 from harness.tasks.attacks import TaskError, common_attacks
 from harness.tasks.clue import ClueError
 from harness.tasks.gym.task import GymError
 from harness.tasks.nim import Nim
-from harness.tasks.task import HELDOUT_SHARE, Stream
 from harness.tasks.validate import LEAST, is_right, validate, validate_all
 
 KEY = b"tests"
@@ -230,7 +231,8 @@ def test_keys_and_indices_give_different_questions(task: Task) -> None:
 
 DIGEST = """
 import hashlib, sys
-from harness.tasks import TASKS, sample
+from harness.frozen.draw import sample
+from harness.tasks import TASKS
 rows = (sample(TASKS[n], b"golden", s, i) for n in sys.argv[1:] for s in ("train", "heldout") for i in range(50))
 print(hashlib.sha256("\\n".join(f"{r.id}|{r.prompt}|{r.target}" for r in rows).encode()).hexdigest())
 """

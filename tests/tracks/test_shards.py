@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from harness import checkpoint
+from harness.frozen import checkpoint
 from harness.tracks import shards
 from harness.tracks.shards import ShardError, is_joined, join
 

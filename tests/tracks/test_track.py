@@ -12,8 +12,9 @@ from harness.audit.tracks import check_tracks
 from harness.benchmarks import suites
 from harness.board.render import rendered
 from harness.cli import main
+from harness.frozen.draw import SPLITS, sample
 from harness.screen.check import check
-from harness.tasks import SPLITS, TASKS, sample
+from harness.tasks import TASKS
 from harness.tracks.files import TRACKS
 from harness.tracks.measured import false_claim, recorded
 from harness.tracks.track import ROOT, TrackError, load, load_all, names

@@ -25,8 +25,8 @@ from wire import serve
 
 from harness.client import EnvironmentRefused, connect
 from harness.engines import transformers
-from harness.environment import Grader
-from harness.evaluate import questions
+from harness.evaluation.gated import questions
+from harness.tracks import rules
 from harness.tracks.track import load
 
 TOKENS, ROWS = 360, 384  # the base's, and the padded head's
@@ -40,7 +40,7 @@ def make_base(folder):
     (folder / "config.json").write_text(json.dumps(config | {"vocab_size": ROWS}), encoding="utf-8")
     tensors = load_file(folder / "model.safetensors")
     embedding = tensors["model.embed_tokens.weight"]
-    often = Grader(load("cpu-logic")).text_ids("0123456789+-*()=<think></think><answer>")[: ROWS - TOKENS]
+    often = rules.grader(load("cpu-logic")).text_ids("0123456789+-*()=<think></think><answer>")[: ROWS - TOKENS]
     padding = 1.5 * embedding[torch.tensor(often + often)[: ROWS - TOKENS]]
     tensors["model.embed_tokens.weight"] = torch.cat([embedding, padding])
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
@@ -61,7 +61,7 @@ def track(base):
 
 def test_held_out_answers_with_padding_are_wrong_and_not_an_error(track, base):
     """The engine decodes greedily, without a mask; training, evaluation and audit grade with one grader."""
-    grader = Grader(track)
+    grader = rules.grader(track)
     items = questions(track, b"k" * 32)[::512]
     prompts = [grader.prompt_ids(item) for item in items]
     weights = (base / "model.safetensors").read_bytes()
@@ -83,7 +83,6 @@ def run(track, monkeypatch):
             yield connect()
 
 
-@pytest.mark.xfail(strict=True, reason="waits for cpu-logic@5: harness/environment.py refuses ids without a token")
 def test_a_completion_with_padding_is_graded_wrong_and_the_others_as_they_are(run):
     (prompt,) = run.prompts(1)
     scores = run.score([(prompt.id, [TOKENS, run.end_token_id]), (prompt.id, [ROWS - 1]), (prompt.id, [5])])

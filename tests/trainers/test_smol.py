@@ -20,14 +20,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from harness import checkpoint
 from harness.audit.audit import audit
 from harness.benchmarks.remote import SourceError
 from harness.client import Run
-from harness.environment import Grader
+from harness.frozen import checkpoint
+from harness.frozen.draw import sample
 from harness.ledger.store import Ledger
-from harness.tasks import TASKS, sample
-from harness.tracks import files
+from harness.tasks import TASKS
+from harness.tracks import files, rules
 from harness.tracks.fetch import fetch
 from harness.tracks.schema import CONVERTED
 from harness.tracks.track import ROOT, load
@@ -86,7 +86,7 @@ def test_it_is_a_language_model(base):
     assert shapes["model.embed_tokens.weight"] == (49_152, 576) and "lm_head.weight" not in shapes
     assert sum(torch.Size(shape).numel() for shape in shapes.values()) == 134_515_008
     model, tokenizer = AutoModelForCausalLM.from_pretrained(base), AutoTokenizer.from_pretrained(base)
-    assert len(tokenizer) == 49_152 and Grader(TRACK).end_id == tokenizer.eos_token_id == 2
+    assert len(tokenizer) == 49_152 and rules.grader(TRACK).end_id == tokenizer.eos_token_id == 2
     question = [{"role": "user", "content": "What is the capital of France?"}]
     ids = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_tensors="pt", return_dict=True)
     with torch.no_grad():
@@ -95,7 +95,7 @@ def test_it_is_a_language_model(base):
 
 
 def test_the_templates_tokens_are_the_tokenizers_own(base):
-    tokenizer, grader = AutoTokenizer.from_pretrained(base), Grader(TRACK)
+    tokenizer, grader = AutoTokenizer.from_pretrained(base), rules.grader(TRACK)
     system, _, _ = TRACK.base.template.partition("<|im_end|>")
     for task in TRACK.train.tasks:
         item = sample(TASKS[task], b"k" * 32, "train", 0)

@@ -18,7 +18,7 @@ import ray_nodes
 import tiny
 from sessions import schedule_of
 
-from harness.keys import seed_of
+from harness.frozen.keys import seed_of
 from harness.ledger import record
 from harness.ledger.check import check
 from harness.ledger.store import Ledger

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sessions import schedule_of
 
-from harness.keys import control_round, derive, seed_of
+from harness.frozen.keys import control_round, derive, seed_of
 from harness.tracks.track import load
 from harness.verify.journal import RunResult
 from harness.verify.schedule import Participant, Schedule

@@ -10,7 +10,7 @@ import pytest
 from sessions import Listener
 
 from harness import submission
-from harness.keys import commitment, control_round, seed_of
+from harness.frozen.keys import commitment, control_round, seed_of
 from harness.ledger.check import check
 from harness.ledger.signature import generate, load_key
 from harness.ledger.store import Ledger

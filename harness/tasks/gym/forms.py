@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from harness.tasks.task import Sample
+from harness.frozen.format import Sample
 
 Facts = dict[str, Any]  # what reasoning-gym says of an item besides its question and answer
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from harness.frozen.format import Sample
 from harness.tasks.gym.forms import Facts, grid, integer, near_grid
-from harness.tasks.task import Sample
 
 
 @dataclass(frozen=True)

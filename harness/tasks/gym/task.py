@@ -22,9 +22,10 @@ from functools import cache
 from typing import Any
 
 from harness.errors import NanoR1Error
+from harness.frozen.draw import Stream
+from harness.frozen.format import Sample
 from harness.tasks.gym.forms import Facts, Form
 from harness.tasks.gym.rules import Rule
-from harness.tasks.task import Sample, Stream
 
 VERSION = "0.1.25"
 INSTALL = f"pip install 'reasoning-gym=={VERSION}'"

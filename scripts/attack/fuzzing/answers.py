@@ -21,8 +21,8 @@ from harness.answers.grade import Grade, answer_of, final_part
 from harness.answers.latex import Latex
 from harness.answers.pool import PoolError
 from harness.evaluation.questions import KINDS
+from harness.frozen.format import Sample
 from harness.isolation.sandbox import SandboxError
-from harness.tasks import Sample
 
 PIECES = [
     *"0123456789+-*/^=<>.,:;!?%$&|()[]{}\\ \n\t'\"ABCDIJabcxyz", "<think>", "</think>", "<answer>", "</answer>",

@@ -1,4 +1,4 @@
-"""Corrupted safetensors files for harness.checkpoint.read.
+"""Corrupted safetensors files for harness.frozen.checkpoint.read.
 
 The second opinion on what was accepted is the safetensors library's reading of names, shapes and dtypes, and the
 exponent bits of every number.
@@ -27,7 +27,7 @@ import numpy as np
 from safetensors import SafetensorError, deserialize
 
 from fuzzing.tally import Tally, slow_again
-from harness import checkpoint
+from harness.frozen import checkpoint
 from harness.tracks.track import load
 
 READ_SECONDS = 1.0

@@ -1,4 +1,4 @@
-"""Corrupted sessions with a real harness.environment.Environment, on its real socket, several connections at once.
+"""Corrupted sessions with a real harness.environment.server, on its real socket, several connections at once.
 
 The second opinion is a model of the protocol: from the bytes of each frame it says whether they are granted, refused or
 end the connection, what comes back, and what a run must have counted in the end.
@@ -25,9 +25,11 @@ from tokenizers import Tokenizer
 from fuzzing.checkpoint import ODD
 from fuzzing.graders import answer_of, opinion
 from fuzzing.tally import Tally
-from harness import environment
 from harness.client import EnvironmentRefused, Run
-from harness.tasks import TASKS, Sample, sample
+from harness.environment import server, wire
+from harness.frozen.draw import sample
+from harness.frozen.format import Sample
+from harness.tasks import TASKS
 from harness.tracks.track import Track, load
 
 REPLY_SECONDS = 60.0  # a hang is for ever; a reply on a machine that does other things can take ten
@@ -40,7 +42,7 @@ UNEXPLAINED = "not closed with a reason"  # an error that says why comes before 
 
 
 class Model:
-    """The protocol and the counts of a run, computed independently of harness.environment."""
+    """The protocol and the counts of a run, computed independently of harness.environment.server."""
 
     def __init__(self, track: Track, tokenizer: Tokenizer, control: bool) -> None:
         self.track, self.tokenizer, self.control = track, tokenizer, control
@@ -50,8 +52,8 @@ class Model:
         self.prompts = self.queries = self.tokens = 0
         self.asked: Counter[int] = Counter()  # completions scored, by item
 
-    def totals(self) -> environment.Totals:
-        return environment.Totals(self.prompts, self.queries, max(self.asked.values(), default=0), self.tokens)
+    def totals(self) -> server.Totals:
+        return server.Totals(self.prompts, self.queries, max(self.asked.values(), default=0), self.tokens)
 
     def item(self, index: int) -> Sample:
         tasks = self.track.train.tasks
@@ -318,7 +320,7 @@ def corrupted_bytes(rng: random.Random, body: bytes) -> bytes:
 
 def large_body(rng: random.Random, peer: Peer, body: bytes) -> bytes:
     """As many bytes as a frame may have, or one more."""
-    size = environment.MAX_FRAME
+    size = wire.MAX_FRAME
     name = str((peer.handed or [0])[0]).encode()
     many = b'{"op":"score","completions":['
     heads_and_fill = [
@@ -335,7 +337,7 @@ def frame_for(rng: random.Random, peer: Peer, model: Model) -> Frame:
     way = rng.random()
     if way < 0.0004:
         body = large_body(rng, peer, body)
-        return Frame("16 MiB", _framed(body), body if len(body) <= environment.MAX_FRAME else b"")
+        return Frame("16 MiB", _framed(body), body if len(body) <= wire.MAX_FRAME else b"")
     if way < 0.35:
         return Frame("good", _framed(body), body)
     if way < 0.6:
@@ -356,9 +358,7 @@ def frame_for(rng: random.Random, peer: Peer, model: Model) -> Frame:
     if way < 0.985:
         size = rng.randrange(len(body))
         return Frame("length too short", _framed(body, size), body[:size])
-    return Frame(
-        "length over the limit", _framed(body, rng.choice([environment.MAX_FRAME + 1, 1 << 31, (1 << 32) - 1])), b""
-    )
+    return Frame("length over the limit", _framed(body, rng.choice([wire.MAX_FRAME + 1, 1 << 31, (1 << 32) - 1])), b"")
 
 
 def _framed(body: bytes, size: int | None = None) -> bytes:
@@ -449,7 +449,7 @@ def session(
     control = b"draws" if rng.random() < 0.3 else None
     model, begun, threads = Model(track, tokenizer, control is not None), time.monotonic(), threading.active_count()
     before, sent = len(tally.findings), 0
-    served = environment.Environment(
+    served = server.Environment(
         track, KEY, RUN_SEED, path, "/base", "/output", lambda: round((time.monotonic() - begun) * 1000), control
     )
     with served:

@@ -19,7 +19,9 @@ from tokenizers import Tokenizer
 
 from fuzzing.answers import SUBJECTS, answer_cases, inputs_of
 from fuzzing.tally import Tally, slow_again
-from harness.tasks import TASKS, Sample, sample, score
+from harness.frozen.draw import sample
+from harness.frozen.format import Sample, score
+from harness.tasks import TASKS
 from harness.tracks.track import load
 
 PUZZLES = ("countdown", "linear", "nim", "josephus")  # for the others: tests/tasks/test_generated_tasks.py

@@ -1,8 +1,7 @@
-"""What a task is: a pure generator of questions and a total grader of answers.
+"""What a task is, and how its questions are drawn: a function of (key, split, index) alone.
 
-Vocabulary from openai/simple-evals and inspect_ai. A task never sees the model, the clock or the
-file system; a question is a function of (key, split, index) alone, so whoever holds the key can
-regenerate it years later.
+A task never sees the model, the clock or the file system, so whoever holds the key can draw a question again years
+later.
 """
 
 from __future__ import annotations
@@ -10,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
+
+from harness.frozen.format import Sample
 
 Split = Literal["train", "heldout"]
 SPLITS: tuple[Split, ...] = ("train", "heldout")
@@ -19,25 +19,6 @@ SPLITS: tuple[Split, ...] = ("train", "heldout")
 # One question in four can only ever be held out. The side is a function of the question itself, so
 # two keys can never put the same question on both sides: a table of training prompts is worthless.
 HELDOUT_SHARE = 4
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One question. `target` is a gold answer in the form the grader accepts."""
-
-    id: str
-    prompt: str
-    target: str
-    metadata: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Score:
-    """What one completion earned. `correct` implies `formatted`; `answer` is None without format."""
-
-    correct: bool
-    formatted: bool
-    answer: str | None
 
 
 class Task(Protocol):
@@ -103,37 +84,3 @@ def sample(task: Task, key: bytes, split: Split, index: int) -> Sample:
         if split_of(task.name, prompt) == split:
             return Sample(f"{task.name}/{index}", prompt, target, metadata)
         attempt += 1
-
-
-# The completion must be the two blocks and nothing else, and no block may contain a tag: nested,
-# repeated or unclosed tags leave nothing to argue about.
-_COMPLETION = re.compile(r"<think>([^<>]*)</think>\s?<answer>([^<>]{0,200})</answer>", re.ASCII)
-_INTEGER = re.compile(r"-?[1-9][0-9]{0,8}|0", re.ASCII)
-
-
-def score(task: Task, sample: Sample, completion: str) -> Score:
-    """Grade one completion. Total."""
-    match = _COMPLETION.fullmatch(completion)
-    if match is None:
-        return Score(correct=False, formatted=False, answer=None)
-    answer = match[2].strip(" ")
-    return Score(correct=task.accepts(sample, answer), formatted=True, answer=answer)
-
-
-def is_integer(answer: str, target: str) -> bool:
-    """ASCII digits, canonical form, exact match: `07`, `+7`, `7.0` and `٧` are not `7`."""
-    return _INTEGER.fullmatch(answer) is not None and answer == target
-
-
-def integer_attacks(sample: Sample) -> list[str]:
-    """What graders of integer answers elsewhere have accepted."""
-    target = sample.target
-    wrong = str(int(target) + 1)
-    arabic = target.translate({ord("0") + d: 0x660 + d for d in range(10)})
-    return [
-        "", " ", wrong, f"-{target}" if target != "0" else "-0", f"0{target}", f"+{target}",
-        f"{target}.0", f"{target}e0", f"{target} or {wrong}", f"{wrong},{target}", f"I guess {target}",
-        f"{target}={target}", f"\\boxed{{{target}}}", arabic, f"{target}\u200b", f"{target}\n",
-        "9" * 100, "1" + "0" * 150, "9**9**9**9", "int('" + target + "')", sample.prompt[:200],
-        " ".join(str(i) for i in range(60)), "None", "nan", "inf", "\x00",
-    ]  # fmt: skip

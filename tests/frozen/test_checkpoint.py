@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from harness.checkpoint import SLACK, CheckpointError, read
+from harness.frozen.checkpoint import SLACK, CheckpointError, read
 
 LAYOUT: dict[str, tuple[str, list[int], int]] = {  # name: dtype, shape, bytes
     "embed.weight": ("F32", [3, 4], 48),

@@ -5,9 +5,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from harness.engines.transformers import generate
-from harness.environment import Grader
-from harness.evaluate import evaluate, questions, tally
-from harness.tasks import split_of
+from harness.evaluation.gated import evaluate, questions, tally
+from harness.frozen.draw import split_of
+from harness.tracks import rules
 from harness.tracks.track import load
 
 
@@ -25,7 +25,7 @@ def weights(track):
 
 def test_completions_are_those_of_plain_greedy_decoding(track, weights):
     """Padding, the cache, dropped rows and batching change nothing: each prompt alone, without a cache, agrees."""
-    grader = Grader(track)
+    grader = rules.grader(track)
     prompts = [grader.prompt_ids(item) for item in questions(track, b"k" * 32)]
     completions = generate(track.base_folder, weights, prompts, end_id=grader.end_id, max_new_tokens=40, batch=16)
     model = AutoModelForCausalLM.from_pretrained(track.base_folder, dtype=torch.float32, attn_implementation="eager")
@@ -38,7 +38,7 @@ def test_completions_are_those_of_plain_greedy_decoding(track, weights):
 
 
 def test_batch_size_does_not_change_a_token(track, weights):
-    grader = Grader(track)
+    grader = rules.grader(track)
     prompts = [grader.prompt_ids(item) for item in questions(track, b"q" * 32)]
     small, large = (
         generate(track.base_folder, weights, prompts, end_id=grader.end_id, max_new_tokens=60, batch=size)
@@ -64,4 +64,4 @@ def test_the_base_is_between_hopeless_and_good(track, weights):
     assert sum(row.formatted for row in gated) > 40
     assert 0 < sum(row.correct for row in gated) < 30
     assert sum(row.tokens for row in result.tasks.values()) == sum(map(len, result.completions))
-    assert tally(track, Grader(track), questions(track, b"c" * 32), result.completions) == result.tasks
+    assert tally(track, rules.grader(track), questions(track, b"c" * 32), result.completions) == result.tasks

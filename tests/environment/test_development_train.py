@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 import pytest
 from rich.console import Console
 
-from harness import development, submission
-from harness.development import DevelopmentError, RunInterrupted, step_after
+from harness import submission
+from harness.environment import development
+from harness.environment.development import DevelopmentError, RunInterrupted, step_after
 from harness.tracks.track import load
 
 STEPS = """

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.judge import JudgeError, Standing, judge, passed_gate, standing_from
+from harness.evaluation.judging import judge, passed_gate, standing_from
+from harness.frozen.judge import JudgeError, Standing, relative_costs
 from harness.ledger.record import (
     Interval,
     Machine,
@@ -318,7 +319,7 @@ def test_the_audit_rebuilds_the_same_verdict_from_the_record(track: Track) -> No
     )
     standing = standing_from(record, "2026-11-20_cpu-logic_faster")
     assert standing.folder == "2026-11-20_cpu-logic_faster"
-    assert standing.relative_costs == pytest.approx(
+    assert relative_costs(standing.wall_ms, standing.reference_wall_ms) == pytest.approx(
         [w / 150_993.4 for w in (140_000, 141_000, 139_500, 140_500, 142_000)], rel=1e-6
     )
 
@@ -338,7 +339,7 @@ def as_record(track: Track, runs: list[Run], walls: Reference, verdict: Verdict)
 
 
 def test_judging_needs_no_torch() -> None:
-    code = "import sys, harness.judge; print([m for m in ('scipy', 'numpy', 'torch') if m in sys.modules])"
+    code = "import sys, harness.frozen.judge; print([m for m in ('scipy', 'numpy', 'torch') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout == "[]\n"
 

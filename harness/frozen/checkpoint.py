@@ -21,11 +21,13 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from harness.frozen.errors import FrozenError
+
 SLACK = 4096  # bytes by which a header may be longer than the base's: other order, spacing or padding
 WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}  # bytes an element
 
 
-class CheckpointError(ValueError):
+class CheckpointError(FrozenError):
     """The file is not this track's checkpoint; the message names the tensor and what was expected."""
 
 
@@ -78,8 +80,11 @@ def _bytes_of(path: Path, largest: int) -> bytearray:
     except FileNotFoundError:
         raise CheckpointError(f"{path.name} was not written: call run.save(model) before the program ends") from None
     except OSError as error:
-        what = "is a symbolic link" if error.errno == errno.ELOOP else f"cannot be opened: {error.strerror}"
-        raise CheckpointError(f"{path.name} {what}; it must be a regular file") from None
+        raise CheckpointError(
+            f"{path.name} "
+            f"{'is a symbolic link' if error.errno == errno.ELOOP else f'cannot be opened: {error.strerror}'}; "
+            "it must be a regular file"
+        ) from None
     try:
         info = os.fstat(fd)
         if not stat.S_ISREG(info.st_mode):
@@ -136,8 +141,9 @@ def _parse(header: bytes | bytearray, where: str) -> dict[str, Tensor]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
         if len(set(keys)) != len(keys):
-            double = next(key for key in keys if keys.count(key) > 1)
-            raise CheckpointError(f"{where}: the header has the key {double[:80]!r} twice")
+            raise CheckpointError(
+                f"{where}: the header has the key {next(key for key in keys if keys.count(key) > 1)[:80]!r} twice"
+            )
         return dict(pairs)
 
     try:
@@ -156,17 +162,20 @@ def _parse(header: bytes | bytearray, where: str) -> dict[str, Tensor]:
 
 def _tensor(name: str, entry: Any, where: str) -> Tensor:
     """One entry of the header, its types checked and its length equal to what dtype and shape ask for."""
-    label = f"{where}: tensor {name[:80]!r}"
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise CheckpointError(f"{label}: expected dtype, shape and data_offsets, and nothing else")
+        raise CheckpointError(
+            f"{where}: tensor {name[:80]!r}: expected dtype, shape and data_offsets, and nothing else"
+        )
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in WIDTHS:
-        shown = dtype[:40] if isinstance(dtype, str) else type(dtype).__name__  # repr of a deep list recurses
-        raise CheckpointError(f"{label}: dtype {shown!r} is none of {', '.join(WIDTHS)}")
+        raise CheckpointError(
+            f"{where}: tensor {name[:80]!r}: dtype "  # of a deep list the type alone: its repr recurses
+            f"{dtype[:40] if isinstance(dtype, str) else type(dtype).__name__!r} is none of {', '.join(WIDTHS)}"
+        )
     if not _counts(shape):
-        raise CheckpointError(f"{label}: the shape is not a list of counts")
+        raise CheckpointError(f"{where}: tensor {name[:80]!r}: the shape is not a list of counts")
     if not _counts(offsets) or len(offsets) != 2 or offsets[1] - offsets[0] != prod(shape) * WIDTHS[dtype]:
-        raise CheckpointError(f"{label}: data_offsets do not span {dtype} {str(shape)[:80]}")
+        raise CheckpointError(f"{where}: tensor {name[:80]!r}: data_offsets do not span {dtype} {str(shape)[:80]}")
     return Tensor(dtype, tuple(shape), *offsets)
 
 
@@ -181,8 +190,10 @@ def _same_layout(found: dict[str, Tensor], wanted: dict[str, Tensor], total: int
             raise CheckpointError(f"{where}: tensor {name!r} is missing")
         ours = found[name]
         if (ours.dtype, ours.shape) != (tensor.dtype, tensor.shape):
-            has, base = f"{ours.dtype} {list(ours.shape)}"[:80], f"{tensor.dtype} {list(tensor.shape)}"
-            raise CheckpointError(f"{where}: tensor {name!r} is {has}, the base has {base}")
+            raise CheckpointError(
+                f"{where}: tensor {name!r} is {f'{ours.dtype} {list(ours.shape)}'[:80]}, "
+                f"the base has {tensor.dtype} {list(tensor.shape)}"
+            )
     for name in found:
         if name not in wanted:
             raise CheckpointError(f"{where}: tensor {name[:80]!r} is not in the base model")

@@ -27,7 +27,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harness import files
-from harness.environment import Environment, development_key
+from harness.environment.server import Environment
+from harness.environment.training import development_key
 from harness.errors import NanoR1Error
 from harness.isolation import preload
 from harness.isolation.load import Load

@@ -1,68 +1,21 @@
 """The statistics behind a verdict: floats in, floats out, no state.
 
-Two sources of noise are kept apart. Another draw of questions moves one run's accuracy: Wilson
-intervals, clustered standard errors, pass@k. Another seed moves the whole run: the tests and intervals
-over runs, which treat a run as one number. A verdict rests on the second kind.
+Two sources of noise are kept apart. Another draw of questions moves one run's accuracy: harness.evaluation.intervals.
+Another seed moves the whole run: the tests and intervals here, over runs, which treat a run as one number. A verdict
+rests on the second kind.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import NormalDist, fmean, mean, stdev, variance
+from statistics import fmean, mean, stdev, variance
+
+from harness.frozen.errors import FrozenError
 
 
-class StatsError(ValueError):
+class StatsError(FrozenError):
     """Numbers that a formula is not defined for; the message says which and why."""
-
-
-# ---------------------------------------------------------------- one run, many questions
-
-
-def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """(low, high) for a proportion of `correct` in `n` independent questions, both within [0, 1].
-
-    The score interval of Wilson (1927), without continuity correction; Brown, Cai & DasGupta (2001)
-    say why not the usual p ± 1.96 √(p(1-p)/n). Raises StatsError unless 0 <= correct <= n and n > 0.
-    """
-    if not 0 <= correct <= n or n == 0:
-        raise StatsError(f"{correct} correct of {n} questions is not a proportion")
-    if not 0 < confidence < 1:
-        raise StatsError(f"confidence {confidence} is not between 0 and 1")
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    p, spread = correct / n, z * z / n
-    centre = (p + spread / 2) / (1 + spread)
-    half = math.sqrt(p * (1 - p) * spread + spread * spread / 4) / (1 + spread)
-    # At 0 and n one end is exactly 0 or 1; the formula leaves the last bit to rounding.
-    return (0.0 if correct == 0 else centre - half, 1.0 if correct == n else centre + half)
-
-
-def clustered_se(clusters: Sequence[Sequence[float]]) -> float:
-    """Standard error of the mean of all scores, when each question was sampled several times.
-
-    `clusters[q]` holds the scores of the samples of question q. Samples of one question are alike, so
-    counting them as independent makes the error too small by up to √K. √(Σ_q (Σ_i (s_qi - s̄))²) / n,
-    as in Miller (2024), "Adding Error Bars to Evals", §2.2. Raises StatsError without scores.
-    """
-    scores = [score for cluster in clusters for score in cluster]
-    if not scores:
-        raise StatsError("no scores")
-    centre = fmean(scores)
-    return math.sqrt(math.fsum(math.fsum(s - centre for s in cluster) ** 2 for cluster in clusters)) / len(scores)
-
-
-def pass_at_k(n: int, correct: int, k: int) -> float:
-    """Probability that at least one of k samples is right, from n samples of which `correct` were.
-
-    Unbiased: 1 - C(n - correct, k) / C(n, k), Chen et al. (2021), "Evaluating Large Language Models
-    Trained on Code", equation 1; in exact integers. Raises StatsError unless 0 <= correct <= n and 1 <= k <= n.
-    """
-    if not 0 <= correct <= n or not 1 <= k <= n:
-        raise StatsError(f"pass@{k} is not defined for {correct} correct of {n} samples")
-    return 1 - math.comb(n - correct, k) / math.comb(n, k)
-
-
-# ---------------------------------------------------------------- several runs, one number each
 
 
 def t_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
