@@ -1,8 +1,8 @@
 """The training sets of harness.benchmarks as tasks, so that `[train] tasks` of a track can name them.
 
 Prompts go out and answers stay, as with generated questions: the environment draws them, with replacement, and grades
-in the track's own form. One question in four lies on the held-out side by its text (harness.frozen.draw.split_of) and
-is never handed out; nor does anything gate on it: everyone may know it by heart.
+in the track's own form. All of them: nothing is held out of a published set, and nothing gates on it, since everyone
+may know it by heart.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from harness.benchmarks import BENCHMARKS, TRAINING_SETS
 from harness.benchmarks.pinned import SourceError
 from harness.benchmarks.question import Question, stream
 from harness.errors import NanoR1Error
-from harness.frozen.draw import Stream, split_of
+from harness.frozen.draw import Stream
 from harness.frozen.format import Sample
 from harness.tasks import TASKS
 
@@ -34,6 +34,8 @@ class TrainingSetError(NanoR1Error):
 
 class TrainingSet:
     """One of TRAINING_SETS as a task."""
+
+    published = True  # so none of its questions is held out
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -80,6 +82,6 @@ def ready(name: str) -> int:
         rows = questions(name)
     except SourceError as error:
         raise TrainingSetError(str(error)) from None
-    if not any(split_of(name, REWARDS[row.grader].question(row)) == "train" for row in rows):
+    if not rows:
         raise TrainingSetError(f"{name} has no question to hand out: all its rows are left out")
     return len(rows)

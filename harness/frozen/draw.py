@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from struct import unpack
 from typing import Any, Literal, Protocol
 
 from harness.frozen.format import Sample
@@ -45,18 +46,19 @@ class Stream:
     """
 
     def __init__(self, key: bytes, label: str) -> None:
-        self._key, self._label, self._counter, self._pool = key, label.encode(), 0, b""
+        self._key, self._label, self._counter = key, label.encode(), 0
+        self._pool: list[int] = []  # of the last block, the next one last
 
     def integer(self, low: int, high: int) -> int:
         """Uniform in [low, high], both ends included, at most 2**16 values."""
         width = high - low + 1
         limit = 65536 - 65536 % width
         while True:
-            if len(self._pool) < 2:
+            if not self._pool:
                 block = self._label + self._counter.to_bytes(4, "big")
-                self._pool = hmac.digest(self._key, block, "sha256")
+                self._pool = [*reversed(unpack(">16H", hmac.digest(self._key, block, "sha256")))]
                 self._counter += 1
-            value, self._pool = int.from_bytes(self._pool[:2], "big"), self._pool[2:]
+            value = self._pool.pop()
             if value < limit:  # rejection: no modulo bias
                 return low + value % width
 
@@ -76,11 +78,13 @@ def split_of(task: str, prompt: str) -> Split:
 def sample(task: Task, key: bytes, split: Split, index: int) -> Sample:
     """Question number `index` of a key's endless list for one split.
 
-    Pure. Draws from HMAC(key, task/index/attempt) until the question falls on the wanted side.
+    Pure. Draws from HMAC(key, task/index/attempt) until the question falls on the wanted side. A task that says it is
+    `published` (a training set) has no held-out side: everyone may know it by heart, so all of it is trained on.
     """
+    whole = split == "train" and getattr(task, "published", False)
     attempt = 0
     while True:
         prompt, target, metadata = task.draw(Stream(key, f"{task.name}/{index}/{attempt}/"))
-        if split_of(task.name, prompt) == split:
+        if whole or split_of(task.name, prompt) == split:
             return Sample(f"{task.name}/{index}", prompt, target, metadata)
         attempt += 1

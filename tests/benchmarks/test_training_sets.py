@@ -68,6 +68,7 @@ def bytewise(folder: Path) -> None:
     tokenizer.add_special_tokens(["<|end|>", "<|pad|>"])
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps({"pad_token": "<|pad|>"}), encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps({"vocab_size": tokenizer.get_vocab_size()}), encoding="utf-8")
 
 
 def registered(name: str) -> Task:
@@ -116,7 +117,8 @@ def test_prompts_go_out_and_answers_stay(gsm8k: None, tmp_path: Path, monkeypatc
         assert environment.fault is None
     assert len({question.id for question in asked}) > 90
     task = registered("gsm8k-train")
-    assert all(split_of(task.name, one.prompt) == "train" for one in (sample(task, KEY, "train", i) for i in range(50)))
+    sides = [split_of(task.name, sample(task, KEY, "train", index).prompt) for index in range(50)]
+    assert 5 < sides.count("heldout") < 25  # of a published set all is trained on
 
 
 @needs("gsm8k_train.jsonl")
@@ -267,16 +269,9 @@ def test_what_is_missing_is_said_before_a_run(hub: Hub, tmp_path: Path, monkeypa
 
 
 def test_a_set_with_nothing_to_hand_out_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    held = [
-        Question(f"q/{i}", f"Question {i}?", "1", grader="integer")
-        for i in range(200)
-        if split_of("math-train", f"Question {i}?\n\nThe answer is an integer in digits.") == "heldout"
-    ]
-    for rows in ([], held):
-        monkeypatch.setattr(training_sets, "questions", lambda name, rows=rows: rows)
-        with pytest.raises(TrainingSetError, match="no question to hand out"):
-            training_sets.ready("math-train")
-    assert len(held) > 20
+    monkeypatch.setattr(training_sets, "questions", lambda name: [])
+    with pytest.raises(TrainingSetError, match="no question to hand out"):
+        training_sets.ready("math-train")
 
 
 def test_a_suite_in_another_order_is_another_track(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
