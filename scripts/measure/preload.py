@@ -16,7 +16,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.environment import Environment, development_key
+from harness.environment.server import Environment
+from harness.environment.training import development_key
 from harness.isolation import sandbox
 from harness.tracks.track import ROOT, Track, load
 from harness.verify.clock import Clock
