@@ -122,21 +122,21 @@ def _greedy(
     mask = torch.where(allowed, 0.0, lowest)[:, None]
 
     out = torch.full((rows, max_new_tokens), -1, device=device)
-    alive = torch.arange(rows, device=device)
+    alive, ended = torch.arange(rows, device=device), torch.zeros(rows, dtype=torch.bool, device=device)
     for step in range(max_new_tokens):
         hidden = model.model(
             ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
         ).last_hidden_state
         token = model.lm_head(hidden[:, -1]).argmax(-1)
         out[alive, step] = token
-        going = token != end_id
-        left = int(going.sum())
+        ended |= token == end_id  # such a row goes on until it leaves, and what it says then is cut off
+        left = int((~ended).sum())
         on_step(rows - left)
         if left == 0:
             break
         if left <= 0.75 * len(alive):
-            rows_kept = going.nonzero()[:, 0]
-            alive, token, real, length = alive[rows_kept], token[rows_kept], real[rows_kept], length[rows_kept]
+            rows_kept = (~ended).nonzero()[:, 0]
+            alive, ended, token, real, length = (each[rows_kept] for each in (alive, ended, token, real, length))
             cache.keep(rows_kept)
         ids = token[:, None]
         positions = (length + step)[:, None]

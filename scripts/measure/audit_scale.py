@@ -154,12 +154,12 @@ class SyntheticLedger:
     ) -> None:
         track, manifest, tree = self.track, form.source.manifest, form.source.tree_sha256
         every_run = runs(form, 120_000 * self.rng.uniform(0.5, 1.1), moment, self.rng)
-        *gated, control = every_run
-        verdict = judging.judge(track, gated, reference, "full", self.standing, control)
+        *own, control = every_run
+        verdict = judging.judge(track, own, reference, "full", self.standing, control)
         digests = {manifest.name: tree} | {f"run-{run.run}/model.safetensors": run.weights_sha256 for run in every_run}
         predicate = record.Predicate(
             track=track.id, track_digest=track.digest, created_utc=moment, signer=self.key.identity, isolation="full",
-            isolation_checks=CHECKS, machine=MACHINE, runs=gated, control=control, reference=reference,
+            isolation_checks=CHECKS, machine=MACHINE, runs=own, control=control, reference=reference,
             verdict=verdict, commitment=opened,
             submission=record.Submission(
                 name=manifest.name, path=form.path, tree_sha256=tree, title=manifest.title, change=manifest.change,

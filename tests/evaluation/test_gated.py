@@ -59,6 +59,7 @@ def test_the_base_is_between_hopeless_and_good(track, weights):
     seen = []
     result = evaluate(track, weights, b"c" * 32, seen.append)
     assert seen[-1] == len(result.completions) == 12 * len(track.heldout.suites)
+    assert seen == sorted(seen) and len({*seen}) > 3  # within a batch too: there is one
     assert {row.questions for row in result.tasks.values()} == {12}
     gated = [result.tasks[task] for task in track.heldout.gates]
     assert sum(row.formatted for row in gated) > 40
