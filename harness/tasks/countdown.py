@@ -28,12 +28,11 @@ class Countdown:
             a, b, c = (stream.integer(2, 25) for _ in range(3))
             inner, outer = stream.choice("+-*/"), stream.choice("+-*/")
             leaf_first = stream.integer(0, 1)
-            middle = _apply(inner, Fraction(a), Fraction(b))
-            if middle is None or middle.denominator != 1 or not 1 <= middle <= 150:
+            middle = whole(inner, a, b)
+            if middle is None or not 1 <= middle <= 150:
                 continue
-            pair = (Fraction(c), middle) if leaf_first else (middle, Fraction(c))
-            value = _apply(outer, *pair)
-            if value is not None and value.denominator == 1 and 10 <= value <= 99:
+            value = whole(outer, c, middle) if leaf_first else whole(outer, middle, c)
+            if value is not None and 10 <= value <= 99:
                 break
         gold = f"{c}{outer}({a}{inner}{b})" if leaf_first else f"({a}{inner}{b}){outer}{c}"
         numbers = [a, b, c]
@@ -42,7 +41,7 @@ class Countdown:
             numbers[i], numbers[j] = numbers[j], numbers[i]
         x, y, z = numbers
         prompt = f"Make {value} from {x}, {y} and {z}, each used once."
-        return prompt, gold, {"numbers": numbers, "target": int(value)}
+        return prompt, gold, {"numbers": numbers, "target": value}
 
     def accepts(self, sample: Sample, answer: str) -> bool:
         tokens = _TOKEN.findall(answer)
@@ -64,6 +63,18 @@ class Countdown:
             f"{x} {y} {z}", f"{x}+{y}+{z}#{gold}", f"__import__('os').system('{gold}')", "1e400", "()", "+",
             gold.replace("(", "（"), gold + "\u200b", gold + "\n", sample.prompt[:200],
         ]  # fmt: skip
+
+
+def whole(op: str, a: int, b: int) -> int | None:
+    """The value of a question's step; None for a division that does not come out."""
+    match op:
+        case "+":
+            return a + b
+        case "-":
+            return a - b
+        case "*":
+            return a * b
+    return a // b if b and a % b == 0 else None
 
 
 def _apply(op: str, a: Fraction, b: Fraction) -> Fraction | None:

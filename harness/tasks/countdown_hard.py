@@ -7,12 +7,11 @@ The grammar and the exact fractions of harness/tasks/countdown.py grade the answ
 from __future__ import annotations
 
 from dataclasses import replace
-from fractions import Fraction
 from typing import Any
 
 from harness.frozen.draw import Stream
 from harness.frozen.format import Sample
-from harness.tasks.countdown import Countdown, _apply
+from harness.tasks.countdown import Countdown, whole
 
 
 class CountdownHard(Countdown):
@@ -41,14 +40,14 @@ class CountdownHard(Countdown):
 
 def _combine(stream: Stream, numbers: list[int]) -> tuple[int, str] | None:
     """Join two parts drawn at random until one is left: (value, expression), or None if a value will not do."""
-    parts = [(Fraction(number), str(number)) for number in numbers]
+    parts = [(number, str(number)) for number in numbers]
     while len(parts) > 1:
         left = parts.pop(stream.integer(0, len(parts) - 1))
         right = parts.pop(stream.integer(0, len(parts) - 1))
         op = stream.choice("+-*/")
-        value = _apply(op, left[0], right[0])
-        if value is None or value.denominator != 1 or not 1 <= value <= 999:
+        value = whole(op, left[0], right[0])
+        if value is None or not 1 <= value <= 999:
             return None
         parts.append((value, f"({left[1]}{op}{right[1]})"))
     value, gold = parts[0]
-    return (int(value), gold[1:-1]) if value >= 100 else None
+    return (value, gold[1:-1]) if value >= 100 else None
