@@ -17,23 +17,28 @@ from harness.tasks.aiw_circles import AliceInWonderlandCircles
 from harness.tasks.aiw_plus import AliceInWonderlandPlus
 from harness.tasks.clue import MurderMystery
 from harness.tasks.countdown_hard import CountdownHard
+from harness.tasks.countdown_large import CountdownLarge
 from harness.tasks.entailment import Entailment
 from harness.tasks.entailment_choice import EntailmentChoice
 from harness.tasks.josephus_hard import JosephusHard
+from harness.tasks.josephus_large import JosephusLarge
 from harness.tasks.linear_hard import LinearHard
+from harness.tasks.linear_large import LinearLarge
 from harness.tasks.micror1_countdown import MicroR1Countdown
 from harness.tasks.micror1_josephus import MicroR1Josephus
 from harness.tasks.micror1_linear import MicroR1Linear
 from harness.tasks.micror1_nim import MicroR1Nim
 from harness.tasks.mini_sudoku import MiniSudoku
 from harness.tasks.nim_hard import NimHard
+from harness.tasks.nim_large import NimLarge
 from harness.tasks.sudoku import Sudoku
 from harness.tasks.syllogism import Syllogism
 from harness.tasks.syllogism_choice import SyllogismChoice
 
 KEY = b"generated"
 CLASSES = [
-    CountdownHard, LinearHard, NimHard, JosephusHard, MicroR1Countdown, MicroR1Linear, MicroR1Nim, MicroR1Josephus,
+    CountdownLarge, LinearLarge, NimLarge, JosephusLarge, CountdownHard, LinearHard, NimHard, JosephusHard,
+    MicroR1Countdown, MicroR1Linear, MicroR1Nim, MicroR1Josephus,
     Sudoku, MiniSudoku, AliceInWonderland, AliceInWonderlandPlus, AliceInWonderlandCircles, MurderMystery,
     Syllogism, SyllogismChoice, Entailment, EntailmentChoice,
 ]  # fmt: skip

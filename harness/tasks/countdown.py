@@ -21,18 +21,19 @@ _TOKEN = re.compile(r"0|[1-9][0-9]{0,2}|[-+*/()]", re.ASCII)
 class Countdown:
     name = "countdown"
     distinct = 18_891  # reachable ({a, b, c}, target) pairs, whatever the order; enumerated by the test
+    numbers, middles, targets = (2, 25), (1, 150), (10, 99)  # least and greatest
     tolerates = ("parentheses",)  # an expression in parentheses is the same expression
 
     def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
         while True:
-            a, b, c = (stream.integer(2, 25) for _ in range(3))
+            a, b, c = (stream.integer(*self.numbers) for _ in range(3))
             inner, outer = stream.choice("+-*/"), stream.choice("+-*/")
             leaf_first = stream.integer(0, 1)
             middle = whole(inner, a, b)
-            if middle is None or not 1 <= middle <= 150:
+            if middle is None or not self.middles[0] <= middle <= self.middles[1]:
                 continue
             value = whole(outer, c, middle) if leaf_first else whole(outer, middle, c)
-            if value is not None and 10 <= value <= 99:
+            if value is not None and self.targets[0] <= value <= self.targets[1]:
                 break
         gold = f"{c}{outer}({a}{inner}{b})" if leaf_first else f"({a}{inner}{b}){outer}{c}"
         numbers = [a, b, c]

@@ -17,9 +17,10 @@ from harness.tasks.attacks import integer_attacks
 class Josephus:
     name = "josephus"
     distinct = 11_280  # sum of n for n = 10 … 150
+    people = (10, 150)  # least and greatest number
 
     def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
-        n = stream.integer(10, 150)
+        n = stream.integer(*self.people)
         start = stream.integer(1, n)
         left = 2 * (n - (1 << (n.bit_length() - 1)))
         survivor = (start - 1 + left) % n + 1

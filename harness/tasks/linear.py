@@ -16,11 +16,12 @@ from harness.tasks.attacks import integer_attacks
 class Linear:
     name = "linear"
     distinct = 46_464  # 11 slopes × 48 solutions × 88 offsets; all texts differ
+    slopes, solutions, offsets = (2, 12), (1, 24), (6, 49)  # least and greatest, of the last two without the sign
 
     def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
-        slope = stream.integer(2, 12)
-        x = stream.integer(1, 24) * (1 if stream.integer(0, 1) else -1)
-        offset = stream.integer(6, 49) * (1 if stream.integer(0, 1) else -1)
+        slope = stream.integer(*self.slopes)
+        x = stream.integer(*self.solutions) * (1 if stream.integer(0, 1) else -1)
+        offset = stream.integer(*self.offsets) * (1 if stream.integer(0, 1) else -1)
         sign = "+" if offset > 0 else "-"
         prompt = f"Solve {slope}x {sign} {abs(offset)} = {slope * x + offset}."
         return prompt, str(x), {"slope": slope, "offset": offset, "right": slope * x + offset}

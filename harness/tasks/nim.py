@@ -16,10 +16,11 @@ from harness.tasks.attacks import integer_attacks
 class Nim:
     name = "nim"
     distinct = 11_575  # winnable (pile, limit, rule) triples; enumerated by the test
+    piles, limits = (20, 999), (3, 9)  # least and greatest
 
     def draw(self, stream: Stream) -> tuple[str, str, dict[str, Any]]:
         while True:
-            pile, limit = stream.integer(20, 999), stream.integer(3, 9)
+            pile, limit = self.draw_pile(stream), stream.integer(*self.limits)
             misere = bool(stream.integer(0, 1))
             # Leave a multiple of limit+1 (normal), or one more than a multiple (misère).
             take = (pile - misere) % (limit + 1)
@@ -28,6 +29,9 @@ class Nim:
         rule = "loses" if misere else "wins"
         prompt = f"Nim: {pile} stones, take 1 to {limit}, the last stone {rule}. Take how many first?"
         return prompt, str(take), {"pile": pile, "limit": limit, "misere": misere}
+
+    def draw_pile(self, stream: Stream) -> int:
+        return stream.integer(*self.piles)
 
     def accepts(self, sample: Sample, answer: str) -> bool:
         return is_integer(answer, sample.target)

@@ -60,7 +60,7 @@ LEFT_OUT = {
     "codeio": OPEN + "any input that gives the output, found by running programs of an outside file",
     "coin_flip": SMALL + "256 questions in 1,500 draws",
     "composite": "not a data set, but a mixture of others",
-    "countdown": OWN + "countdown, countdown-hard",
+    "countdown": OWN + "countdown, countdown-large, countdown-hard",
     "decimal_arithmetic": "wrong gold: in 85 of 800 draws not the exact value rounded once to 12 digits",
     "emoji_mystery": BOOK + "hidden in characters outside ASCII",
     "family_relationships": GUESS + "husband or wife hangs on the sex of first names such as River and Winter",

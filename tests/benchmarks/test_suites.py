@@ -8,7 +8,7 @@ from harness.tasks import GENERATED
 
 def test_every_suite_names_parts_that_exist_and_all_has_each_once():
     found = suites.suites()
-    assert {"logic", "logic-hard", "deduction", "maths", "code", "knowledge", "all"} <= found.keys()
+    assert {"logic", "logic-large", "logic-hard", "deduction", "maths", "code", "knowledge", "all"} <= found.keys()
     everything = found["all"].parts
     assert len(everything) == len(set(everything)) == len({part for suite in found.values() for part in suite.parts})
     assert {part for part in everything if part in GENERATED} | {

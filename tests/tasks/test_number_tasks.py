@@ -1,4 +1,4 @@
-"""Countdown, equations, nim and Josephus, the hard ones and microR1's, against independent solvers and counts."""
+"""Countdown, equations, nim and Josephus, the larger ones and microR1's, against independent solvers and counts."""
 
 from __future__ import annotations
 
@@ -36,6 +36,18 @@ def integers(text: str) -> list[int]:
     return [int(number) for number in re.findall(r"-?\d+", text)]
 
 
+@pytest.mark.sweep("countdown-large")
+def test_countdown_large_by_another_evaluator() -> None:
+    shapes = Counter[str]()
+    for one in draws("countdown-large", 1000):
+        target, *numbers = integers(one.prompt)
+        assert value_of(one.target) == target == one.metadata["target"] and 100 <= target <= 250
+        assert numbers == one.metadata["numbers"] and len(numbers) == 3 and set(numbers) <= set(range(2, 41))
+        assert sorted(integers(re.sub(r"\D", " ", one.target))) == sorted(numbers)
+        shapes[re.sub(r"\d+", "n", one.target)] += 1
+    assert len(shapes) > 12  # both trees, all operators
+
+
 @pytest.mark.sweep("countdown-hard")
 def test_countdown_hard_by_another_evaluator() -> None:
     shapes = Counter[str]()
@@ -57,24 +69,43 @@ def test_countdown_hard_takes_any_right_expression_and_no_other_numbers() -> Non
         assert task.accepts(one, answer)
 
 
+def value_of_side(side: str, x: int) -> int:
+    """Of an equation, at that x."""
+    terms = re.findall(r"([+-]?) ?(\d+)(x?)", side)
+    return sum(int(sign + number) * (x if unknown else 1) for sign, number, unknown in terms)
+
+
+@pytest.mark.sweep("linear-large")
+def test_linear_large_by_substitution() -> None:
+    signs = Counter[tuple[bool, str]]()
+    for one in draws("linear-large", 1000):
+        match = re.fullmatch(r"Solve ((\d+)x ([+-]) (\d+)) = (-?\d+)\.", one.prompt)
+        assert match is not None
+        x = int(one.target)
+        assert value_of_side(match[1], x) == value_of_side(match[5], x)
+        assert 2 <= int(match[2]) <= 12 and 25 <= abs(x) <= 60 and 50 <= int(match[4]) <= 199
+        signs[x > 0, match[3]] += 1
+    assert len(signs) == 4 and min(signs.values()) > 200
+
+
 @pytest.mark.sweep("linear-hard")
 def test_linear_hard_by_substitution() -> None:
-    pattern = re.compile(r"Solve (\d+)x ([+-]) (\d+) = (\d+)x ([+-]) (\d+)\.")
     for one in draws("linear-hard", 1000):
-        match = pattern.fullmatch(one.prompt)
+        match = re.fullmatch(r"Solve ((\d+)x [+-] \d+) = ((\d+)x [+-] \d+)\.", one.prompt)
         assert match is not None
-        left, right = int(match[1]), int(match[4])
-        first, second = (int(match[i] + match[i + 1]) for i in (2, 5))
         x = int(one.target)
-        assert left * x + first == right * x + second and left != right and x
+        assert value_of_side(match[1], x) == value_of_side(match[3], x) and match[2] != match[4] and x
 
 
-@pytest.mark.sweep("nim-hard")
-def test_nim_hard_by_the_game() -> None:
-    for one in draws("nim-hard", 40):
+@pytest.mark.parametrize(
+    ("name", "piles", "limits"), [("nim-large", (1000, 9999), (3, 9)), ("nim-hard", (1000, 99_999), (10, 99))]
+)
+@pytest.mark.sweep
+def test_larger_nim_by_the_game(name: str, piles: tuple[int, int], limits: tuple[int, int]) -> None:
+    for one in draws(name, 40):
         pile, low, limit = integers(one.prompt)
         misere = "loses" in one.prompt
-        assert low == 1 and 1000 <= pile <= 99_999
+        assert low == 1 and piles[0] <= pile <= piles[1] and limits[0] <= limit <= limits[1]
         losing, last = set[int](), 1 if misere else 0  # the last pile from which the player to move loses
         losing.add(last)
         for stones in range(1, pile + 1):
@@ -94,11 +125,12 @@ def survivor(n: int, start: int, k: int) -> int:
     return circle[0]
 
 
-@pytest.mark.sweep("josephus-hard")
-def test_josephus_hard_by_simulation() -> None:
-    for one in draws("josephus-hard", 200):
+@pytest.mark.parametrize(("name", "most"), [("josephus-large", 500), ("josephus-hard", 2000)])
+@pytest.mark.sweep
+def test_larger_josephus_by_simulation(name: str, most: int) -> None:
+    for one in draws(name, 200):
         n, start = integers(one.prompt)
-        assert 151 <= n <= 2000 and one.target == str(survivor(n, start, 2))
+        assert 151 <= n <= most and 1 <= start <= n and one.target == str(survivor(n, start, 2))
 
 
 # ---------------------------------------------------------------- microR1
@@ -180,6 +212,33 @@ def test_distinct_is_the_number_of_questions(name: str, length: int) -> None:
     assert len(set(every_question(TASKS[name], length))) == TASKS[name].distinct
 
 
+@pytest.mark.sweep("countdown-large")
+def test_distinct_of_countdown_large_counts_numbers_in_any_order_once() -> None:
+    """All values of (a ∘ b) ∘ c and c ∘ (a ∘ b) for each choice of three numbers from 2 to 40."""
+
+    def joined(a: int, b: int) -> set[int]:
+        return {a + b, a - b, b - a, a * b, *([a // b] if a % b == 0 else []), *([b // a] if b % a == 0 else [])}
+
+    count = 0
+    for numbers in itertools.combinations_with_replacement(range(2, 41), 3):
+        reached = set[int]()
+        for last in range(3):
+            rest = numbers[:last] + numbers[last + 1 :]
+            middles = [middle for middle in joined(*rest) if 1 <= middle <= 400]
+            reached = reached.union(*(joined(middle, numbers[last]) for middle in middles))
+        count += sum(100 <= value <= 250 for value in reached)
+    assert count == TASKS["countdown-large"].distinct
+
+
+@pytest.mark.sweep("linear-large")
+def test_distinct_of_linear_large() -> None:
+    """A question is its slope, its offset and what stands on the right."""
+    solutions = [x for x in range(-60, 61) if abs(x) >= 25]
+    offsets = [offset for offset in range(-199, 200) if abs(offset) >= 50]
+    found = sum(len({(offset, slope * x + offset) for x in solutions for offset in offsets}) for slope in range(2, 13))
+    assert found == TASKS["linear-large"].distinct
+
+
 @pytest.mark.long
 def test_distinct_of_countdown_hard_counts_numbers_in_any_order_once() -> None:
     """All expressions over all choices of four numbers from 2 to 50; 0 marks a value that will not do, and stays 0."""
@@ -217,13 +276,18 @@ def test_distinct_of_linear_hard() -> None:
     assert slopes.total() * 600 * 1900 - nothing == TASKS["linear-hard"].distinct
 
 
-def test_distinct_of_nim_hard() -> None:
-    piles = np.arange(1000, 100_000)
-    count = sum(int(np.count_nonzero((piles - misere) % (limit + 1))) for limit in range(10, 100) for misere in (0, 1))
-    assert count == TASKS["nim-hard"].distinct
+@pytest.mark.parametrize(
+    ("name", "piles", "limits"),
+    [("nim-large", range(1000, 10_000), range(3, 10)), ("nim-hard", range(1000, 100_000), range(10, 100))],
+)
+def test_distinct_of_larger_nim(name: str, piles: range, limits: range) -> None:
+    stones = np.array(piles)
+    count = sum(int(np.count_nonzero((stones - misere) % (limit + 1))) for limit in limits for misere in (0, 1))
+    assert count == TASKS[name].distinct
 
 
-def test_distinct_of_josephus_hard() -> None:
+def test_distinct_of_larger_josephus() -> None:
+    assert sum(range(151, 501)) == TASKS["josephus-large"].distinct
     assert sum(range(151, 2001)) == TASKS["josephus-hard"].distinct
 
 
