@@ -25,5 +25,8 @@ def seed_of(root: bytes, tree_sha256: str, run: int) -> int:
 
 
 def control_round(root: bytes, tree_sha256: str, rounds: int) -> int:
-    """In which of the session's rounds the control run is made: the submission cannot know."""
-    return int.from_bytes(derive(root, "control round", tree_sha256, rounds)[:4], "big") % rounds
+    """In which of the session's rounds the control run is made: the submission cannot know.
+
+    Never in the first (number 0): a cheat that needs a note left by an earlier run finds one in the control run too.
+    """
+    return 1 + int.from_bytes(derive(root, "control round", tree_sha256, rounds)[:4], "big") % (rounds - 1)
