@@ -69,7 +69,7 @@ def _results(
     cost = len(folders) + GRADING_COST * size
     processes = len(os.sched_getaffinity(0)) if cost > START_COST else 1
     with LogAudit(ledger.folder, repository, graded, processes) as records:
-        yield from check(ledger.folder, records.check_record)
+        yield from records.in_order(check(ledger.folder, records.check_record))
         yield from records.finish()
     yield from history(ledger.folder, entries, kept)
     if ledger.folder.resolve() == (repository / "records").resolve():  # others' tracks have no records in one's own

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import lzma
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.audit.context import RecordContext
@@ -12,6 +13,7 @@ from harness.evaluation import gated
 from harness.frozen.grader import Grader
 from harness.frozen.keys import derive
 from harness.ledger.errors import CheckResult
+from harness.ledger.record import Run
 from harness.tracks.track import Track
 
 MAX_EVIDENCE_BYTES = 1 << 30  # of one decompressed file: a bomb is a failed check, not a crash
@@ -20,31 +22,62 @@ UNREADABLE = (OSError, EOFError, ValueError, LookupError, TypeError, RecursionEr
 COMPLETIONS, CURVES = "completions.jsonl.xz", "curves.jsonl.xz"
 
 
-def check_completions(
-    context: RecordContext, ledger: Path, track: Track, grader: Callable[[Track], Grader]
-) -> Iterator[CheckResult]:
-    """Every completion, graded again on questions regenerated from the root.
+@dataclass(frozen=True)
+class Part:
+    """Part `number` of `parts`, of nearly equal size, of a record's runs in their order: what one process grades."""
 
-    `grader` may raise: a base model without its tokenizer is a failed check of the record, not the end of the audit.
+    number: int = 0
+    parts: int = 1
+
+    @property
+    def is_last(self) -> bool:
+        return self.number == self.parts - 1
+
+    def of(self, runs: Sequence[Run]) -> Sequence[Run]:
+        return runs[len(runs) * self.number // self.parts : len(runs) * (self.number + 1) // self.parts]
+
+
+ALL_RUNS = Part()
+
+
+def check_completions(
+    context: RecordContext, ledger: Path, track: Track, grader: Callable[[Track], Grader], part: Part = ALL_RUNS
+) -> Iterator[CheckResult]:
+    """Every completion of a part of the runs, graded again on questions regenerated from the root.
+
+    The last part says whether the file can be read at all, and has one set for each run. `grader` may raise: a base
+    model without its tokenizer is a failed check of the record, not the end of the audit.
     """
-    predicate, runs = context.predicate, context.predicate.all_runs
+    predicate, runs = context.predicate, part.of(context.predicate.all_runs)
     root, tree = bytes.fromhex(predicate.commitment.root_hex), predicate.submission.tree_sha256
+    wanted, stored, names = {run.run for run in runs}, dict[int, list[list[int]]](), set[int]()
     try:
-        lines = map(json.loads, read_lines(ledger / context.folder / COMPLETIONS))
-        stored = {line["run"]: line["completions"] for line in lines}
-        for run in runs:
+        for line in map(json.loads, read_lines(ledger / context.folder / COMPLETIONS)):
+            names.add(line["run"])
+            if line["run"] in wanted:
+                stored[line["run"]] = line["completions"]
+    except UNREADABLE as error:
+        if part.is_last:
+            message = f"cannot be read: {type(error).__name__}: {error}"
+            yield context.result("completions", False, message, COMPLETIONS)
+        return
+    for run in runs:
+        try:
+            of_track = grader(track)
             samples = gated.questions(track, derive(root, "heldout", tree, run.run))
-            tasks = gated.tally(track, grader(track), samples, stored.get(run.run, []))
+            tasks = gated.tally(track, of_track, samples, stored.get(run.run, []))
+        except UNREADABLE as error:
+            same, message = False, f"cannot be graded: {type(error).__name__}: {error}"
+        else:
             correct, questions = (
                 sum(getattr(row, name) for row in tasks.values()) for name in ("correct", "questions")
             )
             recorded = sum(row.correct for row in run.tasks.values())
-            message = f"{correct}/{questions} right; the record says {recorded}"
-            yield context.result(f"run {run.run} re-graded", tasks == run.tasks, message, COMPLETIONS)
-        yield context.result("completions", len(stored) == len(runs), "one set for each run", COMPLETIONS)
-    except UNREADABLE as error:
-        message = f"cannot be graded: {type(error).__name__}: {error}"
-        yield context.result("completions", False, message, COMPLETIONS)
+            same, message = tasks == run.tasks, f"{correct}/{questions} right; the record says {recorded}"
+        yield context.result(f"run {run.run} re-graded", same, message, COMPLETIONS)
+    if part.is_last:
+        same = len(names) == len(predicate.all_runs)
+        yield context.result("completions", same, "one set for each run", COMPLETIONS)
 
 
 def check_curves(context: RecordContext, ledger: Path) -> Iterator[CheckResult]:

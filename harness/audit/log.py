@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import signal
 from collections import deque
-from collections.abc import Iterator, Set
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 from harness.audit.context import RecordContext
 from harness.audit.records import RecordAuditor
+from harness.audit.workers import Batch, Workers
 from harness.evaluation import judging
 from harness.frozen.judge import Standing
 from harness.ledger.errors import CheckResult
 from harness.ledger.record import Record, Submission
 from harness.ledger.state import State
 
-BATCH, WINDOW = 16, 32  # records that a process is given at once, and such batches in progress
+BATCH, WAITING = 16, 32  # jobs that a process is given at once, and such batches that may wait for a process
 
 
 @dataclass(frozen=True)
@@ -32,8 +30,9 @@ class OutdatedRecord:
 
 
 class LogAudit:
-    """Give `check_record` to `harness.ledger.check.check`, and call `finish` after it.
+    """Give `check_record` to `harness.ledger.check.check`, its results to `in_order`, and call `finish` after it.
 
+    All come in the order in which one process would find them.
     graded: the folders of the records whose completions are graded again.
     recorded: id and digest of each track that a record so far is of.
     """
@@ -44,24 +43,20 @@ class LogAudit:
         self._once_standing: dict[tuple[str, str], Standing] = {}  # by track id and folder
         self._outdated: list[OutdatedRecord] = []
         self._state: State | None = None
-        self._batch: list[RecordContext] = []
-        self._batches: deque[Future[list[CheckResult]]] = deque()
-        self._pool = None
-        if processes > 1:
-            # Not forked: what the process that audits has loaded may have threads.
-            self._pool = ProcessPoolExecutor(
-                processes, mp_context=get_context("spawn"), initializer=_start, initargs=(folder, repository)
-            )
+        self._queue: deque[CheckResult | tuple[Batch, int]] = deque()  # results to come: a batch, and which of its jobs
+        self._batch = Batch()
+        self._processes = processes
+        self._workers = Workers(processes, folder, repository) if processes > 1 else None
 
     def __enter__(self) -> LogAudit:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+        if self._workers is not None:
+            self._workers.stop()
 
     def check_record(self, folder: str, record: Record, state: State) -> Iterator[CheckResult]:
-        """The next sound record. Yields results as they come in, which may be those of earlier records."""
+        """The next sound record. Yields nothing where other processes check it: `in_order` does."""
         self._state = state
         predicate, summary = record.predicate, state.records[folder]
         self.recorded.add((predicate.track, predicate.track_digest))
@@ -75,20 +70,27 @@ class LogAudit:
             self._outdated.append(OutdatedRecord(folder, predicate.track, predicate.submission, difference))
         if summary.stood:
             self._once_standing[predicate.track, folder] = judging.standing_from(record, folder)
-        if self._pool is None:
-            yield from self._auditor.check(context)
-            return
-        self._batch.append(context)
-        if len(self._batch) == BATCH or context.graded:
-            self._submit_batch()
-        if len(self._batches) > WINDOW:
-            yield from self._batches.popleft().result()
+        if self._workers is not None:
+            self._workers.exchange()
+        for job in self._auditor.jobs(context, self._processes):
+            if self._workers is None:
+                yield from self._auditor.do(job)
+            else:
+                self._queue.append((self._batch, len(self._batch.jobs)))
+                self._batch.jobs.append(job)
+                if len(self._batch.jobs) == BATCH or job.part is not None:
+                    self._submit_batch()
+
+    def in_order(self, results: Iterable[CheckResult]) -> Iterator[CheckResult]:
+        """These results, each after all that was found before it."""
+        for result in results:
+            self._queue.append(result)
+            yield from self._take(wait=False)
 
     def finish(self) -> Iterator[CheckResult]:
         """After the last entry: the rest of the results, and whether records of another digest may be so."""
         self._submit_batch()
-        while self._batches:
-            yield from self._batches.popleft().result()
+        yield from self._take(wait=True)
         for record in self._outdated:
             assert self._state is not None
             change, message = self._state.records[record.folder].change, record.difference
@@ -99,20 +101,21 @@ class LogAudit:
             yield CheckResult("track digest", f"{record.folder}/record.json", replaced, message)
             yield from self._auditor.check_submission(record.folder, record.track, record.submission, replaced)
 
+    def _take(self, *, wait: bool) -> Iterator[CheckResult]:
+        while self._queue:
+            first = self._queue[0]
+            if isinstance(first, CheckResult):
+                yield first
+            else:
+                batch, job = first
+                while batch.results is None:
+                    if not wait or self._workers is None:
+                        return
+                    self._workers.exchange(wait_seconds=None)
+                yield from batch.results[job]
+            self._queue.popleft()
+
     def _submit_batch(self) -> None:
-        if self._batch and self._pool is not None:
-            self._batches.append(self._pool.submit(_check, self._batch))
-            self._batch = []
-
-
-_auditor: RecordAuditor  # of this process, where it is one that `LogAudit` started
-
-
-def _start(folder: Path, repository: Path) -> None:
-    global _auditor
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that hands out
-    _auditor = RecordAuditor(folder, repository)
-
-
-def _check(contexts: list[RecordContext]) -> list[CheckResult]:
-    return [result for context in contexts for result in _auditor.check(context)]
+        if self._batch.jobs and self._workers is not None:
+            self._workers.submit(self._batch, WAITING)
+            self._batch = Batch()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.audit import claims, evidence
 from harness.audit.context import RecordContext
+from harness.audit.evidence import Part
 from harness.audit.submissions import SubmissionAudit
 from harness.frozen.grader import Grader
 from harness.ledger.errors import CheckResult
@@ -14,6 +16,14 @@ from harness.ledger.record import Predicate, Submission
 from harness.tracks import rules
 from harness.tracks import track as tracks
 from harness.tracks.track import Track, TrackError
+
+
+@dataclass(frozen=True)
+class Job:
+    """A part of a record's completions to grade again, or, where `part` is None, everything else to check of it."""
+
+    context: RecordContext
+    part: Part | None
 
 
 class RecordAuditor:
@@ -24,8 +34,20 @@ class RecordAuditor:
         self._tracks: dict[str, Track | TrackError] = {}
         self._graders: dict[str, Grader] = {}
 
+    def jobs(self, context: RecordContext, processes: int) -> list[Job]:
+        """What there is to do for a record, in the order of its results, for so many processes."""
+        parts = min(processes, len(context.predicate.all_runs)) if context.graded and context.current else 0
+        return [Job(context, None), *(Job(context, Part(number, parts)) for number in range(parts))]
+
+    def do(self, job: Job) -> Iterator[CheckResult]:
+        if job.part is None:
+            return self.check(job.context)
+        track = self._track(job.context.predicate.track)
+        assert isinstance(track, Track)
+        return evidence.check_completions(job.context, self._folder, track, self._grader, job.part)
+
     def check(self, context: RecordContext) -> Iterator[CheckResult]:
-        """All that follows from the record, its evidence, its submission and its track."""
+        """All but the grading that follows from the record, its evidence, its submission and its track."""
         yield from claims.check_keys(context)
         yield from claims.check_isolation(context)
         yield from claims.check_cluster(context)
@@ -37,8 +59,6 @@ class RecordAuditor:
         assert isinstance(track, Track)
         yield context.result("track digest", True, f"{track.id} is {track.digest[:12]}")
         yield from self.check_submission(context.folder, track.id, context.predicate.submission)
-        if context.graded:
-            yield from evidence.check_completions(context, self._folder, track, self._grader)
         yield from claims.check_hardware(context, track)
         yield from claims.check_reported(context, track)
         yield from claims.check_verdict(context, track)

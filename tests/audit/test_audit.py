@@ -3,20 +3,24 @@
 import json
 import lzma
 import os
+import random
 import shutil
-from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import mutate_ledger as mutate
 import pytest
 from git_repository import git
+from hypothesis import given
+from hypothesis import strategies as st
 from ledger_samples import needs_ssh_keygen, ssh_keygen
 
 from harness import submission
 from harness.audit import audit as audit_module
-from harness.audit import evidence, log
+from harness.audit import evidence, log, workers
 from harness.audit.audit import audit
 from harness.audit.context import RecordContext
+from harness.audit.records import Job
 from harness.audit.submissions import SubmissionAudit
 from harness.frozen.grader import TokenizerError
 from harness.ledger import record as records
@@ -71,16 +75,28 @@ def test_the_records_are_sound(pristine):
     assert len(graded) + len({f.file for f in superseded if f.check == "track digest"}) == len(RECORDS)
 
 
-@pytest.mark.all  # as above
-def test_one_completion_changed(copy):
+@pytest.fixture
+def only_one_graded(monkeypatch):
+    """Of `sample=1` no other than the newest of cpu-logic, in two processes: a record takes them two seconds."""
+    newest = [name for name in RECORDS if "_cpu-logic_" in name][-1]
+    monkeypatch.setattr(random.SystemRandom, "sample", lambda self, folders, size: [newest][:size])
+    monkeypatch.setattr(audit_module, "START_COST", -1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
+    return newest
+
+
+def test_one_completion_changed(copy, only_one_graded):
     """Re-compressed and re-hashed it would still break the signature; either way the file is named."""
-    path = copy / "records" / RECORDS[-1] / "completions.jsonl.xz"
+    path = copy / "records" / only_one_graded / evidence.COMPLETIONS
     lines = [json.loads(line) for line in lzma.decompress(path.read_bytes()).splitlines()]
-    lines[0]["completions"][0] = lines[0]["completions"][0][:-1]
+    lines[0]["completions"][0] = lines[0]["completions"][0][:-1]  # of the first run
+    del lines[-1]["completions"][0]  # and of the control run, which another process grades
     path.write_bytes(lzma.compress("".join(json.dumps(line) + "\n" for line in lines).encode()))
-    results = failures(copy)
-    assert any(result.file.endswith(f"{RECORDS[-1]}/completions.jsonl.xz") for result in results)
-    assert any("re-graded" in result.check for result in results)
+    results = all_results(copy, sample=1)
+    assert {result.file for result in results if not result.ok} == {f"{only_one_graded}/{evidence.COMPLETIONS}"}
+    graded = [result for result in results if "re-graded" in result.check]
+    assert [result.check for result in graded] == [f"run {line['run']} re-graded" for line in lines]
+    assert [result.ok for result in graded] == [False, *[True] * (len(lines) - 2), False]
 
 
 def test_one_number_changed(copy):
@@ -256,10 +272,49 @@ def test_several_processes_find_what_one_finds(pristine, monkeypatch):
     assert {result.file for result in alone if result.check == "track"} == {"cpu-deduction.toml", "cpu-logic.toml"}
     monkeypatch.setattr(audit_module, "START_COST", -1)
     monkeypatch.setattr(log, "BATCH", 2)
+    monkeypatch.setattr(log, "WAITING", 1)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
-    together = all_results(pristine, sample=0)
-    assert together != alone  # another order: it was done elsewhere
-    assert sorted(map(astuple, together)) == sorted(map(astuple, alone))
+    handed_out = []
+    submit = workers.Workers.submit
+    monkeypatch.setattr(workers.Workers, "submit", lambda *all_: (handed_out.append(all_[1]), submit(*all_)))
+    assert all_results(pristine, sample=0) == alone  # in the same order
+    assert len(handed_out) == -(-len(RECORDS) // 2)
+
+
+@given(runs=st.integers(0, 40), parts=st.integers(1, 40))
+def test_each_run_is_in_one_part(runs, parts):
+    every_run = list(range(runs))
+    divided = [evidence.Part(number, parts).of(every_run) for number in range(parts)]
+    assert [run for part in divided for run in part] == every_run
+    assert max(map(len, divided)) - min(map(len, divided)) <= 1
+
+
+class Fatal:
+    """In place of a record's context. What unpickles it exits with code 9, as it might for want of memory."""
+
+    folder = "2026-11-21_cpu-logic_fatal"
+
+    def __reduce__(self):
+        return os._exit, (9,)
+
+
+@pytest.mark.parametrize(
+    "context, said",
+    [(Fatal(), "ended .exit code 9. at .*_fatal; is there memory"), (SimpleNamespace(folder="odd"), "at odd: Attrib")],
+    ids=["ended", "raised"],
+)
+def test_a_process_that_fails_is_one_line(tmp_path, context, said):
+    processes = workers.Workers(2, tmp_path, tmp_path)
+    try:
+        batch = workers.Batch()
+        batch.jobs.append(Job(context, None))
+        with pytest.raises(workers.AuditError, match=said) as raised:
+            processes.submit(batch, 0)
+            processes.exchange(wait_seconds=None)
+        assert "\n" not in str(raised.value) and raised.value.exit_code == 2
+    finally:
+        processes.stop()
+    assert not [worker for worker in processes._workers if worker.process.is_alive()]
 
 
 def test_a_sample_is_drawn_afresh_and_named(pristine):
@@ -286,7 +341,6 @@ def test_evidence_nested_too_deep_is_a_finding(tmp_path):
     assert not result.ok and "cannot be read: RecursionError" in result.message
 
 
-@pytest.mark.all
 def test_a_base_model_without_its_tokenizer_is_a_finding_and_the_audit_goes_on(copy, monkeypatch):
     def broken(track):
         raise TokenizerError("no usable tokenizer there")
