@@ -53,7 +53,7 @@ SHARES = {"countdown": 0.30, "linear": 0.13, "nim": 0.12, "josephus": 0.12, "sum
 LARGER = 0.15  # share of a puzzle's questions that are one size larger
 
 GUESS = 0.12  # share of thinking that is none
-CAREFUL, CAREFUL_EASY = 0.36, 0.62  # of the others; on the rest and on the easy questions
+CAREFUL, CAREFUL_EASY = 0.34, 0.60  # of the others; on the rest and on the easy questions
 OTHER_FAULT = 0.12  # leave out something else than most
 GIVE_UP, MOST_TRIES = 0.5, 4  # chance that a countdown search ends after a miss, and after how many it always ends
 
@@ -138,7 +138,7 @@ def made(rest: int, a: int, b: int) -> str | None:
 def countdown(meta: dict[str, Any], rng: random.Random, give_up: float = 0.0, most: int = 99) -> tuple[Steps, str]:
     """Undo the number used last, see whether the other two make the rest; else the next way, in a circle from anywhere.
 
-    The ways' order is that of the numbers as shown, and for each + - * /.
+    `45-3=42,15,8;45/3=15,7,8=7+8`. The ways' order is that of the numbers as shown, and for each + - * /.
     """
     numbers = meta["numbers"]
     ways = {
@@ -151,8 +151,8 @@ def countdown(meta: dict[str, Any], rng: random.Random, give_up: float = 0.0, mo
     for step in order[first:] + order[:first]:
         rest, answer, (a, b) = ways[step]
         if pair := made(rest, a, b):
-            return [*steps, f"{step}={rest}={pair}"], answer.format(f"({pair})")
-        steps.append(f"{step}={rest}")
+            return [*steps, f"{step}={rest},{a},{b}={pair}"], answer.format(f"({pair})")
+        steps.append(f"{step}={rest},{a},{b}")
         if len(steps) >= most or rng.random() < give_up:
             return steps, answer.format(f"({a}{rng.choice('+-*')}{b})")
     raise AssertionError(f"the search is complete, yet {meta} has no solution")
@@ -171,8 +171,8 @@ def as_people_do(puzzle: str, meta: dict[str, Any], rng: random.Random) -> tuple
         return countdown(meta, rng, GIVE_UP, MOST_TRIES)
     easy = {
         "linear": lambda: meta["slope"] <= 4,
-        "nim": lambda: meta["limit"] <= 4,
-        "josephus": lambda: meta["start"] * 4 <= meta["n"],
+        "nim": lambda: meta["limit"] == 3,
+        "josephus": lambda: meta["start"] * 5 <= meta["n"],
     }[puzzle]()
     draw, right = rng.random(), CAREFUL_EASY if easy else CAREFUL
     few, most = right <= draw < right + OTHER_FAULT, draw >= right + OTHER_FAULT

@@ -46,7 +46,7 @@ def read(folder: Path, track: Track) -> torch.nn.Module:
 
 @torch.inference_mode()
 def complete(
-    model: torch.nn.Module, prompts: list[list[int]], end_id: int, longest: int, *, greedy: bool
+    model: torch.nn.Module, prompts: list[list[int]], end_id: int, longest: int, greedy: bool
 ) -> list[list[int]]:
     """One completion a prompt, end token included if it came: greedy, or sampled at temperature 1."""
     rows, width, config = len(prompts), max(map(len, prompts)), model.config
@@ -88,7 +88,7 @@ def right(
     for first in range(0, len(items), ROWS):
         some = items[first : first + ROWS]
         prompts = [checks.prompt_ids(item) for item in some]
-        made = complete(model, prompts, checks.end_id, track.sampling.max_new_tokens, greedy=samples == 1)
+        made = complete(model, prompts, checks.end_id, track.sampling.max_new_tokens, samples == 1)
         tokens += sum(map(len, made))
         for at, graded in enumerate(checks.grade_all(some, made), first):
             correct[at // samples] += graded.score.correct
