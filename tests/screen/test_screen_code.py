@@ -54,7 +54,7 @@ SNIPPETS = {
     ],
     "much-source": ("".join(f"# {MUCH[i : i + 60]}\n" for i in range(0, len(MUCH), 60)), REFERENCE),
 }  # fmt: skip
-ELSEWHERE = {"files", "manifest", "copied", "template", "unchanged", "digest-known"}
+ELSEWHERE = {"files", "manifest", "based-on", "copied", "template", "unchanged", "digest-known"}
 
 
 def test_every_rule_has_a_test():
