@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import random
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -37,6 +38,30 @@ def train_tokenizer(pieces: Sequence[pre_tokenizers.PreTokenizer], texts: Iterab
         chat_template="{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] }}{% endfor %}"
         "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}",
     )
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, pieces: Iterable[tuple[str, bool]]) -> tuple[list[int], list[int]]:
+    """(ids, labels) of (text, is it to be learnt?); labels are -100 where it is not."""
+    ids, labels = list[int](), list[int]()
+    for text, learnt in pieces:
+        some = tokenizer.encode(text)
+        ids += some
+        labels += some if learnt else [-100] * len(some)
+    return ids, labels
+
+
+def padded(
+    rows: list[tuple[list[int], list[int]]], size: int, pad_id: int, rng: random.Random
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The rows, of (ids, labels), in batches of similar lengths in any order: each [size, length], right-padded."""
+    rows.sort(key=lambda row: len(row[0]))
+    for first in rng.sample(range(0, len(rows), size), len(rows) // size):
+        chosen = rows[first : first + size]
+        both = torch.full((2, size, len(chosen[-1][0])), -100)
+        both[0] = pad_id
+        for row, (ids, labels) in enumerate(chosen):
+            both[0, row, : len(ids)], both[1, row, : len(ids)] = torch.tensor(ids), torch.tensor(labels)
+        yield both[0], both[1]
 
 
 def random_llama(

@@ -37,7 +37,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from bases import TEMPLATE, clip_and_step, generate, matrices_and_others, random_llama, set_rates, train_tokenizer
+from bases import (
+    TEMPLATE,
+    clip_and_step,
+    encode,
+    generate,
+    matrices_and_others,
+    padded,
+    random_llama,
+    set_rates,
+    train_tokenizer,
+)
 from tokenizers import Regex, pre_tokenizers
 from torch import nn
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -319,24 +329,13 @@ def batches(tokenizer: PreTrainedTokenizerFast, number: int) -> Iterator[tuple[t
     while True:
         rows = []
         for task, item in rng.sample(pool, 8 * TEXTS):
-            ids, labels = list[int](), list[int]()
-            for piece, learnt in (
+            pieces = (
                 worked_question(task, item, rng, in_template=in_template)
                 if rng.random() < 0.75
                 else worked_premises(item, rng)
-            ):
-                some = tokenizer.encode(piece)
-                ids += some
-                labels += some if learnt else [-100] * len(some)
-            rows.append((ids, labels))
-        rows.sort(key=lambda row: len(row[0]))
-        for first in rng.sample(range(0, len(rows), TEXTS), 8):
-            chosen = rows[first : first + TEXTS]
-            both = torch.full((2, TEXTS, len(chosen[-1][0])), -100)
-            both[0] = tokenizer.pad_token_id
-            for row, (ids, labels) in enumerate(chosen):
-                both[0, row, : len(ids)], both[1, row, : len(ids)] = torch.tensor(ids), torch.tensor(labels)
-            yield both[0], both[1]
+            )
+            rows.append(encode(tokenizer, pieces))
+        yield from padded(rows, TEXTS, tokenizer.pad_token_id, rng)
 
 
 class Muon(torch.optim.Optimizer):

@@ -32,7 +32,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bases import TEMPLATE, clip_and_step, matrices_and_others, random_llama, set_rates, train_tokenizer
+from bases import (
+    TEMPLATE,
+    clip_and_step,
+    encode,
+    matrices_and_others,
+    padded,
+    random_llama,
+    set_rates,
+    train_tokenizer,
+)
 from tokenizers import Regex, pre_tokenizers
 from torch import nn
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -267,21 +276,10 @@ def batches(tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> Iterator[
     while True:
         rows = []
         for prompt, pieces in (row(rng) for _ in range(8 * ROWS)):
-            ids = tokenizer.encode(prompt) if prompt else [begin]
-            labels = [-100] * len(ids)
-            for text, learnt in pieces:
-                some = tokenizer.encode(text)
-                ids += some
-                labels += some if learnt else [-100] * len(some)
-            rows.append(([*ids, end], [*labels, end if prompt else -100]))
-        rows.sort(key=lambda both: len(both[0]))
-        for first in rng.sample(range(0, len(rows), ROWS), 8):
-            chosen = rows[first : first + ROWS]
-            both = torch.full((2, ROWS, len(chosen[-1][0])), -100)
-            both[0] = tokenizer.pad_token_id
-            for i, (ids, labels) in enumerate(chosen):
-                both[0, i, : len(ids)], both[1, i, : len(ids)] = torch.tensor(ids), torch.tensor(labels)
-            yield both[0], both[1]
+            start = tokenizer.encode(prompt) if prompt else [begin]
+            ids, labels = encode(tokenizer, pieces)
+            rows.append(([*start, *ids, end], [*[-100] * len(start), *labels, end if prompt else -100]))
+        yield from padded(rows, ROWS, tokenizer.pad_token_id, rng)
 
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
