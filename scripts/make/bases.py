@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -38,6 +39,16 @@ def train_tokenizer(pieces: Sequence[pre_tokenizers.PreTokenizer], texts: Iterab
         chat_template="{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] }}{% endfor %}"
         "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}",
     )
+
+
+def digits_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """Digits and punctuation stand alone, so numbers are read digit by digit."""
+    pieces = [
+        pre_tokenizers.Split(Regex(r"[-+*/%=();:,.]"), "isolated"),
+        pre_tokenizers.Digits(individual_digits=True),
+        pre_tokenizers.ByteLevel(add_prefix_space=False),
+    ]
+    return train_tokenizer(pieces, texts)
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, pieces: Iterable[tuple[str, bool]]) -> tuple[list[int], list[int]]:
@@ -103,6 +114,12 @@ def clip_and_step(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer])
     for optimizer in optimizers:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+
+
+def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)  # the sandbox user reads it
 
 
 def generate(

@@ -30,8 +30,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from bases import TEMPLATE, clip_and_step, generate, matrices_and_others, random_llama, set_rates, train_tokenizer
-from tokenizers import Regex, pre_tokenizers
+from bases import (
+    TEMPLATE,
+    clip_and_step,
+    digits_tokenizer,
+    generate,
+    matrices_and_others,
+    random_llama,
+    save,
+    set_rates,
+)
 from torch import nn
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -200,13 +208,7 @@ def _text(steps: Steps, answer: str) -> str:
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """Digits and punctuation stand alone, so numbers are read digit by digit."""
-    pieces = [
-        pre_tokenizers.Split(Regex(r"[-+*/%=();:,.]"), "isolated"),
-        pre_tokenizers.Digits(individual_digits=True),
-        pre_tokenizers.ByteLevel(add_prefix_space=False),
-    ]
-    return train_tokenizer(pieces, [sample(TASKS[task], KEY, "train", i).prompt for i in range(2000) for task in ALL])
+    return digits_tokenizer(sample(TASKS[task], KEY, "train", i).prompt for i in range(2000) for task in ALL)
 
 
 # ---------------------------------------------------------------- training
@@ -339,9 +341,7 @@ def main() -> None:
             model = LlamaForCausalLM.from_pretrained(folder, attn_implementation="eager")
             continue
         train(model, tokenizer, stage)
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        (folder / "model.safetensors").chmod(0o644)  # the sandbox user reads it
+        save(model, tokenizer, folder)
     result = report(model, tokenizer)
     print(json.dumps({"seconds": round(time.monotonic() - start), "tasks": result}))
 

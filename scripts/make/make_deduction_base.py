@@ -45,6 +45,7 @@ from bases import (
     matrices_and_others,
     padded,
     random_llama,
+    save,
     set_rates,
     train_tokenizer,
 )
@@ -407,9 +408,7 @@ def main() -> None:
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens", flush=True)
     for number in range(len(ROUNDS)):
         train(model, tokenizer, number)
-    model.save_pretrained(args.out)
-    tokenizer.save_pretrained(args.out)
-    (args.out / "model.safetensors").chmod(0o644)  # the sandbox user reads it
+    save(model, tokenizer, args.out)
     files.write(args.out / "warmup.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in warmup()))
     share = right_thinking(model.eval(), tokenizer)
     print(json.dumps({"seconds": round(time.monotonic() - start), "right_thinking": share}))

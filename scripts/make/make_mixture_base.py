@@ -35,16 +35,16 @@ import torch
 from bases import (
     TEMPLATE,
     clip_and_step,
+    digits_tokenizer,
     encode,
     matrices_and_others,
     padded,
     random_llama,
+    save,
     set_rates,
-    train_tokenizer,
 )
-from tokenizers import Regex, pre_tokenizers
 from torch import nn
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from harness.frozen.draw import sample
 from harness.tasks import TASKS
@@ -260,14 +260,7 @@ def row(rng: random.Random) -> Row:
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """Digits and punctuation stand alone, so numbers are read digit by digit."""
-    pieces = [
-        pre_tokenizers.Split(Regex(r"[-+*/%=();:,.]"), "isolated"),
-        pre_tokenizers.Digits(individual_digits=True),
-        pre_tokenizers.ByteLevel(add_prefix_space=False),
-    ]
-    texts = [sample(TASKS[puzzle], KEY, "train", i).prompt for i in range(2000) for puzzle in PUZZLES]
-    return train_tokenizer(pieces, texts)
+    return digits_tokenizer(sample(TASKS[puzzle], KEY, "train", i).prompt for i in range(2000) for puzzle in PUZZLES)
 
 
 def batches(tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -280,12 +273,6 @@ def batches(tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> Iterator[
             ids, labels = encode(tokenizer, pieces)
             rows.append(([*start, *ids, end], [*[-100] * len(start), *labels, end if prompt else -100]))
         yield from padded(rows, ROWS, tokenizer.pad_token_id, rng)
-
-
-def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    (folder / "model.safetensors").chmod(0o644)  # the sandbox user reads it
 
 
 def main() -> None:
