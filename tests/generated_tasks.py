@@ -15,6 +15,7 @@ from harness.tasks import GENERATED as REGISTERED
 from harness.tasks.aiw import AliceInWonderland
 from harness.tasks.aiw_circles import AliceInWonderlandCircles
 from harness.tasks.aiw_plus import AliceInWonderlandPlus
+from harness.tasks.chain import Chain
 from harness.tasks.clue import MurderMystery
 from harness.tasks.countdown_hard import CountdownHard
 from harness.tasks.countdown_large import CountdownLarge
@@ -40,7 +41,7 @@ CLASSES = [
     CountdownLarge, LinearLarge, NimLarge, JosephusLarge, CountdownHard, LinearHard, NimHard, JosephusHard,
     MicroR1Countdown, MicroR1Linear, MicroR1Nim, MicroR1Josephus,
     Sudoku, MiniSudoku, AliceInWonderland, AliceInWonderlandPlus, AliceInWonderlandCircles, MurderMystery,
-    Syllogism, SyllogismChoice, Entailment, EntailmentChoice,
+    Syllogism, SyllogismChoice, Chain, Entailment, EntailmentChoice,
 ]  # fmt: skip
 PYSAT = pytest.mark.skipif(find_spec("pysat") is None, reason="PySAT is not installed (extra `tasks`)")
 TASKS: dict[str, Task] = {cls.name: REGISTERED[cls.name] for cls in CLASSES}

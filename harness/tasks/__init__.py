@@ -6,6 +6,7 @@ from harness.frozen.draw import Task
 from harness.tasks.aiw import AliceInWonderland
 from harness.tasks.aiw_circles import AliceInWonderlandCircles
 from harness.tasks.aiw_plus import AliceInWonderlandPlus
+from harness.tasks.chain import Chain
 from harness.tasks.clue import MurderMystery
 from harness.tasks.countdown import Countdown
 from harness.tasks.countdown_hard import CountdownHard
@@ -38,7 +39,7 @@ _REGISTERED: tuple[Task, ...] = (
     CountdownHard(), LinearHard(), NimHard(), JosephusHard(),
     MicroR1Countdown(), MicroR1Linear(), MicroR1Nim(), MicroR1Josephus(),
     # logic
-    Syllogism(), SyllogismChoice(), Entailment(), EntailmentChoice(), MurderMystery(),
+    Syllogism(), SyllogismChoice(), Chain(), Entailment(), EntailmentChoice(), MurderMystery(),
     # other puzzles
     MiniSudoku(), Sudoku(), AliceInWonderland(), AliceInWonderlandPlus(), AliceInWonderlandCircles(),
     # data sets of reasoning-gym

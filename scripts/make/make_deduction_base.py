@@ -39,6 +39,7 @@ from typing import NamedTuple
 import torch
 from bases import (
     TEMPLATE,
+    Muon,
     clip_and_step,
     encode,
     generate,
@@ -337,33 +338,6 @@ def batches(tokenizer: PreTrainedTokenizerFast, number: int) -> Iterator[tuple[t
             )
             rows.append(encode(tokenizer, pieces))
         yield from padded(rows, TEXTS, tokenizer.pad_token_id, rng)
-
-
-class Muon(torch.optim.Optimizer):
-    """Momentum made orthogonal (Jordan et al. 2024), in float32 (torch's own is in bfloat16, slow on many CPUs)."""
-
-    def __init__(self, matrices: list[nn.Parameter], lr: float) -> None:
-        super().__init__(matrices, {"lr": lr})
-
-    @torch.no_grad()
-    def step(self) -> None:
-        for group in self.param_groups:
-            for matrix in group["params"]:
-                momentum = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
-                momentum.lerp_(matrix.grad, 0.05)
-                update = orthogonal(matrix.grad.lerp(momentum, 0.95))
-                matrix.add_(update, alpha=-group["lr"] * max(1, matrix.shape[0] / matrix.shape[1]) ** 0.5)
-
-
-def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
-    """With its singular values near 1, by five quintic Newton-Schulz steps, Jordan's coefficients."""
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
-    x = x / (x.norm() + 1e-7)
-    for _ in range(5):
-        gram = x @ x.T
-        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    return x.T if tall else x
 
 
 def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, number: int) -> None:

@@ -34,6 +34,7 @@ from typing import Any
 import torch
 from bases import (
     TEMPLATE,
+    Muon,
     clip_and_step,
     digits_tokenizer,
     encode,
@@ -54,7 +55,7 @@ from harness.tasks import TASKS
 SEED = 20261129
 KEY = b"nano-r1 mixture base v1"
 WIDTH, LAYERS, HEADS, HIDDEN = 128, 4, 4, 384  # 0.9M parameters, 3.6 MB in float32
-STEPS, ROWS = 4000, 96
+STEPS, ROWS = 3600, 96
 LR_MUON, LR_ADAM = 0.02, 3e-3
 
 PUZZLES = ("countdown", "linear", "nim", "josephus")
@@ -287,17 +288,15 @@ def main() -> None:
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens", flush=True)
     matrices, others = matrices_and_others(model)
     optimizers = [
-        torch.optim.Muon(matrices, lr=LR_MUON, weight_decay=0.01),
+        Muon(matrices, LR_MUON),
         torch.optim.AdamW(others, lr=LR_ADAM, betas=(0.9, 0.98), weight_decay=0.0),
     ]
     start, average = time.monotonic(), 0.0
     for step, (ids, labels) in zip(range(args.steps), batches(tokenizer, random.Random(SEED)), strict=False):
         set_rates(optimizers, (LR_MUON, LR_ADAM), step, args.steps)
-        with torch.autocast("cpu", torch.bfloat16):
-            hidden = model.model(ids[:, :-1]).last_hidden_state
-            chosen = labels[:, 1:] != -100
-            logits = model.lm_head(hidden[chosen])
-        loss = nn.functional.cross_entropy(logits.float(), labels[:, 1:][chosen])
+        hidden = model.model(ids[:, :-1]).last_hidden_state
+        chosen = labels[:, 1:] != -100
+        loss = nn.functional.cross_entropy(model.lm_head(hidden[chosen]), labels[:, 1:][chosen])
         loss.backward()
         clip_and_step(model, optimizers)
         average = loss.item() if step == 0 else 0.98 * average + 0.02 * loss.item()

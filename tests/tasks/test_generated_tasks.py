@@ -68,7 +68,7 @@ BEST_CONSTANT = {
     "countdown-hard": 0.01, "linear-hard": 0.01, "nim-hard": 0.05, "josephus-hard": 0.01, "micror1-countdown": 0.01,
     "micror1-linear": 0.07, "micror1-nim": 0.55, "micror1-josephus": 0.25, "sudoku": 0.2, "mini-sudoku": 0.02,
     "aiw": 0.03, "aiw-plus": 0.06, "aiw-circles": 0.04, "clue": 0.02, "syllogism": 0.5, "syllogism-choice": 0.25,
-    "entailment": 0.5, "entailment-choice": 0.25,
+    "chain": 0.5, "entailment": 0.5, "entailment-choice": 0.25,
 }  # fmt: skip
 
 
@@ -161,6 +161,7 @@ GOLDEN = {
     "clue": "8f0817edcf35df0c2b5742999f4406f745b281c4b2a07877160eb2108f208f62",
     "syllogism": "45880278943ab178dcca776de88ff4592b9216818b45e4fc22e589b5358d1d3b",
     "syllogism-choice": "6c4b3f3a26228561cdb5ec5e0dbb1cdb5c7039135c3f41fe5b6427cfd342d02a",
+    "chain": "33de82c7fb71f9dcd68156b92ea980e21b66e11d20ae324fcf05183fac4dfe71",
     "entailment": "2ae4a781a1da18afc43f2b8db3f30e0236cf9c18a414080069910211ccb3279c",
     "entailment-choice": "e9b39ea397080b095a6b2f12880ea3e3a0b7928630f5df015bed5d2fa98e7adf",
 }
@@ -243,7 +244,7 @@ def test_bombs_are_graded_at_once(one_of_each: dict[str, Sample], name: str) -> 
 
 
 def test_yes_in_any_case_is_yes() -> None:
-    for name in ("syllogism", "entailment"):
+    for name in ("syllogism", "chain", "entailment"):
         yes = Sample("", "", "yes", {})
         assert all(TASKS[name].accepts(yes, answer) for answer in ("yes", "Yes", "YES"))
         assert not any(TASKS[name].accepts(yes, answer) for answer in ("no", "ye\u017f", "yes.", "y"))

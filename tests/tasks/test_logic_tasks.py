@@ -15,6 +15,7 @@ from task_helpers import every_question
 
 from harness.frozen.draw import Task
 from harness.tasks import entailment, syllogism
+from harness.tasks.chain import Chain
 from harness.tasks.entailment import Entailment
 from harness.tasks.entailment_choice import EntailmentChoice, versions
 from harness.tasks.syllogism import Syllogism
@@ -128,6 +129,16 @@ def test_entailment_by_all_assignments() -> None:
         assert set(re.findall(r"\b[A-Z]\b", wanted)) <= set(re.findall(r"\b[A-Z]\b", " ".join(premises)))
 
 
+@pytest.mark.sweep("chain")
+def test_every_link_of_a_chain_is_needed() -> None:
+    for one in draws("chain", 1500):
+        text, conclusion = re.fullmatch(r"(.+)\. Does it follow that (.+)\? Answer yes or no\.", one.prompt).groups()  # type: ignore[union-attr]
+        premises, wanted = [python_of(sentence) for sentence in text.split(". ")], python_of(conclusion)
+        assert len(premises) == len(one.metadata["kinds"]) + one.metadata["given"]
+        assert entailed(premises, wanted) == (one.target == "yes")
+        assert not any(entailed(premises[:i] + premises[i + 1 :], wanted) for i in range(len(premises)))
+
+
 @pytest.mark.sweep("entailment-choice")
 def test_one_conclusion_of_an_entailment_choice_follows() -> None:
     for one in draws("entailment-choice", 400):
@@ -138,7 +149,7 @@ def test_one_conclusion_of_an_entailment_choice_follows() -> None:
         assert [str(i) for i, option in enumerate(options, 1) if entailed(premises, option)] == [one.target]
 
 
-@each("syllogism", "entailment")
+@each("syllogism", "chain", "entailment")
 @pytest.mark.sweep
 def test_neither_size_nor_conclusion_nor_kinds_of_premises_tell_yes_from_no(task: Task) -> None:
     groups: dict[str, Counter[str]] = {}
@@ -183,3 +194,8 @@ def test_distinct_of_entailment_is_less_than_there_are() -> None:
         # And a no that differs in one sign only, so that `entailment` can ask it.
         assert entailment.entails([*chain[:2], ("if", (literals[2], (3, not signs[3])))], conclusion, 4) is False
     assert math.perm(20, 4) * 2**4 == Entailment.distinct == EntailmentChoice.distinct
+
+
+def test_distinct_of_chain_is_less_than_there_are() -> None:
+    """The letters of `if A then B, if B then C, …`, four of them: in any order of telling another question each."""
+    assert math.perm(20, 5) == Chain.distinct
