@@ -11,11 +11,10 @@ from __future__ import annotations
 from typing import Any
 
 from harness.frozen.draw import Stream
+from harness.tasks.entailment import Literal, Statement, draw_names, tell, write
 from harness.tasks.yes_no import YesNo
 
-LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 KINDS = ("if", "if", "or", "or", "iff")
-Literal = tuple[int, bool]  # which letter of the chain, and whether it is affirmed
 Link = tuple[str, Literal, Literal]  # kind; the first implies the second
 
 
@@ -44,15 +43,14 @@ class Chain(YesNo):
                 kind, this, then = links[broken]
                 links[broken] = kind, deny(this), then
         names = draw_names(stream, size + 1)
-        told = [word(stream, link, names) for link in links]
+        told = [word(stream, link) for link in links]
         if given:
-            told.append(name(begin, names))
-            asked = name(end, names)
+            told.append(("fact", (begin,)))
+            asked: Statement = ("fact", (end,))
         else:
-            asked = word(stream, (KINDS[stream.integer(0, 3)], begin, end), names)
+            asked = word(stream, (KINDS[stream.integer(0, 3)], begin, end))
         shuffled = [told.pop(stream.integer(0, len(told) - 1)) for _ in range(premises)]
-        stated = " ".join(f"{text[0].upper()}{text[1:]}." for text in shuffled)
-        prompt = f"{stated} Does it follow that {asked}? Answer yes or no."
+        prompt = f"{tell(shuffled, names)} Does it follow that {write(asked, names)}? Answer yes or no."
         return prompt, "yes" if follows else "no", {"kinds": kinds, "given": given}
 
 
@@ -60,25 +58,14 @@ def deny(literal: Literal) -> Literal:
     return literal[0], not literal[1]
 
 
-def name(literal: Literal, names: list[str]) -> str:
-    return names[literal[0]] if literal[1] else f"not-{names[literal[0]]}"
-
-
-def draw_names(stream: Stream, size: int) -> list[str]:
-    letters = list(LETTERS)
-    return [letters.pop(stream.integer(0, len(letters) - 1)) for _ in range(size)]
-
-
-def word(stream: Stream, link: Link, names: list[str]) -> str:
-    """The link in words, by itself or by its contraposition; an `or` and an `iff` in either order."""
+def word(stream: Stream, link: Link) -> Statement:
+    """The link as stated, by itself or by its contraposition; an `or` and an `iff` in either order."""
     kind, this, then = link
     choice = stream.integer(0, 3)
     if choice & 1:
         this, then = deny(then), deny(this)
-    if kind == "if":
-        return f"if {name(this, names)} then {name(then, names)}"
     if kind == "or":
-        return f"{name(deny(this), names)} or {name(then, names)}"
-    if choice & 2:
+        this = deny(this)
+    if kind == "iff" and choice & 2:
         this, then = then, this
-    return f"{name(this, names)} if and only if {name(then, names)}"
+    return kind, (this, then)
