@@ -55,7 +55,8 @@ def make_record(
         task: record.TaskResult(questions=1024, correct=950, formatted=1020, truncated=1, tokens=30000)
         for task in TASKS
     }
-    results |= {f"{task}-hard": results[task].model_copy(update={"correct": 512 + day}) for task in TASKS}
+    reported = [suite.task for suite in TRACK.heldout.suites if suite.gate_ppm is None]
+    results |= {task: results["nim"].model_copy(update={"correct": 512 + day}) for task in reported}
     made = [
         record.Run(
             run=i, seed=i, started_utc=f"2026-01-{day:02}T00:00:00Z", wall_ms=int(seconds * 1000) + 4700 + 900 * i,

@@ -72,12 +72,36 @@ def leaderboard(
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Where it goes. Default: leaderboard beside the ledger.")
     ] = None,
+    top: Annotated[
+        str | None, typer.Option(metavar="TRACK", help="Print a track's ranked records here; write nothing.")
+    ] = None,
 ) -> None:
     """Render the board from the ledger."""
+    if top is not None:
+        _print_ranked(ledger, top)
+        return
+
     from harness.board.render import render
 
     for path in render(ledger, out or ledger.resolve().parent / "leaderboard"):
         console().print(str(path), soft_wrap=True)
+
+
+def _print_ranked(ledger: Path, name: str) -> None:
+    from harness.board.rows import accuracy_text, cost_text
+    from harness.board.standings import read_ledger, standings
+    from harness.tracks.track import load
+
+    board = standings(load(name), *read_ledger(ledger))
+    if not board.ranked:
+        console().print(f"{board.track.id}: no ranked record in {ledger} yet", markup=False)
+        return
+    table = make_table("", "submission", "relative cost (95%)", "accuracy", "what changed")
+    for rank, record in enumerate(board.ranked, 1):
+        verdict = record.predicate.verdict
+        cost, accuracy = cost_text(verdict.relative_cost_ppm), accuracy_text(verdict.gates["mean"].accuracy_ppm)
+        table.add_row(str(rank), escape(record.name), cost, accuracy, escape(record.predicate.submission.change))
+    console().print(table)
 
 
 @app.command()

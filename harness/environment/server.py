@@ -26,7 +26,7 @@ from harness.environment.wire import MAX_COMPLETIONS, MAX_PROMPTS, PROTOCOL, Req
 from harness.frozen.control import Control
 from harness.frozen.format import Sample, Score
 from harness.tracks import rules
-from harness.tracks.track import Track
+from harness.tracks.track import ROOT, Track
 
 MAX_RANKS = 64
 CURVE_MS = 250  # score requests within the same slot share a point of the curve
@@ -78,7 +78,7 @@ class Environment:
         self._track, self._seed, self._path, self._clock = track, seed, socket_path, clock
         self._folders = {"base": base, "output": output}
         self._grader, self._ids = rules.grader(track), rules.model_ids(track)
-        self._traces = training.traces(track, self._grader)
+        self._traces = training.traces(ROOT / track.warmup.file, self._grader) if track.warmup else []
         self._item = functools.lru_cache(maxsize=1 << 14)(functools.partial(training.question, track, train_key))
         # One request at a time, graded before the next is looked at: so nobody overdraws a budget that another uses up,
         # and 64 decoded frames at once would not fit in memory.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 from harness.errors import NanoR1Error
@@ -11,7 +12,7 @@ from harness.frozen.draw import sample
 from harness.frozen.format import Sample
 from harness.frozen.grader import Grader
 from harness.tasks import TASKS
-from harness.tracks.track import ROOT, Track
+from harness.tracks.track import Track
 
 
 class EnvironmentFailed(NanoR1Error):
@@ -29,11 +30,9 @@ def question(track: Track, key: bytes, index: int) -> Sample:
     return sample(TASKS[tasks[index % len(tasks)]], key, "train", index)
 
 
-def traces(track: Track, grader: Grader) -> list[dict[str, Any]]:
-    """The track's warm-up traces as token ids, end token included. Raises EnvironmentFailed."""
-    if track.warmup is None:
-        return []
-    path, found = ROOT / track.warmup.file, []
+def traces(path: Path, grader: Grader) -> list[dict[str, Any]]:
+    """A file of warm-up traces as token ids, end token included. Raises EnvironmentFailed."""
+    found = []
     try:
         for line in path.read_bytes().splitlines():
             row = json.loads(line)

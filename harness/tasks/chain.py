@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from harness.frozen.draw import Stream
-from harness.tasks.entailment import Literal, Statement, draw_names, tell, write
-from harness.tasks.yes_no import YesNo
+from harness.tasks.entailment import Literal, Statement, tell, write
+from harness.tasks.yes_no import YesNo, draw_names
 
 KINDS = ("if", "if", "or", "or", "iff")
 Link = tuple[str, Literal, Literal]  # kind; the first implies the second

@@ -14,9 +14,8 @@ from itertools import product
 from typing import Any
 
 from harness.frozen.draw import Stream
-from harness.tasks.yes_no import YesNo
+from harness.tasks.yes_no import YesNo, draw_names
 
-LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 TEXT = {"fact": "{}", "if": "if {} then {}", "or": "{} or {}", "iff": "{} if and only if {}"}
 ASKED = ("fact", "if", "or")  # kinds of conclusion
 TRIES = 60  # to find a yes and a no for the kinds and letters of the premises drawn; then others are
@@ -107,11 +106,6 @@ def readings(outline: Outline) -> list[Statement]:
     signs = list(product((False, True), repeat=len(letters)))
     orders = [letters, letters[::-1]][: len(letters)]
     return [(kind, tuple(zip(order, each, strict=True))) for order in orders for each in signs]
-
-
-def draw_names(stream: Stream, size: int) -> list[str]:
-    letters = list(LETTERS)
-    return [letters.pop(stream.integer(0, len(letters) - 1)) for _ in range(size)]
 
 
 def tell(premises: list[Statement], names: list[str]) -> str:

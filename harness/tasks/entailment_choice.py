@@ -15,7 +15,6 @@ from harness.tasks.attacks import integer_attacks
 from harness.tasks.entailment import (
     ASKED,
     Statement,
-    draw_names,
     draw_outline,
     draw_outlines,
     entails,
@@ -24,6 +23,7 @@ from harness.tasks.entailment import (
     tell,
     write,
 )
+from harness.tasks.yes_no import draw_names
 
 
 class EntailmentChoice:

@@ -15,13 +15,12 @@ from itertools import product
 from typing import Any
 
 from harness.frozen.draw import Stream
-from harness.tasks.yes_no import YesNo
+from harness.tasks.yes_no import YesNo, draw_names
 
 Statement = tuple[str, int, int]  # which kind, of which term, about which term
 Form = tuple[Statement, ...]  # premises
 TEXT = {"all": "all {} are {}", "no": "no {} are {}", "some": "some {} are {}", "some-not": "some {} are not {}"}
 OPPOSITE = {"all": "some-not", "some-not": "all", "no": "some", "some": "no"}
-LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 
 
 @dataclass(frozen=True)
@@ -102,11 +101,6 @@ def draw_mood(stream: Stream, among: tuple[Mood, ...]) -> Mood:
     size = stream.integer(3, 4)
     options = [mood for mood in among if mood.size == size]
     return options[stream.integer(0, len(options) - 1)]
-
-
-def draw_names(stream: Stream, size: int) -> list[str]:
-    letters = list(LETTERS)
-    return [letters.pop(stream.integer(0, len(letters) - 1)) for _ in range(size)]
 
 
 def tell(stream: Stream, form: Form, names: list[str]) -> str:

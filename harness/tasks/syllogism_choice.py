@@ -13,7 +13,8 @@ from typing import Any
 from harness.frozen.draw import Stream
 from harness.frozen.format import Sample, is_integer
 from harness.tasks.attacks import integer_attacks
-from harness.tasks.syllogism import Form, Mood, draw_mood, draw_names, moods, tell, write
+from harness.tasks.syllogism import Form, Mood, draw_mood, moods, tell, write
+from harness.tasks.yes_no import draw_names
 
 
 class SyllogismChoice:

@@ -1,11 +1,19 @@
-"""Questions that are answered with yes or no: what their graders share.
+"""Questions that are answered with yes or no: what they share.
 
 A constant is right half the time at least, so each of these tasks draws the answer first, by a fair coin.
 """
 
 from __future__ import annotations
 
+from harness.frozen.draw import Stream
 from harness.frozen.format import Sample
+
+LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
+
+
+def draw_names(stream: Stream, size: int) -> list[str]:
+    letters = list(LETTERS)
+    return [letters.pop(stream.integer(0, len(letters) - 1)) for _ in range(size)]
 
 
 class YesNo:

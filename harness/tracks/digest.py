@@ -1,7 +1,7 @@
 """What a track's digest covers: all that decides a result there, and nothing else.
 
-- The track's TOML, which names the hashes of the base model's files and of the warm-up traces, and of a base on the
-  Hub its revision.
+- What the track's TOML says, but for what is only there to be read. It names the hashes of the base model's files and
+  of the warm-up traces, and of a base on the Hub its revision.
 - The code that decides on every track (FROZEN), the track's engine, and each of its tasks; of these two all files of
   ours that they import, since a parent class decides results too. A training set's file names the revision and hashes
   of its data.
@@ -10,18 +10,13 @@
 Each part is named by its role, not by its path, and code is hashed by what it does (harness.tracks.source): a comment,
 a docstring, the text of an error, a file that moved change no digest. Computed from the files as they are in this
 checkout, without weights, network or sandbox.
-
-The records of cpu-logic@4 and cpu-deduction@1 were made by code that has moved since, and was hashed byte by byte. For
-these two the digest is over the bytes of that code, kept in harness/tracks/standing/ and imported by nothing, with
-today's TOML and probes. So what stands there is what those records were made by, and their digests stay. That today's
-code decides the same is not shown by the digest but by the audit, which grades every completion of those records again
-with it. The folder goes when the tracks' next versions are verified.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import tomllib
 from collections.abc import Iterable
 from functools import cache
@@ -52,15 +47,14 @@ FROZEN = {
 # Files that tasks and engines import and that decide nothing: what an error is called, which answers a task is attacked
 # with, how data is downloaded whose hash is pinned.
 _DECIDE_NOTHING = {"errors.py", "files.py", "tasks/attacks.py", "benchmarks/remote.py"}
-STANDING = "tracks/standing"  # below harness/
+_SAYS_ONLY = {"title", "status", "noise"}  # keys of a track's TOML that are there to be read, and decide nothing
 PROBES = 16  # questions of each split of each generated task
 
 
 def sources(track: Track) -> list[str]:
     """The source files that decide a result on the track, relative to harness/."""
     parts = [_decide(_engine(track)), *(_decide(task_sources(task)) for task in track.tasks)]
-    kept = [f"{STANDING}/sources.toml", *(f"{STANDING}/{name}.txt" for name in _standing(track) or ())]
-    return [*FROZEN.values(), *sorted(set().union(*parts)), *(kept if len(kept) > 1 else [])]
+    return [*FROZEN.values(), *sorted(set().union(*parts))]
 
 
 def digest(track: Track) -> str:
@@ -70,11 +64,12 @@ def digest(track: Track) -> str:
     def add(label: str, data: bytes) -> None:
         total.update(f"{label}\0{len(data)}\0".encode() + data)
 
-    toml = (files.TRACKS / f"{track.name}.toml").read_bytes()
-    add("track", toml)
-    if (trained := track.train.tasks) != tomllib.loads(toml.decode())["train"]["tasks"]:
+    toml = tomllib.loads((files.TRACKS / f"{track.name}.toml").read_text(encoding="utf-8"))
+    decides = {key: value for key, value in toml.items() if key not in _SAYS_ONLY}
+    add("track", json.dumps(decides, sort_keys=True, ensure_ascii=False).encode())
+    if (trained := track.train.tasks) != toml["train"]["tasks"]:
         add("train", " ".join(trained).encode())  # a suite's tasks, in an order that stands in another file
-    for label, data in _kept(track) or _code(track):
+    for label, data in _code(track):
         add(label, data)
     for name in (task for task in track.tasks if task not in track.train.sets):
         for split in SPLITS:
@@ -136,17 +131,3 @@ def _imported(modules: list[str]) -> frozenset[str]:
 def _decide(names: Iterable[str]) -> set[str]:
     """Those that decide something and are no part of FROZEN, which is covered for every track."""
     return {name for name in names if name not in _DECIDE_NOTHING and not name.startswith("frozen/")}
-
-
-# ---------------------------------------------------------------- what stands
-
-
-def _standing(track: Track) -> list[str] | None:
-    """What the records of a track of before the move were made by, in the order of its digest; None for the others."""
-    entry = tomllib.loads(_path(f"{STANDING}/sources.toml").read_text(encoding="utf-8")).get(track.id)
-    return None if entry is None else list(entry["sources"])
-
-
-def _kept(track: Track) -> list[tuple[str, bytes]]:
-    """(path of that time, bytes); empty where nothing is kept."""
-    return [(name, _path(f"{STANDING}/{name}.txt").read_bytes()) for name in _standing(track) or ()]

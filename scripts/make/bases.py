@@ -1,10 +1,11 @@
-"""What the scripts that make the small base models share: special tokens, tokenizer, shape of the model, schedule."""
+"""What the scripts that make the small base models share: special tokens, tokenizer, shape of the model, training."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 TEMPLATE = "<|user|>{prompt}<|assistant|>"
 SPECIAL = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 TAGS = ["<think>", "</think>", "<answer>", "</answer>"]
+LR_MUON, LR_ADAM = 0.02, 3e-3
 
 
 def train_tokenizer(pieces: Sequence[pre_tokenizers.PreTokenizer], texts: Iterable[str]) -> PreTrainedTokenizerFast:
@@ -95,12 +97,6 @@ def random_llama(
     return LlamaForCausalLM._from_config(config, attn_implementation=attention, dtype=torch.float32)
 
 
-def matrices_and_others(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The weights that Muon trains, and those that AdamW trains: embeddings and norms."""
-    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
-    return matrices, [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
-
-
 class Muon(torch.optim.Optimizer):
     """Momentum made orthogonal (Jordan et al. 2024), in float32 (torch's own is in bfloat16, slow on many CPUs)."""
 
@@ -128,19 +124,43 @@ def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
     return x.T if tall else x
 
 
-def set_rates(optimizers: Sequence[torch.optim.Optimizer], peaks: Sequence[float], step: int, steps: int) -> None:
-    """Linear warm-up in 100 steps, times a linear decay to zero."""
-    rate = min(1.0, (step + 1) / 100) * (1 - step / steps)
-    for optimizer, peak in zip(optimizers, peaks, strict=True):
-        for group in optimizer.param_groups:
-            group["lr"] = peak * rate
+def loss_of(model: LlamaForCausalLM, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy of the tokens that are learnt. [rows, length], [rows, length] -> scalar."""
+    hidden = model.model(ids[:, :-1]).last_hidden_state
+    learnt = labels[:, 1:] != -100
+    return nn.functional.cross_entropy(model.lm_head(hidden[learnt]), labels[:, 1:][learnt])
 
 
-def clip_and_step(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> None:
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    for optimizer in optimizers:
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+def train(
+    model: LlamaForCausalLM,
+    texts: Iterator[tuple[torch.Tensor, torch.Tensor]],
+    updates: int,
+    after: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Muon on the matrices, AdamW on embeddings and norms; the rates rise over 100 updates, then fall to zero.
+
+    Prints every hundredth update; calls `after` with the number of updates done.
+    """
+    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
+    others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
+    optimizers = [Muon(matrices, LR_MUON), torch.optim.AdamW(others, LR_ADAM, (0.9, 0.98), weight_decay=0.0)]
+    begun, average = time.monotonic(), 0.0
+    for done, (ids, labels) in zip(range(updates), texts, strict=False):
+        rate = min(1.0, (done + 1) / 100) * (1 - done / updates)
+        for optimizer, peak in zip(optimizers, (LR_MUON, LR_ADAM), strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = peak * rate
+        loss = loss_of(model, ids, labels)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        average = loss.item() if done == 0 else 0.98 * average + 0.02 * loss.item()
+        if done % 100 == 99:
+            seconds = (time.monotonic() - begun) / (done + 1)
+            print(f"{done + 1}/{updates} loss {average:.3f} {seconds:.2f} s/update", flush=True)
+        after(done + 1)
 
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

@@ -4,10 +4,10 @@
 
 The published way from a base model to a reasoner has three steps, and this file makes what the first two need:
 
-1. **Base.** Supervised training from random weights on two kinds of text: a question, often without some of its
-   premises, and thinking about it; premises, and what each literal implies (`If B then C. B→C,not-C→not-B;B:C;…`).
-   Three rounds, the rate falling to zero in each; in the last, questions stand in the chat template and thinking in its
-   tags. The base thinks as people do, more often hastily than with care, and it has never given an answer.
+1. **Base.** Supervised training from random weights, once, on two kinds of text: a question, often without some of its
+   premises, and thinking about it; and drills: premises, and what each literal implies (`If B then C.
+   B→C,not-C→not-B;B→C;…`), which make its steps reliable. The base thinks as people do, more often hastily than with
+   care, and it has never given an answer.
 2. **Warm-up traces** (`warmup.jsonl`): training-side questions with completions of mixed quality, for a trainer to
    imitate. They teach the format and a method: deny the conclusion and follow the consequences until two of them
    contradict each other (`!`, so it follows) or nothing is left (`.`). Half are hasty: a rule's converse taken for its
@@ -39,19 +39,15 @@ from typing import NamedTuple
 import torch
 from bases import (
     TEMPLATE,
-    Muon,
-    clip_and_step,
     encode,
     generate,
-    matrices_and_others,
     padded,
     random_llama,
     save,
-    set_rates,
+    train,
     train_tokenizer,
 )
 from tokenizers import Regex, pre_tokenizers
-from torch import nn
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from harness import files
@@ -61,14 +57,12 @@ from harness.tasks import TASKS
 
 # ---------------------------------------------------------------- constants
 
-SEED = 20261121
-KEY = b"nano-r1 deduction traces v1"
-NAMES = ("syllogism", "entailment")  # the track's tasks
-WIDTH, LAYERS, HEADS, HIDDEN = 96, 4, 6, 288
-
-ROUNDS = (NAMES, NAMES, ("syllogism", "entailment", "entailment"))  # the tasks of each; the last in the chat template
-STEPS, TEXTS, QUESTIONS = 2400, 64, 60_000  # updates a round, texts an update, questions to draw from
-LR_MUON, LR_ADAM = 0.02, 3e-3
+SEED = 20261129
+KEY = b"nano-r1 deduction traces v2"
+NAMES = ("syllogism", "chain")  # the track's tasks
+WIDTH, LAYERS, HEADS, HIDDEN = 128, 4, 4, 384
+UPDATES, ROWS = 3600, 64
+DRILLS = 0.3  # share of the texts
 
 # How the texts of the base think: each fault has its own share, whatever the other does.
 CONVERSE = 0.6  # takes "if" for "if and only if", and "or" for "either or"
@@ -174,8 +168,13 @@ def consequences(literal: Literal, given: list[Rule]) -> list[Literal]:
     return list(dict.fromkeys(then for this, then in given if this == literal))
 
 
+def implies(literal: Literal, then: list[Literal]) -> str:
+    """`B→C,B→D`, or the literal alone: copied from the rules as they stand, which a small model learns first."""
+    return ",".join(f"{literal}→{other}" for other in then) or literal
+
+
 def chain(start: list[Literal], given: list[Rule], most: int = 99) -> tuple[str, bool]:
-    """Take what is known one by one and add what each implies: `B,D;B:C;D:not-C!` or, without contradiction, `B;B:.`
+    """Take what is known one by one, say what each implies: `B,D;B→C;D→not-C!` or, without contradiction, `B;B→C;C.`
 
     Stops looking after `most` of them. Second value: is there a contradiction?
     """
@@ -187,14 +186,14 @@ def chain(start: list[Literal], given: list[Rule], most: int = 99) -> tuple[str,
             return f"{','.join(known)}!", True
     steps, done = ",".join(known), 0
     while done < min(len(known), most):
-        old, new = known[done], list[Literal]()
+        old, said = known[done], list[Literal]()
         for literal in consequences(old, given):
+            said.append(literal)
             if literal not in known:
                 known.append(literal)
-                new.append(literal)
             if opposite(literal) in known:
-                return f"{steps};{old}:{','.join(new)}!", True
-        steps, done = f"{steps};{old}:{','.join(new)}", done + 1
+                return f"{steps};{implies(old, said)}!", True
+        steps, done = f"{steps};{implies(old, said)}", done + 1
     return f"{steps}.", False
 
 
@@ -237,17 +236,16 @@ def as_people_do(item: Sample, rng: random.Random) -> tuple[str, str]:
 Text = list[tuple[str, bool]]  # pieces; is each to be learnt?
 
 
-def worked_question(task: str, item: Sample, rng: random.Random, *, in_template: bool) -> Text:
+def worked_question(task: str, item: Sample, rng: random.Random) -> Text:
     """A question, often without some of its premises, and some thinking about it. No answer."""
     *stated, rest = item.prompt.split(". ")
-    kept = [premise for i, premise in enumerate(stated) if i in (0, len(stated) - 1) or rng.random() < 0.6]
-    fewer = ". ".join([*kept, rest])
-    if split_of(task, fewer) == "train":  # else it is a held-out question
-        item = replace(item, prompt=fewer)
+    if rng.random() < 0.5:
+        kept = [premise for i, premise in enumerate(stated) if i in (0, len(stated) - 1) or rng.random() < 0.6]
+        fewer = ". ".join([*kept, rest])
+        if split_of(task, fewer) == "train":  # else it is a held-out question
+            item = replace(item, prompt=fewer)
     thinking = as_people_do(item, rng)[0]
-    if in_template:
-        return [(TEMPLATE.format(prompt=item.prompt), False), (f"<think>{thinking}</think>", True)]
-    return [(f"{item.prompt} ", False), (thinking, True)]
+    return [(TEMPLATE.format(prompt=item.prompt), False), (f"<think>{thinking}</think>", True)]
 
 
 def worked_premises(item: Sample, rng: random.Random) -> Text:
@@ -259,7 +257,7 @@ def worked_premises(item: Sample, rng: random.Random) -> Text:
     letters = dict.fromkeys(term.removeprefix("not-") for premise in premises for term in premise[1:] if term)
     literals = [literal for letter in letters for literal in (letter, opposite(letter))]
     for literal in rng.sample(literals, len(literals)):
-        pieces += [(f"{literal}:", False), (f"{','.join(consequences(literal, given))};", True)]
+        pieces += [(literal, False), (f"{implies(literal, consequences(literal, given)).removeprefix(literal)};", True)]
     return pieces
 
 
@@ -267,9 +265,9 @@ def capital(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def questions(label: bytes, count: int, names: tuple[str, ...] = NAMES) -> list[tuple[str, Sample]]:
+def questions(label: bytes, count: int) -> list[tuple[str, Sample]]:
     """(task, training-side question), the tasks in turn."""
-    return [(name, sample(TASKS[name], KEY + label, "train", i)) for i, name in zip(range(count), cycle(names))]
+    return [(name, sample(TASKS[name], KEY + label, "train", i)) for i, name in zip(range(count), cycle(NAMES))]
 
 
 # ---------------------------------------------------------------- warm-up: traces
@@ -320,42 +318,16 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 # ---------------------------------------------------------------- training the base
 
 
-def build(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    return random_llama(tokenizer, WIDTH, LAYERS, HEADS, HIDDEN, "sdpa")
-
-
-def batches(tokenizer: PreTrainedTokenizerFast, number: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """(ids, labels), each [TEXTS, length], right-padded, of similar lengths; label -100: not learnt."""
-    rng, pool = random.Random(SEED + number), questions(b" base", QUESTIONS, ROUNDS[number])
-    in_template = number == len(ROUNDS) - 1
+def batches(tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """(ids, labels), each [ROWS, length], right-padded, of similar lengths; label -100: not learnt."""
     while True:
         rows = []
-        for task, item in rng.sample(pool, 8 * TEXTS):
-            pieces = (
-                worked_question(task, item, rng, in_template=in_template)
-                if rng.random() < 0.75
-                else worked_premises(item, rng)
-            )
-            rows.append(encode(tokenizer, pieces))
-        yield from padded(rows, TEXTS, tokenizer.pad_token_id, rng)
-
-
-def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, number: int) -> None:
-    """One round: Muon on the matrices, AdamW on the rest; linear warm-up, then linear decay to zero."""
-    matrices, others = matrices_and_others(model)
-    optimizers = [Muon(matrices, LR_MUON), torch.optim.AdamW(others, LR_ADAM, (0.9, 0.98), weight_decay=0.0)]
-    start, average = time.monotonic(), 0.0
-    for step, (ids, labels) in zip(range(STEPS), batches(tokenizer, number), strict=False):
-        set_rates(optimizers, (LR_MUON, LR_ADAM), step, STEPS)
-        hidden = model.model(ids[:, :-1]).last_hidden_state
-        chosen = labels[:, 1:] != -100
-        loss = nn.functional.cross_entropy(model.lm_head(hidden[chosen]), labels[:, 1:][chosen])
-        loss.backward()
-        clip_and_step(model, optimizers)
-        average = loss.item() if step == 0 else 0.98 * average + 0.02 * loss.item()
-        if step % 100 == 99:
-            seconds = (time.monotonic() - start) / (step + 1)
-            print(f"{step + 1}/{STEPS} loss {average:.3f} {seconds:.2f} s/step", flush=True)
+        for _ in range(8 * ROWS):
+            task = rng.choice(NAMES)
+            item = sample(TASKS[task], KEY + b" base", "train", rng.randrange(2**31))
+            drill = rng.random() < DRILLS
+            rows.append(encode(tokenizer, worked_premises(item, rng) if drill else worked_question(task, item, rng)))
+        yield from padded(rows, ROWS, tokenizer.pad_token_id, rng)
 
 
 @torch.inference_mode()
@@ -378,10 +350,9 @@ def main() -> None:
     torch.manual_seed(SEED)
     start = time.monotonic()
     tokenizer = make_tokenizer()
-    model = build(tokenizer)
+    model = random_llama(tokenizer, WIDTH, LAYERS, HEADS, HIDDEN, "eager")
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens", flush=True)
-    for number in range(len(ROUNDS)):
-        train(model, tokenizer, number)
+    train(model, batches(tokenizer, random.Random(SEED)), UPDATES)
     save(model, tokenizer, args.out)
     files.write(args.out / "warmup.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in warmup()))
     share = right_thinking(model.eval(), tokenizer)

@@ -3,7 +3,7 @@
     python scripts/make/make_smol_traces.py --out harness/models/smol/warmup.jsonl
 
 SmolLM2-135M-Instruct keeps to no format and solves none of the puzzles, so GRPO alone would see no reward. The traces
-teach the format and a method each: the steps that scripts/make/make_base_model.py teaches the base of cpu-logic. Three
+teach the format and a method each, in short steps of two operands; countdown works backwards from the target. Three
 in ten guess or take a short cut, so that something is left to RL. Training-side questions only (`split="train"`), the
 tasks in turn; a rerun gives the same file.
 """
@@ -14,8 +14,7 @@ import argparse
 import json
 import random
 from pathlib import Path
-
-from make_base_model import clean, hasty
+from typing import Any
 
 from harness import files
 from harness.frozen.draw import sample
@@ -25,8 +24,127 @@ SEED = 20261129
 KEY = b"nano-r1 smol traces v1"
 NAMES = ("countdown", "linear", "nim", "josephus")  # the track's tasks
 TRACES = 2000
-HASTY = 0.3  # share that guess (half of them: make_base_model.GUESS) or take a short cut
+HASTY = 0.3  # share that guess or take a short cut
+GUESS = 0.5  # share of those that guess
+GUESS_KEY = b"nano-r1 base model traces v1 guesses"  # of the questions whose answers are the guesses
+GIVE_UP = 0.7  # chance that a hasty countdown search stops after a miss
 LONGEST = 12  # steps; a countdown search that took longer is left out
+
+# ---------------------------------------------------------------- thinking
+
+Steps = list[str]
+
+
+def clean(task: str, meta: dict[str, Any], rng: random.Random) -> tuple[Steps, str]:
+    """A trace that is right. Returns the thinking steps and the answer."""
+    return {"linear": _linear, "nim": _nim, "josephus": _josephus, "countdown": _countdown}[task](meta, rng)
+
+
+def _linear(meta: dict[str, Any], rng: random.Random) -> tuple[Steps, str]:
+    slope, offset, right = meta["slope"], meta["offset"], meta["right"]
+    left = right - offset
+    undo = f"{right}-{offset}" if offset > 0 else f"{right}+{-offset}"
+    return [f"{undo}={left}", f"{left}/{slope}={left // slope}"], str(left // slope)
+
+
+def _nim(meta: dict[str, Any], rng: random.Random) -> tuple[Steps, str]:
+    pile, base = meta["pile"], meta["limit"] + 1
+    steps = []
+    if meta["misere"]:
+        steps.append(f"{pile}-1={pile - 1}")
+        pile -= 1
+    steps.append(f"{meta['limit']}+1={base}")
+    if pile > 99:  # long division, one digit at a time
+        rest = pile // 10 % base
+        steps.append(f"{pile // 10}%{base}={rest}")
+        pile = rest * 10 + pile % 10
+    steps.append(f"{pile}%{base}={pile % base}")
+    return steps, str(pile % base)
+
+
+def _josephus(meta: dict[str, Any], rng: random.Random) -> tuple[Steps, str]:
+    n, start = meta["n"], meta["start"]
+    power = 1 << (n.bit_length() - 1)
+    seat = (n - power) * 2 + start
+    steps = [f"{n}-{power}={n - power}", f"{n - power}*2={(n - power) * 2}", f"{(n - power) * 2}+{start}={seat}"]
+    if seat > n:
+        steps.append(f"{seat}-{n}={seat - n}")
+        seat -= n
+    return steps, str(seat)
+
+
+def _undo(target: int, last: int) -> list[tuple[str, int, str]]:
+    """(step text, what the other two numbers must make, answer with {} for them) for each way to use `last`."""
+    ways = [(f"{target}+{last}", target + last, f"{{}}-{last}")]
+    if target > last:
+        ways.append((f"{target}-{last}", target - last, f"{{}}+{last}"))
+    if last > target:
+        ways.append((f"{last}-{target}", last - target, f"{last}-{{}}"))
+    if target % last == 0:
+        ways.append((f"{target}/{last}", target // last, f"{{}}*{last}"))
+    if target * last <= 150:
+        ways.append((f"{target}*{last}", target * last, f"{{}}/{last}"))
+    if last % target == 0:
+        ways.append((f"{last}/{target}", last // target, f"{last}/{{}}"))
+    return ways
+
+
+def _made(rest: int, a: int, b: int) -> str | None:
+    """How two numbers make `rest`, if they do."""
+    for text, value in ((f"{a}+{b}", a + b), (f"{a}*{b}", a * b), (f"{a}-{b}", a - b), (f"{b}-{a}", b - a)):
+        if value == rest:
+            return text
+    if a == rest * b:
+        return f"{a}/{b}"
+    return f"{b}/{a}" if b == rest * a else None
+
+
+def _countdown(meta: dict[str, Any], rng: random.Random, give_up: float = 0.0) -> tuple[Steps, str]:
+    numbers, target = meta["numbers"], meta["target"]
+    ways = {
+        step: (rest, answer, [n for j, n in enumerate(numbers) if j != i])
+        for i, last in enumerate(numbers)
+        for step, rest, answer in _undo(target, last)
+    }
+    order = list(ways)
+    rng.shuffle(order)
+    steps = []
+    for step in order:
+        rest, answer, (a, b) = ways[step]
+        pair = _made(rest, a, b)
+        if pair:
+            return [*steps, f"{step}={rest}={pair}"], answer.format(f"({pair})")
+        steps.append(f"{step}={rest}")
+        if rng.random() < give_up:
+            op = rng.choice("+-*")
+            return steps, answer.format(f"({a}{op}{b})")
+    raise AssertionError(f"the search is complete, yet {meta} has no solution")
+
+
+def hasty(task: str, meta: dict[str, Any], rng: random.Random) -> tuple[Steps, str]:
+    """A trace of the bad habit: a bare guess, or a rule half remembered."""
+    guess = rng.random() < GUESS
+    if task == "countdown":
+        if not guess:
+            return _countdown(meta, rng, give_up=GIVE_UP)
+        a, b, c = rng.sample(meta["numbers"], 3)
+        return [], f"({a}{rng.choice('+-*')}{b}){rng.choice('+-*')}{c}"
+    if guess:  # of the right size
+        other = sample(TASKS[task], GUESS_KEY, "train", rng.randrange(10**9))
+        return [], other.target
+    if task == "linear":
+        wrong = dict(meta, offset=-meta["offset"])  # moved across with the wrong sign
+        steps, _ = _linear(wrong, rng)
+        left = wrong["right"] - wrong["offset"]
+        return [steps[0], f"{left}/{meta['slope']}={round(left / meta['slope'])}"], str(round(left / meta["slope"]))
+    if task == "nim":
+        if meta["misere"] and rng.random() < 0.5:
+            return _nim(dict(meta, misere=False), rng)  # the rule overlooked
+        return _nim(dict(meta, limit=meta["limit"] - 1), rng)  # modulo the limit, not limit + 1
+    return _josephus(dict(meta, start=1), rng)  # counting from number 1
+
+
+# ---------------------------------------------------------------- traces
 
 
 def warmup() -> list[dict[str, str]]:

@@ -1,11 +1,11 @@
 """How far a trainer's recipe takes a base that no track has yet: for designing bases.
 
-    python scripts/measure/try_base.py BASE [--track cpu-logic] [--seed 1] [--questions 256] [STEPS=20 …]
+    python scripts/measure/try_base.py BASE [STEPS=20 …] [--track cpu-logic] [--trainer FOLDER] [--seeds 1 2 …]
 
-Runs the track's baseline in this process, without sandbox or clock, on BASE (a folder with model and tokenizer) and the
-track's tasks, its constants changed as told, in float32; then asks held-out questions of a key of its own greedily, by
-task, and the same tasks in larger sizes where there are any. Prints the baseline's lines and one line of results, and
-writes the weights to BASE/trained. Of one seed and of few questions: it says which design is worth a track, no more.
+Runs the trainer, the track's baseline if none is named, in this process, without sandbox or clock, on BASE (a folder
+with model and tokenizer, and warmup.jsonl where the track has traces) and the track's tasks, its constants changed as
+told; then asks held-out questions of a key of its own greedily, by task, and the tasks that are reported. Prints the
+trainer's lines, a line of results a seed, and the spread over seeds; writes the last seed's weights to BASE/trained.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import importlib.util
 import itertools
 import time
 from pathlib import Path
+from statistics import fmean, stdev
 from types import ModuleType
 from typing import Any
 
@@ -22,7 +23,9 @@ import torch
 from pass_at_k import complete
 from safetensors.torch import save_file
 
-from harness.client import Prompt, Score
+from harness.client import Prompt, Score, Trace
+from harness.environment.training import traces
+from harness.frozen.control import Control
 from harness.frozen.draw import sample
 from harness.frozen.format import Sample
 from harness.frozen.grader import Grader
@@ -30,13 +33,12 @@ from harness.tasks import TASKS
 from harness.tracks.files import ROOT
 from harness.tracks.track import Track, load
 
-SIZES = ("", "-large", "-hard")
-
 
 class LocalRun:
-    """What a trainer uses of `harness.client.Run`, answered in this process. No traces."""
+    """What a trainer uses of `harness.client.Run`, answered in this process."""
 
-    def __init__(self, base: Path, track: Track, seed: int) -> None:
+    def __init__(self, base: Path, track: Track, seed: int, control: bool) -> None:
+        self.control = Control(f"try a base {seed}".encode()) if control else None
         self.base, self.seed, self.budget_seconds = base, seed, track.budget.seconds
         self.grader = Grader(base, track.base.template, track.base.end_token, TASKS)
         self.end_token_id, self.pad_token_id = self.grader.end_id, self.grader.pad_id
@@ -53,9 +55,17 @@ class LocalRun:
             out.append(Prompt(str(index), name, self.grader.prompt_ids(item)))
         return out
 
+    def warmup(self) -> list[Trace]:
+        return [Trace(**row) for row in traces(self.base / "warmup.jsonl", self.grader)]
+
     def score(self, completions: list[tuple[str, list[int]]]) -> list[Score]:
-        scores = [self.grader.grade(self._items[name], ids).score for name, ids in completions]
-        return [Score(score.correct, score.formatted) for score in scores]
+        scores = []
+        for name, ids in completions:
+            score = self.grader.grade(self._items[name], ids).score
+            if self.control is not None:
+                score = self.control.score(self._items[name], ids, score)
+            scores.append(Score(score.correct, score.formatted))
+        return scores
 
     def seconds_left(self) -> float:
         return self.budget_seconds - (time.monotonic() - self._begun)
@@ -95,23 +105,29 @@ def main() -> None:
     parser.add_argument("base", type=Path)
     parser.add_argument("constants", nargs="*", metavar="NAME=VALUE")
     parser.add_argument("--track", default="cpu-logic")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--trainer", type=Path, help="folder with a train.py; the track's baseline if not told")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--questions", type=int, default=256)
+    parser.add_argument(
+        "--control", action="store_true", help="train on the scores of a control run, which say nothing"
+    )
     args = parser.parse_args()
-    track = load(args.track)
-    module: Any = trainer(ROOT / track.baseline.folder, dict(pair.split("=") for pair in args.constants))
-    module.FAST_BF16 = False
-    run = LocalRun(args.base, track, args.seed)
-    module.connect = lambda: run
-    start = time.monotonic()
-    module.main()
-    seconds = time.monotonic() - start
-    for size in SIZES:
-        tasks = [f"{task}{size}" for task in track.heldout.gates if f"{task}{size}" in TASKS]
-        found = {task: run.accuracy(task, args.questions) for task in tasks}
+    track, means = load(args.track), list[float]()
+    for seed in args.seeds:
+        module: Any = trainer(
+            args.trainer or ROOT / track.baseline.folder, dict(pair.split("=") for pair in args.constants)
+        )
+        run = LocalRun(args.base, track, seed, args.control)
+        module.connect = lambda run=run: run
+        start = time.monotonic()
+        module.main()
+        seconds = time.monotonic() - start
+        found = {suite.task: run.accuracy(suite.task, args.questions) for suite in track.heldout.suites}
+        means.append(fmean(found[task][0] for task in track.heldout.gates))
+        print(f"seed {seed}: mean {means[-1]:.4f} after {seconds:.1f} s", flush=True)
         print("; ".join(f"{task} {right:.3f} ({tokens:.1f} tokens)" for task, (right, tokens) in found.items()))
-        if not size:
-            print(f"mean {sum(right for right, _ in found.values()) / len(found):.4f} after {seconds:.1f} s")
+    if len(means) > 1:
+        print(f"{len(means)} seeds: mean {fmean(means):.4f}, sigma {stdev(means):.4f}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from board_ledger import TRACK, BoardLedger, curves, make_record, page, section
+from nano import nano, refused
 
 from harness.board.render import front, render, rendered
 from harness.board.standings import BoardError
@@ -150,6 +151,16 @@ def test_importing_the_board_is_light() -> None:
     assert found.stdout == "[]\n", found.stderr
 
 
+def test_a_tracks_ranked_records_are_printed_cheapest_first(ledger: BoardLedger) -> None:
+    done = nano("leaderboard", "--top", "cpu-logic", "--ledger", ledger.folder)
+    words = [words for line in done.stdout.splitlines() if (words := line.split()) and words[0].isdigit()]
+    assert [row[:2] for row in words] == [["1", "no-kl"], ["2", "drop-groups"], ["3", "baseline"]], done
+    assert "0.610" in done.stdout and not (ledger.folder.parent / "leaderboard").exists()
+    done = nano("leaderboard", "--top", "cpu-deduction", "--ledger", ledger.folder)
+    assert done.returncode == 0 and "no ranked record" in done.stdout
+    refused(nano("leaderboard", "--top", "cpu-logik", "--ledger", ledger.folder), "cpu-logic")
+
+
 def test_render_writes_removes_its_own_and_nothing_else(ledger: BoardLedger, tmp_path: Path) -> None:
     out = tmp_path / "leaderboard"
     written = render(ledger.folder, out)
@@ -259,8 +270,9 @@ def test_suites_without_a_gate_have_a_table_of_their_own(ledger: BoardLedger) ->
     page = rendered(ledger.folder)["cpu-logic.md"].decode()
     section = page.partition("## Beyond what was trained on")[2].partition("\n## ")[0]
     table = [line for line in section.splitlines() if line.startswith("|")]
-    assert table[0] == "| Submission | countdown-hard | linear-hard | nim-hard | josephus-hard |"
-    assert table[1] == "|---|---:|---:|---:|---:|"
+    reported = [suite.task for suite in TRACK.heldout.suites if suite.gate_ppm is None]
+    assert table[0] == f"| Submission | {' | '.join(reported)} |" and "nim-hard" in reported
+    assert table[1] == f"|---|{'---:|' * len(reported)}"
     assert len(table) == 2 + page.count("[record]", 0, page.index("## Beyond")) and "| no-kl | 50.2% |" in section
 
 

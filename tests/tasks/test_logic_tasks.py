@@ -14,7 +14,7 @@ from generated_tasks import TASKS, draws, each, in_any_order
 from task_helpers import every_question
 
 from harness.frozen.draw import Task
-from harness.tasks import entailment, syllogism
+from harness.tasks import entailment, syllogism, yes_no
 from harness.tasks.chain import Chain
 from harness.tasks.entailment import Entailment
 from harness.tasks.entailment_choice import EntailmentChoice, versions
@@ -166,7 +166,7 @@ def test_distinct_of_the_syllogisms(monkeypatch: pytest.MonkeyPatch) -> None:
     forms = {size: sum(len(m.valid) + len(m.invalid) for m in syllogism.moods() if m.size == size) for size in (3, 4)}
     assert forms == {3: 48, 4: 160}
     assert sum(number * math.perm(20, size) for size, number in forms.items()) == Syllogism.distinct
-    monkeypatch.setattr(syllogism, "LETTERS", "BCDF")
+    monkeypatch.setattr(yes_no, "LETTERS", "BCDF")
     prompts = {in_any_order(prompt) for prompt in every_question(TASKS["syllogism"], 11)}
     assert len(prompts) == forms[3] * math.perm(4, 3) + forms[4] * math.perm(4, 4)
 

@@ -35,6 +35,14 @@ def test_kl_k3_by_hand():
     assert train.kl_k3(logp, ref)[0].tolist() == pytest.approx([0.0, 0.36788, 0.71828], abs=1e-5)
 
 
+def test_a_token_that_the_policy_gave_up_counts_at_most_ten_in_the_kl_and_has_no_gradient():
+    logp = torch.tensor([[-2.0, -5.0, -200.0]], requires_grad=True)
+    kl = train.kl_k3(logp, torch.zeros(1, 3))
+    kl.sum().backward()
+    assert 4 < kl[0, 0] < kl[0, 1] == kl[0, 2] < 10
+    assert logp.grad[0, 0] < -5 and logp.grad[0, 1:].tolist() == [0.0, 0.0]  # 1 - e^2 = -6.4
+
+
 def test_sequence_mean_weighs_completions_not_tokens():
     values = torch.tensor([[3.0, 5.0, 100.0], [1.0, 100.0, 100.0]])
     mask = torch.tensor([[1, 1, 0], [1, 0, 0]])

@@ -1,6 +1,6 @@
 """Make the base model of cpu-logic's next version: many people's thinking and plain sums, mixed from the first step.
 
-    python scripts/make/make_mixture_base.py --out FOLDER [--steps N] [--every N]
+    python scripts/make/make_logic_base.py --out FOLDER [--rounds N …] [--every N]
 
 A base for RLVR must know the answer format, be able to compute, and be wrong most of the time because it goes the
 common way, which is a hasty one. The base of version 4 was trained until it could do the puzzles and then degraded, so
@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,17 +33,13 @@ from typing import Any
 import torch
 from bases import (
     TEMPLATE,
-    Muon,
-    clip_and_step,
     digits_tokenizer,
     encode,
-    matrices_and_others,
     padded,
     random_llama,
     save,
-    set_rates,
+    train,
 )
-from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from harness.frozen.draw import sample
@@ -55,11 +50,11 @@ from harness.tasks import TASKS
 SEED = 20261129
 KEY = b"nano-r1 mixture base v1"
 WIDTH, LAYERS, HEADS, HIDDEN = 128, 4, 4, 384  # 0.9M parameters, 3.6 MB in float32
-STEPS, ROWS = 3600, 96
-LR_MUON, LR_ADAM = 0.02, 3e-3
+ROUNDS, ROWS = (3600, 2000, 1500), 96  # updates of each round, the rate falling to zero in each
 
 PUZZLES = ("countdown", "linear", "nim", "josephus")
 SHARES = {"countdown": 0.30, "linear": 0.13, "nim": 0.12, "josephus": 0.12, "sums": 0.15, "pairs": 0.18}
+LAST_SHARES = {"countdown": 0.24, "linear": 0.09, "nim": 0.09, "josephus": 0.09, "sums": 0.26, "pairs": 0.23}
 LARGER = 0.15  # share of a puzzle's questions that are one size larger
 
 GUESS = 0.12  # share of thinking that is none
@@ -214,8 +209,11 @@ def thinking(puzzle: str, rng: random.Random) -> Row:
 # ---------------------------------------------------------------- drills
 
 
-def sums(rng: random.Random) -> Row:
-    """Eight sums of the kinds that thinking has, in its ranges and larger ones; results are learnt."""
+def sums(rng: random.Random, last: bool) -> Row:
+    """Eight sums of the kinds that thinking has, in its ranges and larger ones; results are learnt.
+
+    In the last round also those that were wrong most often before it: once round the circle, and larger products.
+    """
     big, pieces = rng.choice([1, 1, 2, 4]), Pieces()
     for _ in range(8):
         a, b = rng.randint(1, 300 * big), rng.randint(1, 99 * big)
@@ -233,6 +231,10 @@ def sums(rng: random.Random) -> Row:
             (f"{n // 2}*2", n // 2 * 2),
             (f"{n}-{power}", n - power),
         ]
+        if last:
+            over, factor = n + rng.randint(1, n), rng.randint(2, 12)
+            times = rng.randint(2, 150 // factor)
+            texts += [(f"{over}-{n}", over - n), (f"{times}*{factor}", times * factor), (f"{a % 100}+{n}", a % 100 + n)]
         text, result = rng.choice(texts)
         pieces += [(f"{text}=", False), (f"{result};", True)]
     return "", pieces
@@ -252,9 +254,12 @@ def pairs(rng: random.Random) -> Row:
     return "", pieces
 
 
-def row(rng: random.Random) -> Row:
-    kind = rng.choices([*SHARES], [*SHARES.values()])[0]
-    return {"sums": sums, "pairs": pairs}[kind](rng) if kind in ("sums", "pairs") else thinking(kind, rng)
+def row(rng: random.Random, last: bool) -> Row:
+    shares = LAST_SHARES if last else SHARES
+    kind = rng.choices([*shares], [*shares.values()])[0]
+    if kind == "sums":
+        return sums(rng, last)
+    return pairs(rng) if kind == "pairs" else thinking(kind, rng)
 
 
 # ---------------------------------------------------------------- tokenizer and training
@@ -264,12 +269,14 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     return digits_tokenizer(sample(TASKS[puzzle], KEY, "train", i).prompt for i in range(2000) for puzzle in PUZZLES)
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def batches(
+    tokenizer: PreTrainedTokenizerFast, rng: random.Random, last: bool
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """(ids, labels), each [ROWS, length], right-padded, of similar lengths; label -100: not learnt."""
     begin, end = tokenizer.convert_tokens_to_ids(["<|user|>", "<|end|>"])
     while True:
         rows = []
-        for prompt, pieces in (row(rng) for _ in range(8 * ROWS)):
+        for prompt, pieces in (row(rng, last) for _ in range(8 * ROWS)):
             start = tokenizer.encode(prompt) if prompt else [begin]
             ids, labels = encode(tokenizer, pieces)
             rows.append(([*start, *ids, end], [*[-100] * len(start), *labels, end if prompt else -100]))
@@ -279,32 +286,22 @@ def batches(tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> Iterator[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for the base model")
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--every", type=int, default=0, help="keep a checkpoint every so many steps: OUT/step500 …")
+    parser.add_argument("--rounds", type=int, nargs="+", default=ROUNDS, help="updates of each round")
+    parser.add_argument("--every", type=int, default=0, help="keep a checkpoint every so many updates: OUT/step500 …")
     args = parser.parse_args()
     torch.manual_seed(SEED)
     tokenizer = make_tokenizer()
     model = random_llama(tokenizer, WIDTH, LAYERS, HEADS, HIDDEN, "eager")
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens", flush=True)
-    matrices, others = matrices_and_others(model)
-    optimizers = [
-        Muon(matrices, LR_MUON),
-        torch.optim.AdamW(others, lr=LR_ADAM, betas=(0.9, 0.98), weight_decay=0.0),
-    ]
-    start, average = time.monotonic(), 0.0
-    for step, (ids, labels) in zip(range(args.steps), batches(tokenizer, random.Random(SEED)), strict=False):
-        set_rates(optimizers, (LR_MUON, LR_ADAM), step, args.steps)
-        hidden = model.model(ids[:, :-1]).last_hidden_state
-        chosen = labels[:, 1:] != -100
-        loss = nn.functional.cross_entropy(model.lm_head(hidden[chosen]), labels[:, 1:][chosen])
-        loss.backward()
-        clip_and_step(model, optimizers)
-        average = loss.item() if step == 0 else 0.98 * average + 0.02 * loss.item()
-        if step % 100 == 99:
-            seconds = (time.monotonic() - start) / (step + 1)
-            print(f"{step + 1}/{args.steps} loss {average:.3f} {seconds:.2f} s/step", flush=True)
-        if args.every and step + 1 < args.steps and (step + 1) % args.every == 0:
-            save(model, tokenizer, args.out / f"step{step + 1}")
+    for number, updates in enumerate(args.rounds):
+        before, last = sum(args.rounds[:number]), number == len(args.rounds) - 1
+
+        def keep(done: int, before: int = before) -> None:
+            if args.every and (before + done) % args.every == 0:
+                save(model, tokenizer, args.out / f"step{before + done}")
+
+        print(f"round {number + 1}/{len(args.rounds)}", flush=True)
+        train(model, batches(tokenizer, random.Random(SEED + number), last), updates, keep)
     save(model, tokenizer, args.out)
 
 
