@@ -10,6 +10,12 @@
 Each part is named by its role, not by its path, and code is hashed by what it does (harness.tracks.source): a comment,
 a docstring, the text of an error, a file that moved change no digest. Computed from the files as they are in this
 checkout, without weights, network or sandbox.
+
+The records of cpu-deduction@1 were made by code that has moved since, and was hashed byte by byte. For that track the
+digest is over its TOML's bytes and the bytes of that code, kept in harness/tracks/standing/ and imported by nothing,
+with today's probes. So what stands there is what those records were made by, and their digest stays. That today's code
+decides the same is not shown by the digest but by the audit, which grades every completion of those records again with
+it. The folder goes when the track's next version is verified.
 """
 
 from __future__ import annotations
@@ -48,13 +54,15 @@ FROZEN = {
 # with, how data is downloaded whose hash is pinned.
 _DECIDE_NOTHING = {"errors.py", "files.py", "tasks/attacks.py", "benchmarks/remote.py"}
 _SAYS_ONLY = {"title", "status", "noise"}  # keys of a track's TOML that are there to be read, and decide nothing
+STANDING = "tracks/standing"  # below harness/
 PROBES = 16  # questions of each split of each generated task
 
 
 def sources(track: Track) -> list[str]:
     """The source files that decide a result on the track, relative to harness/."""
     parts = [_decide(_engine(track)), *(_decide(task_sources(task)) for task in track.tasks)]
-    return [*FROZEN.values(), *sorted(set().union(*parts))]
+    kept = [f"{STANDING}/sources.toml", *(f"{STANDING}/{name}.txt" for name in _standing(track) or ())]
+    return [*FROZEN.values(), *sorted(set().union(*parts)), *(kept if len(kept) > 1 else [])]
 
 
 def digest(track: Track) -> str:
@@ -64,12 +72,13 @@ def digest(track: Track) -> str:
     def add(label: str, data: bytes) -> None:
         total.update(f"{label}\0{len(data)}\0".encode() + data)
 
-    toml = tomllib.loads((files.TRACKS / f"{track.name}.toml").read_text(encoding="utf-8"))
+    written = (files.TRACKS / f"{track.name}.toml").read_bytes()
+    toml, kept = tomllib.loads(written.decode()), _kept(track)
     decides = {key: value for key, value in toml.items() if key not in _SAYS_ONLY}
-    add("track", json.dumps(decides, sort_keys=True, ensure_ascii=False).encode())
+    add("track", written if kept else json.dumps(decides, sort_keys=True, ensure_ascii=False).encode())
     if (trained := track.train.tasks) != toml["train"]["tasks"]:
         add("train", " ".join(trained).encode())  # a suite's tasks, in an order that stands in another file
-    for label, data in _code(track):
+    for label, data in kept or _code(track):
         add(label, data)
     for name in (task for task in track.tasks if task not in track.train.sets):
         for split in SPLITS:
@@ -131,3 +140,17 @@ def _imported(modules: list[str]) -> frozenset[str]:
 def _decide(names: Iterable[str]) -> set[str]:
     """Those that decide something and are no part of FROZEN, which is covered for every track."""
     return {name for name in names if name not in _DECIDE_NOTHING and not name.startswith("frozen/")}
+
+
+# ---------------------------------------------------------------- what stands
+
+
+def _standing(track: Track) -> list[str] | None:
+    """What the records of a track of before the move were made by, in the order of its digest; None for the others."""
+    entry = tomllib.loads(_path(f"{STANDING}/sources.toml").read_text(encoding="utf-8")).get(track.id)
+    return None if entry is None else list(entry["sources"])
+
+
+def _kept(track: Track) -> list[tuple[str, bytes]]:
+    """(path of that time, bytes); empty where nothing is kept."""
+    return [(name, _path(f"{STANDING}/{name}.txt").read_bytes()) for name in _standing(track) or ()]

@@ -4,10 +4,10 @@
 
 The published way from a base model to a reasoner has three steps, and this file makes what the first two need:
 
-1. **Base.** Supervised training from random weights, once, on two kinds of text: a question, often without some of its
-   premises, and thinking about it; and drills: premises, and what each literal implies (`If B then C.
-   B→C,not-C→not-B;B→C;…`), which make its steps reliable. The base thinks as people do, more often hastily than with
-   care, and it has never given an answer.
+1. **Base.** Supervised training from random weights on two kinds of text: a question, often without some of its
+   premises, and thinking about it; premises, and what each literal implies (`If B then C. B→C,not-C→not-B;B:C;…`).
+   Three rounds, the rate falling to zero in each; in the last, questions stand in the chat template and thinking in its
+   tags. The base thinks as people do, more often hastily than with care, and it has never given an answer.
 2. **Warm-up traces** (`warmup.jsonl`): training-side questions with completions of mixed quality, for a trainer to
    imitate. They teach the format and a method: deny the conclusion and follow the consequences until two of them
    contradict each other (`!`, so it follows) or nothing is left (`.`). Half are hasty: a rule's converse taken for its
@@ -57,12 +57,13 @@ from harness.tasks import TASKS
 
 # ---------------------------------------------------------------- constants
 
-SEED = 20261129
-KEY = b"nano-r1 deduction traces v2"
-NAMES = ("syllogism", "chain")  # the track's tasks
-WIDTH, LAYERS, HEADS, HIDDEN = 128, 4, 4, 384
-UPDATES, ROWS = 3600, 64
-DRILLS = 0.3  # share of the texts
+SEED = 20261121
+KEY = b"nano-r1 deduction traces v1"
+NAMES = ("syllogism", "entailment")  # the track's tasks
+WIDTH, LAYERS, HEADS, HIDDEN = 96, 4, 6, 288
+
+ROUNDS = (NAMES, NAMES, ("syllogism", "entailment", "entailment"))  # the tasks of each; the last in the chat template
+STEPS, TEXTS, QUESTIONS = 2400, 64, 60_000  # updates a round, texts an update, questions to draw from
 
 # How the texts of the base think: each fault has its own share, whatever the other does.
 CONVERSE = 0.6  # takes "if" for "if and only if", and "or" for "either or"
@@ -168,13 +169,8 @@ def consequences(literal: Literal, given: list[Rule]) -> list[Literal]:
     return list(dict.fromkeys(then for this, then in given if this == literal))
 
 
-def implies(literal: Literal, then: list[Literal]) -> str:
-    """`B→C,B→D`, or the literal alone: copied from the rules as they stand, which a small model learns first."""
-    return ",".join(f"{literal}→{other}" for other in then) or literal
-
-
 def chain(start: list[Literal], given: list[Rule], most: int = 99) -> tuple[str, bool]:
-    """Take what is known one by one, say what each implies: `B,D;B→C;D→not-C!` or, without contradiction, `B;B→C;C.`
+    """Take what is known one by one and add what each implies: `B,D;B:C;D:not-C!` or, without contradiction, `B;B:.`
 
     Stops looking after `most` of them. Second value: is there a contradiction?
     """
@@ -186,14 +182,14 @@ def chain(start: list[Literal], given: list[Rule], most: int = 99) -> tuple[str,
             return f"{','.join(known)}!", True
     steps, done = ",".join(known), 0
     while done < min(len(known), most):
-        old, said = known[done], list[Literal]()
+        old, new = known[done], list[Literal]()
         for literal in consequences(old, given):
-            said.append(literal)
             if literal not in known:
                 known.append(literal)
+                new.append(literal)
             if opposite(literal) in known:
-                return f"{steps};{implies(old, said)}!", True
-        steps, done = f"{steps};{implies(old, said)}", done + 1
+                return f"{steps};{old}:{','.join(new)}!", True
+        steps, done = f"{steps};{old}:{','.join(new)}", done + 1
     return f"{steps}.", False
 
 
@@ -236,16 +232,17 @@ def as_people_do(item: Sample, rng: random.Random) -> tuple[str, str]:
 Text = list[tuple[str, bool]]  # pieces; is each to be learnt?
 
 
-def worked_question(task: str, item: Sample, rng: random.Random) -> Text:
+def worked_question(task: str, item: Sample, rng: random.Random, *, in_template: bool) -> Text:
     """A question, often without some of its premises, and some thinking about it. No answer."""
     *stated, rest = item.prompt.split(". ")
-    if rng.random() < 0.5:
-        kept = [premise for i, premise in enumerate(stated) if i in (0, len(stated) - 1) or rng.random() < 0.6]
-        fewer = ". ".join([*kept, rest])
-        if split_of(task, fewer) == "train":  # else it is a held-out question
-            item = replace(item, prompt=fewer)
+    kept = [premise for i, premise in enumerate(stated) if i in (0, len(stated) - 1) or rng.random() < 0.6]
+    fewer = ". ".join([*kept, rest])
+    if split_of(task, fewer) == "train":  # else it is a held-out question
+        item = replace(item, prompt=fewer)
     thinking = as_people_do(item, rng)[0]
-    return [(TEMPLATE.format(prompt=item.prompt), False), (f"<think>{thinking}</think>", True)]
+    if in_template:
+        return [(TEMPLATE.format(prompt=item.prompt), False), (f"<think>{thinking}</think>", True)]
+    return [(f"{item.prompt} ", False), (thinking, True)]
 
 
 def worked_premises(item: Sample, rng: random.Random) -> Text:
@@ -257,7 +254,7 @@ def worked_premises(item: Sample, rng: random.Random) -> Text:
     letters = dict.fromkeys(term.removeprefix("not-") for premise in premises for term in premise[1:] if term)
     literals = [literal for letter in letters for literal in (letter, opposite(letter))]
     for literal in rng.sample(literals, len(literals)):
-        pieces += [(literal, False), (f"{implies(literal, consequences(literal, given)).removeprefix(literal)};", True)]
+        pieces += [(f"{literal}:", False), (f"{','.join(consequences(literal, given))};", True)]
     return pieces
 
 
@@ -265,9 +262,9 @@ def capital(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def questions(label: bytes, count: int) -> list[tuple[str, Sample]]:
+def questions(label: bytes, count: int, names: tuple[str, ...] = NAMES) -> list[tuple[str, Sample]]:
     """(task, training-side question), the tasks in turn."""
-    return [(name, sample(TASKS[name], KEY + label, "train", i)) for i, name in zip(range(count), cycle(NAMES))]
+    return [(name, sample(TASKS[name], KEY + label, "train", i)) for i, name in zip(range(count), cycle(names))]
 
 
 # ---------------------------------------------------------------- warm-up: traces
@@ -318,16 +315,24 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 # ---------------------------------------------------------------- training the base
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, rng: random.Random) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """(ids, labels), each [ROWS, length], right-padded, of similar lengths; label -100: not learnt."""
+def build(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    return random_llama(tokenizer, WIDTH, LAYERS, HEADS, HIDDEN, "sdpa")
+
+
+def batches(tokenizer: PreTrainedTokenizerFast, number: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """(ids, labels), each [TEXTS, length], right-padded, of similar lengths; label -100: not learnt."""
+    rng, pool = random.Random(SEED + number), questions(b" base", QUESTIONS, ROUNDS[number])
+    in_template = number == len(ROUNDS) - 1
     while True:
         rows = []
-        for _ in range(8 * ROWS):
-            task = rng.choice(NAMES)
-            item = sample(TASKS[task], KEY + b" base", "train", rng.randrange(2**31))
-            drill = rng.random() < DRILLS
-            rows.append(encode(tokenizer, worked_premises(item, rng) if drill else worked_question(task, item, rng)))
-        yield from padded(rows, ROWS, tokenizer.pad_token_id, rng)
+        for task, item in rng.sample(pool, 8 * TEXTS):
+            pieces = (
+                worked_question(task, item, rng, in_template=in_template)
+                if rng.random() < 0.75
+                else worked_premises(item, rng)
+            )
+            rows.append(encode(tokenizer, pieces))
+        yield from padded(rows, TEXTS, tokenizer.pad_token_id, rng)
 
 
 @torch.inference_mode()
@@ -350,9 +355,10 @@ def main() -> None:
     torch.manual_seed(SEED)
     start = time.monotonic()
     tokenizer = make_tokenizer()
-    model = random_llama(tokenizer, WIDTH, LAYERS, HEADS, HIDDEN, "eager")
+    model = build(tokenizer)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens", flush=True)
-    train(model, batches(tokenizer, random.Random(SEED)), UPDATES)
+    for number in range(len(ROUNDS)):
+        train(model, batches(tokenizer, number), STEPS)
     save(model, tokenizer, args.out)
     files.write(args.out / "warmup.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in warmup()))
     share = right_thinking(model.eval(), tokenizer)

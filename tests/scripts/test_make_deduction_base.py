@@ -90,10 +90,10 @@ def test_statements_are_read_as_they_were_written(kind, a, b):
 def test_chains_by_hand():
     given = make.rules(make.read("if B then C")) + make.rules(make.read("no C are D"))
     assert given == [("B", "C"), ("not-C", "not-B"), ("C", "not-D"), ("D", "not-C")]
-    assert make.chain(["B"], given) == ("B;B→C;C→not-D;not-D.", False)
-    assert make.chain(["B", "D"], given) == ("B,D;B→C;D→not-C!", True)
+    assert make.chain(["B"], given) == ("B;B:C;C:not-D;not-D:.", False)
+    assert make.chain(["B", "D"], given) == ("B,D;B:C;D:not-C!", True)
     assert make.chain(["D", "not-D"], []) == ("D,not-D!", True)
-    assert make.chain(["B"], given, most=1) == ("B;B→C.", False)
+    assert make.chain(["B"], given, most=1) == ("B;B:C.", False)
 
 
 def test_a_hasty_reader_takes_the_converse_for_the_contraposition():
@@ -102,9 +102,9 @@ def test_a_hasty_reader_takes_the_converse_for_the_contraposition():
     assert make.rules(make.read("some B are C"), hasty=True) == []
     prompt = "If B then C. C. Does it follow that B? Answer yes or no."
     item = Sample("", prompt, "no", {})
-    assert make.trace(item) == ("B→C,not-C→not-B;not-B,C;not-B;C.", "no")
-    assert make.trace(item, hasty=True) == ("B→C,C→B;not-B,C;not-B;C→B!", "yes")
-    assert make.trace(item, hasty=True, most=1) == ("B→C,C→B;not-B,C;not-B.", "no")
+    assert make.trace(item) == ("B→C,not-C→not-B;not-B,C;not-B:;C:.", "no")
+    assert make.trace(item, hasty=True) == ("B→C,C→B;not-B,C;not-B:;C:B!", "yes")
+    assert make.trace(item, hasty=True, most=1) == ("B→C,C→B;not-B,C;not-B:.", "no")
 
 
 @pytest.mark.parametrize("task", make.NAMES)
@@ -131,23 +131,29 @@ def test_the_committed_traces_are_those_of_the_seed_and_of_the_training_side():
 def test_the_base_learns_no_answers():
     rng = random.Random(2)
     for task, item in make.questions(b" base", 300):
-        worked = make.worked_question(task, item, rng)
-        for text in (worked, make.worked_premises(item, rng)):
+        plain = make.worked_question(task, item, rng, in_template=False)
+        framed = make.worked_question(task, item, rng, in_template=True)
+        for text in (plain, framed, make.worked_premises(item, rng)):
             learnt = "".join(piece for piece, is_learnt in text if is_learnt)
             assert not re.search(r"\?|yes|no\b(?!t-)|answer", learnt), learnt
-        assert worked[0][0].startswith("<|user|>") and worked[0][0].endswith("<|assistant|>")
-        assert re.fullmatch("<think>[^<>]+</think>", worked[1][0])
+        assert framed[0][0].startswith("<|user|>") and framed[0][0].endswith("<|assistant|>")
+        assert re.fullmatch("<think>[^<>]+</think>", framed[1][0]) and not re.search("[<>]", plain[1][0])
+
+
+def test_the_last_round_asks_entailment_twice_as_often():
+    names = [name for name, _ in make.questions(b" base", 300, make.ROUNDS[-1])]
+    assert names.count("entailment") == 2 * names.count("syllogism") == 200
 
 
 def test_a_question_with_fewer_premises_is_on_the_training_side_too():
     rng = random.Random(4)
     shown = [
-        (task, make.worked_question(task, item, rng)[0][0].removeprefix("<|user|>").removesuffix("<|assistant|>"))
+        (task, make.worked_question(task, item, rng, in_template=False)[0][0][:-1])
         for task, item in make.questions(b" base", 400)
     ]
     assert all(split_of(task, prompt) == "train" for task, prompt in shown)
     whole = {item.prompt for _, item in make.questions(b" base", 400)}
-    assert 0.1 < sum(prompt not in whole for _, prompt in shown) / len(shown) < 0.4
+    assert 0.2 < sum(prompt not in whole for _, prompt in shown) / len(shown) < 0.7
 
 
 def test_worked_premises_say_what_each_literal_implies():
@@ -156,7 +162,7 @@ def test_worked_premises_say_what_each_literal_implies():
     text = make.worked_premises(item, rng)
     assert text[:2] == [("If B then C. ", False), ("B→C,not-C→not-B;", True)]
     answers = {text[i][0]: text[i + 1][0] for i in range(2, len(text), 2)}
-    assert answers == {"B": "→C;", "not-C": "→not-B;", "C": ";", "not-B": ";"}
+    assert answers == {"B:": "C;", "not-C:": "not-B;", "C:": ";", "not-B:": ";"}
 
 
 def test_the_tokenizer_is_the_one_in_the_repository():
@@ -176,6 +182,11 @@ def test_a_letter_is_one_token_wherever_it_stands():
     for text in ("All B are C.", "B!", "B→C", "Does it follow that B?"):
         assert letter in tokenizer.encode(text)
         assert denied in tokenizer.encode(text.replace("B", "not-B"))
+
+
+def test_the_model_is_of_the_stated_size():
+    model = make.build(make.make_tokenizer())
+    assert sum(p.numel() for p in model.parameters()) == 517_344 <= 1_000_000
 
 
 def test_the_traces_fit_the_track():

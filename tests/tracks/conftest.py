@@ -1,5 +1,7 @@
 """A copy of what a track's digest covers, where it can be changed."""
 
+import shutil
+
 import pytest
 
 from harness.tracks import files
@@ -20,5 +22,6 @@ def copy(tmp_path, monkeypatch):
         target = tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((TRACKS.parent / name).read_bytes())
+    shutil.copytree(TRACKS / "standing", tmp_path / "tracks" / "standing")
     monkeypatch.setattr(files, "TRACKS", tmp_path / "tracks")
     return tmp_path

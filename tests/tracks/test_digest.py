@@ -103,6 +103,17 @@ def test_a_file_that_moved_is_the_same_part(copy, monkeypatch):
     assert load("gpu-logic").digest == before
 
 
+def test_the_digest_of_a_standing_track_is_over_what_its_records_were_made_by(copy):
+    before = load("cpu-deduction").digest
+    assert before.startswith("548738abe401")
+    edit(copy / FROZEN["judge"], *CHANGES["judge"])
+    edit(copy / "tasks" / "syllogism.py", "class Mood", "limit = 1\n\n\nclass Mood")
+    assert load("cpu-deduction").digest == before
+    kept = copy / "tracks" / "standing" / "judge.py.txt"
+    kept.write_bytes(kept.read_bytes() + b"# one more line\n")
+    assert load("cpu-deduction").digest != before
+
+
 def test_digests_are_the_same_in_another_process_without_weights_or_network(tmp_path):
     """Another hash seed, another machine's empty cache, and no way out."""
     code = (

@@ -58,17 +58,8 @@ def test_the_warm_up_learns_its_traces(base, capsys, monkeypatch):
 
 
 def test_all_else_is_the_baseline():
-    """Same names, same code: only what the docstring says was added differs."""
+    """Same names, same code: only what the docstring says was added differs, and what a version 5 of cpu-logic changed."""
     plain = trainer_modules.load("baseline")
-    same = [
-        "group_advantages",
-        "clipped_objective",
-        "kl_k3",
-        "sequence_mean",
-        "forward",
-        "chosen",
-        "rollout",
-        "left_pad",
-    ]
+    same = ["group_advantages", "clipped_objective", "sequence_mean", "chosen", "left_pad"]
     for name in same:
         assert getattr(plain, name).__code__.co_code == getattr(train, name).__code__.co_code, name
