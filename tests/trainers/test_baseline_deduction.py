@@ -58,7 +58,7 @@ def test_the_warm_up_learns_its_traces(base, capsys, monkeypatch):
 
 
 def test_all_else_is_the_baseline():
-    """Same names, same code: only what the docstring says was added differs, and what a version 5 of cpu-logic changed."""
+    """Same names, same code: but for what the docstring adds and what cpu-logic@5 changed."""
     plain = trainer_modules.load("baseline")
     same = ["group_advantages", "clipped_objective", "sequence_mean", "chosen", "left_pad"]
     for name in same:
