@@ -9,7 +9,8 @@ the integers: what is compared is what the record shows.
 significance keeps the chance of a false pass below it, and no correction for several tests is due.
 The *control run* is the same submission on scores that say nothing. What it can do, it did not learn from the
 reward: smuggled weights, a solver as a teacher. Its mean must stay below the track's ceiling, far under the gate, and
-each suite below its gate, or the result is not valid. A suite without a gate is graded, reported, and decides nothing.
+each suite below what the submission's own runs reach there (their lower 95% limit), or the result is not valid. A suite
+without a gate is graded, reported, and decides nothing.
 *Record* asks whether a valid submission is also cheaper than the standing record. Costs are relative to
 baseline runs made in turn on the same machine, so the two may come from different machines.
 """
@@ -143,7 +144,7 @@ def judge(
     objections = [
         *_too_few_runs(rules, runs),
         *(reason for name, test in gates.items() if (reason := _gate_reason(rules, name, test))),
-        *_control_reasons(rules, controlled),
+        *_control_reasons(rules, gates, controlled),
         *(["isolation is none"] if isolation != "full" else []),
         *_over_budget(rules, runs),
     ]
@@ -210,10 +211,13 @@ def _gate_reason(rules: Rules, name: str, test: GateTest) -> str | None:
     return None if passed else f"{name} accuracy {accuracy:.4f} is not above the gate {gate:.4f}{how}"
 
 
-def _control_reasons(rules: Rules, accuracies: Mapping[str, Fraction] | None) -> list[str]:
+def _control_reasons(
+    rules: Rules, gates: Mapping[str, GateTest], accuracies: Mapping[str, Fraction] | None
+) -> list[str]:
     if accuracies is None:
         return ["there is no control run"]
-    most = _gates(rules) | {"mean": rules.control_ppm}
+    # On a suite not its gate: scores at random may drive it there, and the question is whether scores matter.
+    most = {name: test.accuracy_ppm.low for name, test in gates.items()} | {"mean": rules.control_ppm}
     return [
         f"control run: {name} accuracy {float(value):.4f} is not below {most[name] / PPM:.4f}, "
         "though its scores said nothing"

@@ -207,7 +207,7 @@ class Suite(Part):
 
 
 class Heldout(Part):
-    """`control_ppm`: what a control run must stay below on the mean. On each suite it must stay below the gate.
+    """`control_ppm`: what a control run must stay below on the mean; on each suite it is held to the submission's runs.
 
     `suites`: generated tasks, each by its name, or those of a suite of harness/benchmarks/suites.toml by
     `suite = "its name"`. `report`: fixed benchmarks, by their names or their suites', that a verification asks too

@@ -406,19 +406,20 @@ def test_a_suite_without_a_gate_is_counted_and_decides_nothing(track: Track) -> 
 
 
 def test_a_control_run_that_learnt_as_much_makes_the_result_invalid(track: Track) -> None:
-    """At the ceiling of the mean, or at a task's gate, is not below it; none at all is no evidence."""
+    """At the ceiling of the mean, or at what the runs reach on a task, is not below it; none at all is no evidence."""
     runs, walls = good_runs(list(BASELINE)), reference(*BASELINE)
     fine = judge(track, runs, walls, "full", None, run(5, 1, 599, 599, 599, 599))
     assert fine.valid and fine.record
     assert fine.control_ppm == {"mean": 599_000, **dict.fromkeys(TASKS, 599_000)}
-    assert judge(track, runs, walls, "full", None, run(5, 1, 100, 100, 749, 100)).valid  # by chance, on one task
-    smuggled = judge(track, runs, walls, "full", None, run(5, 1, 100, 100, 750, 100))
+    by_chance = judge(track, runs, walls, "full", None, run(5, 1, 100, 100, 989, 100))
+    assert by_chance.valid and by_chance.gates["nim"].gate_ppm < 989_000 < by_chance.gates["nim"].accuracy_ppm.low
+    smuggled = judge(track, runs, walls, "full", None, run(5, 1, 100, 100, 990, 100))
     assert not smuggled.valid and not smuggled.record
-    assert smuggled.reasons == ["control run: nim accuracy 0.7500 is not below 0.7500, though its scores said nothing"]
+    assert smuggled.reasons == ["control run: nim accuracy 0.9900 is not below 0.9900, though its scores said nothing"]
     taught = judge(track, runs, walls, "full", None, run(5, 1, 600, 600, 600, 600))
     assert taught.reasons == ["control run: mean accuracy 0.6000 is not below 0.6000, though its scores said nothing"]
     solver = judge(track, runs, walls, "full", None, run(5, 1, 950, 950, 950, 950))
-    assert len(solver.reasons) == 5 and solver.reasons[0].startswith("control run: mean accuracy 0.9500")
+    assert len(solver.reasons) == 3 and solver.reasons[0].startswith("control run: mean accuracy 0.9500")
     without = judge(track, runs, walls, "full", None, None)
     assert not without.valid and without.reasons == ["there is no control run"] and without.control_ppm is None
 

@@ -17,7 +17,7 @@ from harness.tracks.track import TrackError, load
         ("seconds = 300", 'seconds = "long"', "budget.seconds"),
         ('name = "cpu-logic"', 'name = "other"', "name is 'other', and the file's is 'cpu-logic'"),
         ('"harness.client",', '"harness.client, torch",', "budget.preload.7"),
-        ("control_ppm = 500_000", "control_ppm = 990_000", "control_ppm is above mean_gate_ppm"),
+        ("control_ppm = 620_000", "control_ppm = 990_000", "control_ppm is above mean_gate_ppm"),
         ("mean_gate_ppm", 'report = ["nope"]\nmean_gate_ppm', "no suite 'nope'"),
         ("mean_gate_ppm", 'report = ["gym-40"]\nmean_gate_ppm', "'gym-40' has no fixed benchmark to report"),
         ('task = "nim"', 'suite = "maths"', "suite 'maths' has no generated task"),
