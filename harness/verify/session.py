@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness import submission
 from harness.frozen.keys import commitment
+from harness.ledger import record
 from harness.ledger.entries import AnnouncedSubmission, Announcement, fresh_id
 from harness.ledger.signature import Key
 from harness.ledger.store import Ledger
@@ -53,6 +54,7 @@ def verify(
     baseline = _baseline(track)
     check_submissions(track, submissions)
     ledger, reporter = verifier.ledger, verifier.reporter
+    _check_standing(ledger, track)
     with session_lock(verifier.state):
         remove_stale_journals(verifier.state, ledger, reporter)
         for unfinished in ledger.open_announcements():
@@ -105,6 +107,19 @@ def _baseline(track: Track) -> Submission:
             advice=restore(baseline.folder, "if it is meant to be this one, write its tree_sha256 into the track"),
         )
     return baseline
+
+
+def _check_standing(ledger: Ledger, track: Track) -> None:
+    """Raises VerifyError if the record to beat was made by other rules: a verdict against it would be void."""
+    folder = ledger.standing(track.id)
+    if folder is None:
+        return
+    digest = record.load(ledger.read(f"{folder}/record.json")).predicate.track_digest
+    if digest != track.digest:
+        raise VerifyError(
+            f"{folder} stands on {track.id} and was made under another digest ({digest[:8]}, now {track.digest[:8]})",
+            advice=f"supersede it first: nano-r1 ledger status {folder} superseded --rule R10 --reason WHY",
+        )
 
 
 def check_submissions(track: Track, submissions: list[Submission]) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from board_ledger import BoardLedger, make_record
 from sessions import Listener
 
 from harness import submission
@@ -15,7 +16,7 @@ from harness.ledger.check import check
 from harness.ledger.signature import generate, load_key
 from harness.ledger.store import Ledger
 from harness.tracks.schema import Baseline
-from harness.tracks.track import load
+from harness.tracks.track import ROOT, load
 from harness.verify.executor import Interrupted, VerifyError
 from harness.verify.session import Verifier, verify
 
@@ -214,6 +215,18 @@ def test_interrupt_closes_the_commitment_and_the_next_verification_works(setting
     assert time.monotonic() - start < 18
     assert ledger.records() == [] and not ledger.open_announcements() and not failures(ledger)
     assert run(setting, [baseline])[0].folder is not None
+
+
+def test_nothing_is_announced_while_a_record_of_another_digest_stands(tmp_path):
+    board = BoardLedger(tmp_path / "records")
+    board.add(make_record())
+    ledger, before = Ledger(board.folder), len(Ledger(board.folder).entries())
+    generate(tmp_path / "key", "someone")
+    verifier = Verifier(ledger, load_key(tmp_path / "key"), tmp_path / "state", Listener(), threading.Event())
+    items = [submission.load(ROOT / "baseline")]
+    with pytest.raises(VerifyError, match="made under another digest") as refused:
+        verify(load("cpu-logic"), items, verifier, runs=1)
+    assert "superseded --rule R10" in refused.value.advice and len(ledger.entries()) == before
 
 
 def test_a_changed_baseline_or_another_track_is_refused_before_anything_is_announced(setting):
