@@ -1,0 +1,245 @@
+"""DAPO (Yu et al. 2025, arXiv:2503.14476): clip-higher, dynamic sampling, token-level loss, overlong reward shaping.
+
+Changed from baseline/train.py, in the order of the file:
+
+- the upper clip range is wider than the lower, 0.28 and 0.2 (eq. 10), so that unlikely tokens can gain;
+- the reward is 1 or -1 for right or wrong (eq. 7), plus a penalty for length (eq. 13): 0 up to
+  MAX_NEW_TOKENS - OVERLONG_BUFFER tokens, from there falling linearly to -1 at MAX_NEW_TOKENS;
+- the mean over all tokens of a minibatch, 1 / sum of |o_i| (eq. 12), instead of over completions first;
+- no KL term and no reference model (section 2.3);
+- dynamic sampling (eq. 11): groups that are all right or all wrong are dropped, and more questions are drawn until
+  PROMPTS groups are left. After MAX_DRAWS draws the rollout learns from what there is, so that time is bounded. The
+  sampler returns tensors of full width, which can be put together;
+- `accuracy` and `formatted` of the log are over all that was drawn, `length`, `truncated` and `reward` over what is
+  learnt from. `draws` is new.
+"""
+
+import time
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+
+from harness.client import connect
+
+# ---------------------------------------------------------------- constants
+
+STEPS = 12  # rollouts
+PROMPTS = 32  # questions a rollout
+GROUP = 8  # completions a question: G
+MINIBATCHES = 4  # updates a rollout
+MAX_NEW_TOKENS = 112  # of the 128 that the track allows: longer searches seldom pay
+TEMPERATURE = 1.0  # sampling and scoring alike
+
+LEARNING_RATE = 4e-4  # decays linearly to zero
+BETAS = (0.9, 0.95)
+WEIGHT_DECAY = 0.0
+MAX_GRAD_NORM = 1.0
+CLIP_LOW = 0.2  # epsilon below 1
+CLIP_HIGH = 0.28  # epsilon above 1
+STD_FLOOR = 1e-4  # added to a group's standard deviation
+OVERLONG_BUFFER = 22  # the last tokens before MAX_NEW_TOKENS, over which the length penalty grows to 1
+MAX_DRAWS = 3  # of PROMPTS questions a rollout
+
+# ---------------------------------------------------------------- losses: pure functions on tensors
+
+
+def group_advantages(rewards: Tensor) -> Tensor:
+    """[questions, G] rewards -> [questions, G] advantages: the z-score within each group."""
+    return (rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + STD_FLOOR)
+
+
+def clipped_objective(logp: Tensor, old_logp: Tensor, advantages: Tensor) -> tuple[Tensor, Tensor]:
+    """PPO's clipped surrogate. [rows, T], [rows, T], [rows] -> objective [rows, T], clipped? [rows, T]."""
+    ratio = (logp - old_logp).exp()
+    plain = ratio * advantages[:, None]
+    clipped = ratio.clamp(1 - CLIP_LOW, 1 + CLIP_HIGH) * advantages[:, None]
+    return torch.minimum(plain, clipped), clipped < plain
+
+
+def overlong_penalty(lengths: Tensor) -> Tensor:
+    """Added to the reward: from 0 at OVERLONG_BUFFER tokens before the limit down to -1 at it. [rows] -> [rows]."""
+    return ((MAX_NEW_TOKENS - OVERLONG_BUFFER - lengths) / OVERLONG_BUFFER).clamp(max=0)
+
+
+def token_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over all tokens. [rows, T], [rows, T] -> scalar."""
+    return (values * mask).sum() / mask.sum()
+
+
+# ---------------------------------------------------------------- the model, forwards
+
+
+def forward(model: nn.Module, prompt_ids: Tensor, prompt_mask: Tensor, out_ids: Tensor, out_mask: Tensor) -> Tensor:
+    """Log-probs of every next token at each completion position: [rows, T, vocabulary], float32.
+
+    `prompt_ids` [rows, P] is left-padded, `out_ids` [rows, T] right-padded, so completions line up.
+    """
+    mask = torch.cat([prompt_mask, out_mask], 1)
+    hidden = model.model(
+        torch.cat([prompt_ids, out_ids], 1)[:, :-1],
+        attention_mask=mask[:, :-1],
+        position_ids=(mask.cumsum(1) - 1).clamp(min=0)[:, :-1],
+    ).last_hidden_state
+    return (model.lm_head(hidden[:, prompt_ids.shape[1] - 1 :]) / TEMPERATURE).log_softmax(-1)
+
+
+def chosen(logps: Tensor, out_ids: Tensor) -> Tensor:
+    """Log-prob of the token that was sampled. [rows, T, V], [rows, T] -> [rows, T]."""
+    return logps.gather(-1, out_ids[..., None])[..., 0]
+
+
+# ---------------------------------------------------------------- the sampler
+
+
+class KVCache:
+    """Keys and values for one rollout, allocated once; transformers' attention calls the two methods."""
+
+    is_compileable = False
+
+    def __init__(self, config, rows: int, length: int):
+        shape = (config.num_hidden_layers, 2, rows, config.num_key_value_heads, length, config.head_dim)
+        self.store, self.used = torch.empty(shape), 0
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_) -> tuple[Tensor, Tensor]:
+        end = self.used + keys.shape[2]
+        self.store[layer, 0, :, :, self.used : end] = keys
+        self.store[layer, 1, :, :, self.used : end] = values
+        if layer == len(self.store) - 1:
+            self.used = end
+        return self.store[layer, 0, :, :, :end], self.store[layer, 1, :, :, :end]
+
+    def get_seq_length(self, layer: int = 0) -> int:
+        return self.used
+
+
+@torch.inference_mode()
+def rollout(model: nn.Module, prompt_ids: Tensor, prompt_mask: Tensor, end_id: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Sample one completion a row until all have ended: ids, log-probs and mask, each [rows, MAX_NEW_TOKENS].
+
+    The mask is 1 up to and including the end token. Log-probs are those of the distribution sampled from.
+    """
+    rows, width = prompt_ids.shape
+    lowest = torch.finfo(torch.float32).min
+    cache = KVCache(model.config, rows, width + MAX_NEW_TOKENS)
+    out_ids = torch.full((rows, MAX_NEW_TOKENS), end_id)
+    out_logp = torch.zeros(rows, MAX_NEW_TOKENS)
+    out_mask = torch.zeros(rows, MAX_NEW_TOKENS, dtype=torch.long)
+    alive = torch.ones(rows, dtype=torch.bool)
+
+    length = prompt_mask.sum(1)
+    seen = torch.cat([prompt_mask, torch.ones(rows, MAX_NEW_TOKENS, dtype=torch.long)], 1).bool()
+    ids, positions = prompt_ids, (prompt_mask.cumsum(1) - 1).clamp(min=0)
+    mask = seen[:, None, :width] & torch.ones(width, width, dtype=torch.bool).tril()  # [rows, query, key]
+    for t in range(MAX_NEW_TOKENS):
+        bias = torch.where(mask[:, None], 0.0, lowest)
+        hidden = model.model(
+            ids, attention_mask=bias, position_ids=positions, past_key_values=cache, use_cache=True
+        ).last_hidden_state
+        logp = (model.lm_head(hidden[:, -1]) / TEMPERATURE).log_softmax(-1)
+        token = torch.multinomial(logp.exp(), 1)
+        out_ids[alive, t] = token[alive, 0]
+        out_logp[alive, t] = logp.gather(1, token)[alive, 0]
+        out_mask[alive, t] = 1
+        alive &= token[:, 0] != end_id
+        if not alive.any():
+            break
+        ids, positions = token, (length + t)[:, None]
+        mask = seen[:, None, : width + t + 1]
+    return out_ids, out_logp, out_mask
+
+
+def left_pad(rows: list[list[int]], pad_id: int) -> tuple[Tensor, Tensor]:
+    """Lists of ids -> ids and mask, each [rows, longest]."""
+    width = max(map(len, rows))
+    ids = torch.tensor([[pad_id] * (width - len(row)) + row for row in rows])
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+    return ids, mask
+
+
+# ---------------------------------------------------------------- the loop
+
+
+def main() -> None:
+    run = connect()
+    begun, tenths, done = time.monotonic(), 0, 0
+    torch.manual_seed(run.seed)
+    policy = AutoModelForCausalLM.from_pretrained(run.base, dtype=torch.float32, attn_implementation="eager")
+    optimizer = torch.optim.AdamW(policy.parameters(), LEARNING_RATE, BETAS, weight_decay=WEIGHT_DECAY)
+
+    for step in range(STEPS):
+        for parameters in optimizer.param_groups:
+            parameters["lr"] = LEARNING_RATE * (1 - step / STEPS)
+
+        # Sample and score until PROMPTS groups have right and wrong completions, or MAX_DRAWS is reached.
+        sample_seconds, score_seconds = 0.0, 0.0
+        scores, prompts, sampled, graded, draws = [], [], [], [], 0
+        while len(prompts) < PROMPTS * GROUP and (draws < MAX_DRAWS or not prompts):
+            clock = time.monotonic()
+            drawn = [prompt for prompt in run.prompts(PROMPTS) for _ in range(GROUP)]
+            tensors = rollout(policy, *left_pad([p.token_ids for p in drawn], run.pad_token_id), run.end_token_id)
+            sample_seconds += time.monotonic() - clock
+
+            # The harness grades; the submission only learns right or wrong.
+            clock = time.monotonic()
+            outs, ends = tensors[0].tolist(), tensors[2].sum(1).tolist()
+            answers = run.score([(p.id, ids[:n]) for p, ids, n in zip(drawn, outs, ends, strict=True)])
+            right = torch.tensor([float(score.correct) for score in answers]).view(PROMPTS, GROUP)
+            mixed = (right.std(1) > STD_FLOOR).repeat_interleave(GROUP).nonzero()[:, 0]
+            prompts += [drawn[row] for row in mixed.tolist()]
+            sampled.append([tensor[mixed] for tensor in tensors])
+            graded.append(right.flatten()[mixed])
+            scores += answers
+            draws, done = draws + 1, done + len(drawn)
+            score_seconds += time.monotonic() - clock
+
+        # Learn: MINIBATCHES updates over shuffled completions.
+        clock = time.monotonic()
+        prompts = prompts[: PROMPTS * GROUP]
+        prompt_ids, prompt_mask = left_pad([prompt.token_ids for prompt in prompts], run.pad_token_id)
+        out_ids, old_logp, out_mask = (torch.cat(parts)[: len(prompts)] for parts in zip(*sampled, strict=True))
+        lengths = out_mask.sum(1)
+        longest = int(lengths.max())  # only now: draws differ in width
+        out_ids, old_logp, out_mask = out_ids[:, :longest], old_logp[:, :longest], out_mask[:, :longest]
+        rewards = 2 * torch.cat(graded)[: len(prompts)] - 1 + overlong_penalty(lengths)
+        advantages = group_advantages(rewards.view(-1, GROUP)).flatten()
+        log = {"draws": draws, "clipped": 0.0, "entropy": 0.0, "grad_norm": 0.0}
+        for rows in torch.randperm(len(prompts)).chunk(MINIBATCHES):
+            mask = out_mask[rows]
+            logps = forward(policy, prompt_ids[rows], prompt_mask[rows], out_ids[rows], mask)
+            logp = chosen(logps, out_ids[rows])
+            objective, clipped = clipped_objective(logp, old_logp[rows], advantages[rows])
+            loss = -token_mean(objective, mask)
+            loss.backward()
+            log["grad_norm"] += nn.utils.clip_grad_norm_(policy.parameters(), MAX_GRAD_NORM).item() / MINIBATCHES
+            optimizer.step()
+            optimizer.zero_grad()
+            with torch.no_grad():
+                tokens = mask.sum() * MINIBATCHES
+                log["clipped"] += ((clipped * mask).sum() / tokens).item()
+                log["entropy"] += (-(logps.exp() * logps).sum(-1) * mask).sum().item() / tokens.item()
+        learn_seconds = time.monotonic() - clock
+
+        last = out_ids.gather(1, lengths[:, None] - 1)[:, 0]
+        log |= {
+            "reward": rewards.mean().item(),
+            "accuracy": sum(score.correct for score in scores) / len(scores),
+            "formatted": sum(score.formatted for score in scores) / len(scores),
+            "length": lengths.float().mean().item(),
+            "truncated": (last != run.end_token_id).float().mean().item(),
+            "dead_groups": 1 - sum(map(len, graded)) / len(scores),
+            "sample_s": sample_seconds,
+            "score_s": score_seconds,
+            "learn_s": learn_seconds,
+            "left_s": run.seconds_left(),
+        }
+        print(f"step {step + 1}/{STEPS} " + " ".join(f"{key} {value:.4g}" for key, value in log.items()), flush=True)
+        while 10 * log["accuracy"] >= tenths + 1:
+            tenths += 1
+            seconds = time.monotonic() - begun
+            print(f"accuracy {tenths / 10:g} after {seconds:.1f} s, {done} completions", flush=True)
+    run.save(policy)
+
+
+if __name__ == "__main__":
+    main()
