@@ -81,6 +81,8 @@ def build_place(place: Path, seconds: float) -> None:
     text = (ROOT / "harness" / "tracks" / "cpu-logic.toml").read_text(encoding="utf-8")
     text = re.sub(r"^questions = \d+", "questions = 2", text, flags=re.MULTILINE)
     text = re.sub(r"^seconds = \d+", "seconds = 60", text, flags=re.MULTILINE)
+    # It takes seconds a start, and few trainers of these tests need it.
+    text = re.sub(r"^preload = \[.*?^\]\n", "", text, flags=re.MULTILINE | re.DOTALL)
     text, count = re.subn(
         r'\[baseline\]\nfolder = "baseline"\ntree_sha256 = "\w+"',
         f'[baseline]\nfolder = "{baseline.folder}"\ntree_sha256 = "{baseline.tree_sha256}"',

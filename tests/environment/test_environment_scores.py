@@ -77,7 +77,7 @@ def test_warmup_hands_every_rank_all_traces(
     rows = [{"task": "nim", "prompt": f"Nim: {n} stones", "completion": right} for n in range(700)]
     file = place / "traces.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    monkeypatch.setattr("harness.environment.training.ROOT", place)
+    monkeypatch.setattr("harness.environment.server.ROOT", place)
     traces_of = Warmup(file=file.name, sha256=hashlib.sha256(file.read_bytes()).hexdigest())
     warm = track.model_copy(update={"warmup": traces_of})
     with serve(warm, place / "w"):

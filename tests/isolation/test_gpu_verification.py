@@ -108,13 +108,13 @@ def test_a_verification_on_a_gpu_says_so_in_its_record(machine: Machine) -> None
         (H100, "the GPUs of this machine cannot be used: inside the sandbox there is no GPU ("),
         (
             H100.replace("H100 80GB HBM3", "H100 PCIe"),
-            "cpu-logic@4 cannot be verified here: the track is for 1 x H100-SXM of 80 GB, and here are NVIDIA H100",
+            "cpu-logic@5 cannot be verified here: the track is for 1 x H100-SXM of 80 GB, and here are NVIDIA H100",
         ),
         (
             H100.replace("0.processes ", "0.processes 999999999"),
             "GPU 0 is held by process 999999999: a run needs its GPUs to itself",
         ),
-        (None, "cpu-logic@4 cannot be verified here: the NVIDIA driver does not answer: Driver Not Loaded"),
+        (None, "cpu-logic@5 cannot be verified here: the NVIDIA driver does not answer: Driver Not Loaded"),
     ],
 )
 def test_a_machine_that_cannot_is_refused_before_anything_is_announced(

@@ -72,7 +72,7 @@ def test_the_noise_is_the_tracks_unless_it_is_given() -> None:
 def test_the_command() -> None:
     done = nano("power", "cpu-logic", "--sigma", "0.013", "--cost-sigma", "0.05")
     assert done.returncode == 0, done.stderr
-    assert "scatters by 1.30 points, of which drawing its questions alone makes 0.56" in done.stdout
+    assert "scatters by 1.30 points, of which drawing its questions alone makes 0.69" in done.stdout
     assert "8 (the track's)" in done.stdout and "no test can pass" in done.stdout
     found = json.loads(nano("power", "--sigma", "0.013", "--cost-sigma", "0.05", "--chance", "0.5", "--json").stdout)
     (eight,) = [row for row in found["rows"] if row["runs"] == 8]

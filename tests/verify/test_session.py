@@ -126,7 +126,7 @@ def test_two_submissions_in_turn_with_the_baseline(setting):
     assert predicate.runs[0].weights_sha256 == predicate.runs[1].weights_sha256  # nothing was learnt
     assert not predicate.verdict.valid and not predicate.verdict.record
     lines = lzma.decompress((outcomes[1].folder / "completions.jsonl.xz").read_bytes()).splitlines()
-    assert [len(json.loads(line)["completions"]) for line in lines] == [16, 16, 16]  # eight suites
+    assert [len(json.loads(line)["completions"]) for line in lines] == [24, 24, 24]  # twelve suites
     assert b"[False, False, False, False]" in lzma.decompress((outcomes[1].folder / "log.txt.xz").read_bytes())
     assert not ledger.open_announcements() and not failures(ledger)
 

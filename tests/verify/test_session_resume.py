@@ -173,8 +173,8 @@ def other_ledger(place, entry):
 
 
 def other_track(place, entry):
-    with (place / "harness" / "tracks" / "cpu-logic.toml").open("a", encoding="utf-8") as file:
-        file.write("# changed\n")
+    path = place / "harness" / "tracks" / "cpu-logic.toml"
+    path.write_text(path.read_text(encoding="utf-8").replace("seconds = 60", "seconds = 61"), encoding="utf-8")
 
 
 def other_machine(place, entry):
