@@ -403,7 +403,7 @@ def test_a_verification_asks_them_and_the_record_has_the_scores_and_no_question(
     prompts = [each.sample.prompt for name in said.benchmarks for each in reported.questions(name).items]
     assert len(prompts) == 873 and not any(json.dumps(prompt)[1:-1] in public for prompt in prompts)
     lines = lzma.decompress((outcome.folder / "completions.jsonl.xz").read_bytes()).splitlines()
-    assert [len(json.loads(line)["completions"]) for line in lines] == [16, 16]  # those of the gated questions alone
+    assert [len(json.loads(line)["completions"]) for line in lines] == [24, 24]  # those of the gated questions alone
 
     found = list(audit(ledger, None, place))
     assert [finding for finding in found if not finding.ok] == []

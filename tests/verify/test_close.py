@@ -28,6 +28,15 @@ def faster(place, factor, **changes):
     value = json.loads(record.dump(make_record("no-kl", 0.61, 3)))
     for number, run in enumerate(value["predicate"]["runs"]):
         run["wall_ms"] = int(run["wall_ms"] * factor) + number
+        for suite in load("cpu-logic").heldout.suites:
+            run["tasks"][suite.task] |= {"questions": suite.questions}
+            if suite.gate_ppm is None:
+                run["tasks"][suite.task] |= {"correct": 0, "formatted": 0, "truncated": 0}
+    control = json.loads(json.dumps(value["predicate"]["runs"][0])) | {"run": len(value["predicate"]["runs"])}
+    for result in control["tasks"].values():
+        result["correct"] = result["questions"] // 4
+        result["formatted"] = result["questions"]
+    value["predicate"]["control"] = control
     value["predicate"]["reference"]["wall_ms"] = [
         wall + 900 * number for number, wall in enumerate(value["predicate"]["reference"]["wall_ms"])
     ]
