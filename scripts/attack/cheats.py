@@ -98,6 +98,13 @@ ALLOWED = re.compile(
 )
 
 
+def held_against(reasons: list[str]) -> list[str]:
+    """Those not ALLOWED. Where runs learnt nothing on a task, a control run may be as good: that is allowed too."""
+    learnt_nothing = {f"control run: {reason.split()[0]} " for reason in reasons if "is not above the gate" in reason}
+    learnt_nothing.discard("control run: mean ")
+    return [r for r in reasons if not ALLOWED.search(r) and not r.startswith(tuple(learnt_nothing))]
+
+
 @dataclass(frozen=True)
 class Case:
     name: str
@@ -237,7 +244,7 @@ def run_session(
             if outcome.verdict is None:
                 result.got = f"no record: {outcome.reason}"
             else:
-                bad = [reason for reason in outcome.verdict.reasons if not ALLOWED.search(reason)]
+                bad = held_against(outcome.verdict.reasons)
                 result.got = f"not valid: {'; '.join(bad)}" if bad else "harmless"
                 _judge_record(by_name(group, outcome.name), result, track, outcome, statements, honest_answers)
             written = "".join(result.logs + result.control_logs)
