@@ -16,6 +16,8 @@ import random
 from pathlib import Path
 from typing import Any
 
+from make_logic_base import Steps, josephus, linear, made, nim
+
 from harness import files
 from harness.frozen.draw import sample
 from harness.tasks import TASKS
@@ -32,45 +34,12 @@ LONGEST = 12  # steps; a countdown search that took longer is left out
 
 # ---------------------------------------------------------------- thinking
 
-Steps = list[str]
-
 
 def clean(task: str, meta: dict[str, Any], rng: random.Random) -> tuple[Steps, str]:
     """A trace that is right. Returns the thinking steps and the answer."""
-    return {"linear": _linear, "nim": _nim, "josephus": _josephus, "countdown": _countdown}[task](meta, rng)
-
-
-def _linear(meta: dict[str, Any], rng: random.Random) -> tuple[Steps, str]:
-    slope, offset, right = meta["slope"], meta["offset"], meta["right"]
-    left = right - offset
-    undo = f"{right}-{offset}" if offset > 0 else f"{right}+{-offset}"
-    return [f"{undo}={left}", f"{left}/{slope}={left // slope}"], str(left // slope)
-
-
-def _nim(meta: dict[str, Any], rng: random.Random) -> tuple[Steps, str]:
-    pile, base = meta["pile"], meta["limit"] + 1
-    steps = []
-    if meta["misere"]:
-        steps.append(f"{pile}-1={pile - 1}")
-        pile -= 1
-    steps.append(f"{meta['limit']}+1={base}")
-    if pile > 99:  # long division, one digit at a time
-        rest = pile // 10 % base
-        steps.append(f"{pile // 10}%{base}={rest}")
-        pile = rest * 10 + pile % 10
-    steps.append(f"{pile}%{base}={pile % base}")
-    return steps, str(pile % base)
-
-
-def _josephus(meta: dict[str, Any], rng: random.Random) -> tuple[Steps, str]:
-    n, start = meta["n"], meta["start"]
-    power = 1 << (n.bit_length() - 1)
-    seat = (n - power) * 2 + start
-    steps = [f"{n}-{power}={n - power}", f"{n - power}*2={(n - power) * 2}", f"{(n - power) * 2}+{start}={seat}"]
-    if seat > n:
-        steps.append(f"{seat}-{n}={seat - n}")
-        seat -= n
-    return steps, str(seat)
+    if task == "countdown":
+        return _countdown(meta, rng)
+    return {"linear": linear, "nim": nim, "josephus": josephus}[task](meta)
 
 
 def _undo(target: int, last: int) -> list[tuple[str, int, str]]:
@@ -89,16 +58,6 @@ def _undo(target: int, last: int) -> list[tuple[str, int, str]]:
     return ways
 
 
-def _made(rest: int, a: int, b: int) -> str | None:
-    """How two numbers make `rest`, if they do."""
-    for text, value in ((f"{a}+{b}", a + b), (f"{a}*{b}", a * b), (f"{a}-{b}", a - b), (f"{b}-{a}", b - a)):
-        if value == rest:
-            return text
-    if a == rest * b:
-        return f"{a}/{b}"
-    return f"{b}/{a}" if b == rest * a else None
-
-
 def _countdown(meta: dict[str, Any], rng: random.Random, give_up: float = 0.0) -> tuple[Steps, str]:
     numbers, target = meta["numbers"], meta["target"]
     ways = {
@@ -111,7 +70,7 @@ def _countdown(meta: dict[str, Any], rng: random.Random, give_up: float = 0.0) -
     steps = []
     for step in order:
         rest, answer, (a, b) = ways[step]
-        pair = _made(rest, a, b)
+        pair = made(rest, a, b)
         if pair:
             return [*steps, f"{step}={rest}={pair}"], answer.format(f"({pair})")
         steps.append(f"{step}={rest}")
@@ -133,15 +92,12 @@ def hasty(task: str, meta: dict[str, Any], rng: random.Random) -> tuple[Steps, s
         other = sample(TASKS[task], GUESS_KEY, "train", rng.randrange(10**9))
         return [], other.target
     if task == "linear":
-        wrong = dict(meta, offset=-meta["offset"])  # moved across with the wrong sign
-        steps, _ = _linear(wrong, rng)
-        left = wrong["right"] - wrong["offset"]
-        return [steps[0], f"{left}/{meta['slope']}={round(left / meta['slope'])}"], str(round(left / meta["slope"]))
+        return linear(meta, keep_sign=True)  # moved across with the wrong sign
     if task == "nim":
         if meta["misere"] and rng.random() < 0.5:
-            return _nim(dict(meta, misere=False), rng)  # the rule overlooked
-        return _nim(dict(meta, limit=meta["limit"] - 1), rng)  # modulo the limit, not limit + 1
-    return _josephus(dict(meta, start=1), rng)  # counting from number 1
+            return nim(meta, see_rule=False)  # the rule overlooked
+        return nim(dict(meta, limit=meta["limit"] - 1))  # modulo the limit, not limit + 1
+    return josephus(meta, see_start=False)  # counting from number 1
 
 
 # ---------------------------------------------------------------- traces
